@@ -1,0 +1,55 @@
+"""Every bound of the server, with its unit and what happens at it.  The simulator draws tiny values for all of them."""
+
+from __future__ import annotations
+
+import attrs
+
+from understudy_runtime.model.invocation import RetryPolicy
+
+KIB = 1024
+MIB = 1024 * KIB
+
+
+@attrs.frozen(kw_only=True)
+class Limits:
+    """Bounds.  Each comment says the behaviour at the bound."""
+
+    # Attempts that run at once per partition; further invocations wait in the ready queue, and attempts that only
+    # wait are asked to suspend so that others get their slot.
+    attempts_max: int = 1_000
+    # Commands taken into one log append; the rest goes into the next.
+    batch_commands_max: int = 256
+    # Commands waiting for the log per partition; the ingress answers 429 above it, internal proposers wait.
+    queue_commands_max: int = 10_000
+    # Dirty rows after which storage is flushed, and finished invocations leave memory.
+    flush_rows: int = 1_000
+    # A log segment is closed after this many bytes.
+    segment_bytes_max: int = 64 * MIB
+    # A request body above it: 413.
+    request_bytes_max: int = 32 * MIB
+    # A protocol message above it fails the attempt.
+    message_bytes_max: int = 32 * MIB
+    # Eager state in a start message above it is cut and marked partial: the SDK then asks key by key.
+    eager_state_bytes_max: int = 32 * MIB
+    # Requests in flight at the ingress; 429 above it.
+    requests_max: int = 100_000
+    # Outbox messages in flight to one partition; the rest waits its turn.
+    outbox_in_flight_max: int = 64
+    # Time without a message in either direction after which an attempt is asked to suspend.
+    inactivity_timeout_ms: int = 60_000
+    # Time after that until the attempt is cut and retried.
+    abort_timeout_ms: int = 600_000
+    # How long a result is kept for callers with an idempotency key, and of a workflow's run.
+    completion_retention_ms: int = 24 * 3_600_000
+    # An HTTP head must be complete within this time; an idle connection is closed after that one.
+    header_timeout_ms: int = 10_000
+    idle_timeout_ms: int = 75_000
+    # How long a stopping server waits for requests and attempts in flight.
+    drain_timeout_ms: int = 10_000
+    retry_policy: RetryPolicy = attrs.field(factory=RetryPolicy)
+
+    def __attrs_post_init__(self) -> None:
+        assert self.attempts_max >= 1, "at least one attempt must be able to run"
+        assert 1 <= self.batch_commands_max <= self.queue_commands_max, "a batch must fit the queue"
+        assert self.flush_rows >= 1, "a flush writes at least one row"
+        assert self.request_bytes_max <= self.message_bytes_max, "an accepted request must fit a protocol message"
