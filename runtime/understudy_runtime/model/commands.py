@@ -15,7 +15,15 @@ from typing import Final
 import attrs
 
 from understudy_runtime.model.fields import numbered
-from understudy_runtime.model.invocation import Entry, Failure, HandlerType, Result, RetryPolicy, ServiceType, Target
+from understudy_runtime.model.invocation import (
+    Entry,
+    Failure,
+    HandlerType,
+    Result,
+    RetryPolicy,
+    ServiceType,
+    Target,
+)
 
 
 @attrs.frozen
