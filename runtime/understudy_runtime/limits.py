@@ -52,6 +52,4 @@ class Limits:
         assert self.attempts_max >= 1, "at least one attempt must be able to run"
         assert 1 <= self.batch_commands_max <= self.queue_commands_max, "a batch must fit the queue"
         assert self.flush_rows >= 1, "a flush writes at least one row"
-        assert self.request_bytes_max <= self.message_bytes_max, (
-            "an accepted request must fit a protocol message"
-        )
+        assert self.request_bytes_max <= self.message_bytes_max, "an accepted request must fit a protocol message"

@@ -3,7 +3,8 @@
 `real_world.py` implements these on the operating system; the simulator implements them by shape.  Product code never
 touches a clock, entropy source, socket, file or thread in any other way (a tidy test enforces it).
 
-Back-off and timeouts use trio's clock (`trio.current_time`), which belongs to the run loop and is virtual in the simulator.
+Back-off and timeouts use trio's clock (`trio.current_time`), which belongs to the run loop and is virtual in the
+simulator.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""A request and its answer, as the ingress core sees them: no sockets, no parser.  The HTTP loop and the simulator's clients
+"""A request and its answer, as the ingress core sees them: no sockets, no parser.  The HTTP loop and the simulator's
+clients
 both hand these over."""
 
 from __future__ import annotations

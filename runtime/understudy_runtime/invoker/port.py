@@ -1,6 +1,7 @@
 """How the invoker reaches an endpoint: one `Transport` per deployment, one `run` per attempt.
 
-There is one task per attempt and it runs `Transport.run`.  In process that task *is* the handler's task: frames from the
+There is one task per attempt and it runs `Transport.run`.  In process that task *is* the handler's task: frames from
+the
 SDK arrive by a plain call of `peer.received`, frames for it leave by a plain call of `stream.send`.  Over a network the
 same task pumps bytes.
 """
@@ -11,8 +12,8 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import attrs
-
 from understudy.protocol.framing import Frame
+
 from understudy_runtime.model.invocation import Target
 
 

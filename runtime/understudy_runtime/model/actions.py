@@ -1,6 +1,7 @@
 """Actions: what `apply` wants done outside the tables.  Performed after durability, by the leader only, never replayed.
 
-Each class has one performer in `effects/dispatch.py` (PERFORMERS).  An action about an attempt carries the lease that owns it.
+Each class has one performer in `effects/dispatch.py` (PERFORMERS).  An action about an attempt carries the lease that
+owns it.
 """
 
 from __future__ import annotations
@@ -94,14 +95,4 @@ class Completed:
     expires_ms: int
 
 
-Action = (
-    StartAttempt
-    | AbortAttempt
-    | Notify
-    | ArmTimer
-    | DisarmTimer
-    | Send
-    | InvokeAcked
-    | RequestAcked
-    | Completed
-)
+Action = StartAttempt | AbortAttempt | Notify | ArmTimer | DisarmTimer | Send | InvokeAcked | RequestAcked | Completed

@@ -39,7 +39,8 @@ class Invoke:
     """A request: run *target* with *payload*.  Deduplicated by `invocation_id`.
 
     `request_id` names the ingress request that proposed it (node-local, 0: none); the machine acknowledges it with an
-    InvokeAcked action.  `execution_time_ms` 0 means now.  `completion_retention_ms` is how long the result is kept after
+    InvokeAcked action.  `execution_time_ms` 0 means now.  `completion_retention_ms` is how long the result is kept
+    after
     completion (0: freed at once).
     """
 

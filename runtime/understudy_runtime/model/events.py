@@ -1,6 +1,7 @@
 """The one event vocabulary: trace, logs, metrics and checkers are views of these.
 
-A part that did something worth telling calls `observe(event)`; observers never answer and never raise.  Events carry ids,
+A part that did something worth telling calls `observe(event)`; observers never answer and never raise.  Events carry
+ids,
 numbers and names, never payloads.
 """
 

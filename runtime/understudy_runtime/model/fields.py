@@ -1,4 +1,4 @@
-"""Field numbers: how a value of the model names its parts on disk.  Numbers are never reused; unknown ones are kept out."""
+"""Field numbers: how a value of the model names its parts on disk.  Numbers are never reused."""
 
 from __future__ import annotations
 

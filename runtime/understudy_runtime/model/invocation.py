@@ -78,7 +78,8 @@ class OnMaxAttempts(IntEnum):
 class RetryPolicy:
     """When a failed attempt is tried again: delay_n = min(first * factor^(n-1), max), plus jitter up to 30 %.
 
-    `factor_thousandths` is the exponentiation factor in thousandths (no float is durable); `attempts_max` counts the first
+    `factor_thousandths` is the exponentiation factor in thousandths (no float is durable); `attempts_max` counts the
+    first
     attempt; None tries for ever.
     """
 

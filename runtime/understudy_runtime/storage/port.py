@@ -1,7 +1,9 @@
 """What a storage backend must do: an ordered key-value table whose commits are atomic.
 
-Storage is derived from the log and may lag behind it: `applied_lsn` is stored in the same transaction as the rows, and a
-restart replays the log from there.  Durability of a commit is therefore optional; atomicity and order of commits are not.
+Storage is derived from the log and may lag behind it: `applied_lsn` is stored in the same transaction as the rows, and
+a
+restart replays the log from there.  Durability of a commit is therefore optional; atomicity and order of commits are
+not.
 """
 
 from __future__ import annotations

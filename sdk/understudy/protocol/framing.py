@@ -1,7 +1,8 @@
 """Frames: how messages lie in a byte stream, in both directions of the service protocol.
 
 A frame is an 8-byte big-endian header, ``type(u16) flags(u16) length(u32)``, and *length* bytes of payload.  HTTP chunk
-and DATA boundaries carry no meaning, so the decoder buffers across them.  This module knows no message but the ranges of
+and DATA boundaries carry no meaning, so the decoder buffers across them.  This module knows no message but the ranges
+of
 type codes; it does no I/O.
 """
 

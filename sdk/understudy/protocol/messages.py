@@ -1,6 +1,7 @@
 """The message types of the service protocol: code, name, and the protobuf class of the payload.
 
-MESSAGES is the one table; everything that asks "what is 0x0411?" reads it.  Commands and their completions share the low
+MESSAGES is the one table; everything that asks "what is 0x0411?" reads it.  Commands and their completions share the
+low
 bits: ``completion = command | 0x8000``; a Call's invocation id arrives as the one-way call's completion (0x800E).
 """
 
