@@ -17,7 +17,7 @@ HOME = re.compile(
 ABOVE = re.compile(r"(?<![\w/])\.\./(?:shared|brief)\b")
 URL = re.compile(r"\bhttps?://([A-Za-z0-9.-]+)")
 ADDRESS = re.compile(r"(?<![\w.])(\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3})(?![\w.])")
-REGISTRY = re.compile(
+PACKAGE_SOURCE = re.compile(
     r"(?:index-" + r"url|find-" + r"links|trusted-" + r"host|registry\s*" + r"=|extra-" + r"index)", re.IGNORECASE
 )
 
@@ -59,7 +59,7 @@ def _messages(line: str) -> Iterator[str]:
     for match in ADDRESS.finditer(line):
         if not PUBLIC_ADDRESSES.match(match.group(1)) and all(int(part) < 256 for part in match.group(1).split(".")):
             yield f"{match.group(1)} is an address of a machine: use 127.0.0.1 or 192.0.2.x"
-    if REGISTRY.search(line):
+    if PACKAGE_SOURCE.search(line):
         yield "a package registry is the installer's setting, not the project's"
 
 
