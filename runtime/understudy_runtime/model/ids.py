@@ -1,0 +1,230 @@
+"""Identifiers: how an invocation, an awakeable and a deployment are named, and where a name puts its work.
+
+An invocation id is 24 raw bytes, partition key (u64, big endian) then uuid (16 bytes), and its text `inv_1` followed by
+the two in base62.  The same (service, key) always has the same partition key; the same idempotency key and the same
+workflow always have the same id.  Pure: time and entropy are arguments.  Nothing here looks anything up.
+
+>>> target = Target("Wf", "run", "wk1")
+>>> invocation_id_for(target, HandlerType.WORKFLOW, None, now_ms=0, entropy=bytes(ENTROPY_BYTES))
+'inv_14NAYWOkWeyC4HqaAv3eM70hJLaHxEfgB2'
+"""
+
+from __future__ import annotations
+
+import binascii
+import hashlib
+import string
+from types import MappingProxyType
+from typing import Final
+
+from xxhash import xxh3_64_intdigest
+
+from understudy_runtime.model.invocation import HandlerType, Target
+
+INVOCATION_PREFIX: Final = "inv_1"
+AWAKEABLE_PREFIX: Final = "sign_1"
+DEPLOYMENT_PREFIX: Final = "dp_1"
+
+# A fresh invocation id needs ten bytes for its ULID and two for the bucket of an unkeyed service.
+ENTROPY_BYTES: Final = 12
+RAW_ID_BYTES: Final = 24
+BUCKETS: Final = 512
+AWAKEABLE_INDEX_FIRST: Final = 17
+
+_ULID_ENTROPY_BYTES: Final = 10
+_KEY_CHARS: Final = 11
+_UUID_CHARS: Final = 22
+_AWAKEABLE_CHARS: Final = 38
+_ALPHABET: Final = string.digits + string.ascii_lowercase + string.ascii_uppercase
+# Base62 two digits at a time: half the divisions of big integers.
+_PAIRS: Final = tuple(high + low for high in _ALPHABET for low in _ALPHABET)
+_PAIR_VALUES: Final = MappingProxyType({pair: value for value, pair in enumerate(_PAIRS)})
+_DIGIT_VALUES: Final = MappingProxyType({digit: value for value, digit in enumerate(_ALPHABET)})
+_PAIR_BASE: Final = 62 * 62
+
+
+class InvalidId(ValueError):
+    """The caller's text is no identifier of the wanted kind: what was found, what is wrong with it."""
+
+
+def _encode_uuid(value: bytes) -> str:
+    number = int.from_bytes(value, "little")
+    pairs = []
+    for _ in range(_UUID_CHARS // 2):
+        number, pair = divmod(number, _PAIR_BASE)
+        pairs.append(_PAIRS[pair])
+    pairs.reverse()
+    return "".join(pairs)
+
+
+def _encode_key(value: bytes) -> str:
+    number = int.from_bytes(value, "little")
+    pairs = []
+    for _ in range(_KEY_CHARS // 2):
+        number, pair = divmod(number, _PAIR_BASE)
+        pairs.append(_PAIRS[pair])
+    pairs.append(_ALPHABET[number])
+    pairs.reverse()
+    return "".join(pairs)
+
+
+def _decode(text: str, length: int, whole: str) -> bytes:
+    """*length* bytes from base62 *text*; *whole* is the identifier it comes from, for the error."""
+    number = 0
+    try:
+        at = len(text) % 2
+        if at:
+            number = _DIGIT_VALUES[text[0]]
+        for start in range(at, len(text), 2):
+            number = number * _PAIR_BASE + _PAIR_VALUES[text[start : start + 2]]
+        return number.to_bytes(length, "little")
+    except KeyError:
+        raise InvalidId(f"{whole!r} is no identifier: it has a character outside 0-9, a-z, A-Z") from None
+    except OverflowError:
+        raise InvalidId(f"{whole!r} is no identifier: its number is too large") from None
+
+
+def invocation_id_text(raw: bytes) -> str:
+    """The text form of the 24 raw bytes."""
+    assert len(raw) == RAW_ID_BYTES, "a raw invocation id has 24 bytes"
+    return INVOCATION_PREFIX + _encode_key(raw[:8]) + _encode_uuid(raw[8:])
+
+
+def raw_id(text: str) -> bytes:
+    """The 24 raw bytes of an invocation id.  Raises InvalidId."""
+    _check_invocation_form(text)
+    at = len(INVOCATION_PREFIX)
+    return _decode(text[at : at + _KEY_CHARS], 8, text) + _decode(text[at + _KEY_CHARS :], 16, text)
+
+
+def partition_key_of(text: str) -> int:
+    """The partition key of an invocation id, 0 to 2**64 - 1.  Raises InvalidId."""
+    _check_invocation_form(text)
+    at = len(INVOCATION_PREFIX)
+    return int.from_bytes(_decode(text[at : at + _KEY_CHARS], 8, text), "big")
+
+
+def _check_invocation_form(text: str) -> None:
+    if not text.startswith(INVOCATION_PREFIX):
+        raise InvalidId(f"{text!r} is no invocation id: it must start with {INVOCATION_PREFIX!r}")
+    length = len(INVOCATION_PREFIX) + _KEY_CHARS + _UUID_CHARS
+    if len(text) != length:
+        raise InvalidId(f"{text!r} is no invocation id: it has {len(text)} characters instead of {length}")
+
+
+def partition_of(partition_key: int, count: int) -> int:
+    """Which of *count* equal ranges of the key space *partition_key* falls into."""
+    assert 0 <= partition_key < 1 << 64, "a partition key is a u64"
+    assert count >= 1, "there is at least one partition"
+    return partition_key * count >> 64
+
+
+def partition_key_for_key(key: str) -> int:
+    """The partition key of everything that belongs to object or workflow *key*, whatever its service."""
+    return xxh3_64_intdigest(key.encode() + b"\xff")
+
+
+def partition_key_for(target: Target, idempotency_key: str | None, bucket: int) -> int:
+    """The partition key of an invocation of *target*.
+
+    *bucket* (0 to 511, drawn) spreads the requests of a plain service that have no idempotency key.
+    """
+    assert 0 <= bucket < BUCKETS, "a bucket is below 512"
+    if target.key is not None:
+        return partition_key_for_key(target.key)
+    if idempotency_key is not None:
+        bucket = xxh3_64_intdigest(idempotency_key.encode() + b"\xff") % BUCKETS
+    hashed = target.service.encode() + b"\xffunscoped/service\xff" + bucket.to_bytes(8, "little")
+    return xxh3_64_intdigest(hashed)
+
+
+def ulid(now_ms: int, entropy: bytes) -> bytes:
+    """16 bytes that sort by time: 48 bits of milliseconds, 80 of entropy."""
+    assert len(entropy) == _ULID_ENTROPY_BYTES, "a ULID takes ten bytes of entropy"
+    return (now_ms & 0xFFFF_FFFF_FFFF).to_bytes(6, "big") + entropy
+
+
+def workflow_uuid(service: str, key: str) -> bytes:
+    """The uuid part of the one run of a workflow."""
+    return hashlib.sha256(f"wf,{service},{key}".encode()).digest()[:16]
+
+
+def idempotent_uuid(target: Target, idempotency_key: str) -> bytes:
+    """The uuid part of the invocation that *idempotency_key* names."""
+    if target.key is None:
+        text = f"ik,{target.service},{target.handler},{idempotency_key}"
+    else:
+        text = f"ik,{target.service},{target.key},{target.handler},{idempotency_key}"
+    return hashlib.sha256(text.encode()).digest()[:16]
+
+
+def invocation_id_for(
+    target: Target, handler_type: HandlerType, idempotency_key: str | None, now_ms: int, entropy: bytes
+) -> str:
+    """The id of a request to *target*: the same for the same workflow or idempotency key, else a fresh one.
+
+    *entropy* is ENTROPY_BYTES long; a workflow's run ignores the idempotency key.
+    """
+    assert len(entropy) == ENTROPY_BYTES, "an invocation id takes twelve bytes of entropy"
+    bucket = int.from_bytes(entropy[_ULID_ENTROPY_BYTES:], "big") % BUCKETS
+    if handler_type is HandlerType.WORKFLOW:
+        assert target.key is not None, "a workflow's run has a key"
+        idempotency_key = None
+        uuid = workflow_uuid(target.service, target.key)
+    elif idempotency_key is not None:
+        uuid = idempotent_uuid(target, idempotency_key)
+    else:
+        uuid = ulid(now_ms, entropy[:_ULID_ENTROPY_BYTES])
+    key = partition_key_for(target, idempotency_key, bucket)
+    return invocation_id_text(key.to_bytes(8, "big") + uuid)
+
+
+def workflow_run_id(service: str, key: str) -> str:
+    """The id of the one run of workflow *service* under *key*."""
+    partition_key = partition_key_for_key(key)
+    return invocation_id_text(partition_key.to_bytes(8, "big") + workflow_uuid(service, key))
+
+
+def random_seed_for(raw: bytes) -> int:
+    """The u64 that seeds a handler's random numbers: stable for an invocation, spread over all of them."""
+    assert len(raw) == RAW_ID_BYTES, "a raw invocation id has 24 bytes"
+    return xxh3_64_intdigest(raw)
+
+
+def awakeable_id(invocation_id: str, signal_index: int) -> str:
+    """The name of signal *signal_index* of an invocation, to hand to others.  Raises InvalidId."""
+    assert 0 <= signal_index < 1 << 32, "a signal index is a u32"
+    raw = raw_id(invocation_id) + signal_index.to_bytes(4, "big")
+    text = binascii.b2a_base64(raw, newline=False).rstrip(b"=").translate(_TO_URL_SAFE)
+    return AWAKEABLE_PREFIX + text.decode("ascii")
+
+
+def parse_awakeable_id(text: str) -> tuple[str, int]:
+    """The invocation id and the signal index an awakeable id names.  Padding is accepted.  Raises InvalidId."""
+    if not text.startswith(AWAKEABLE_PREFIX):
+        raise InvalidId(f"{text!r} is no awakeable id: it must start with {AWAKEABLE_PREFIX!r}")
+    body = text[len(AWAKEABLE_PREFIX) :].removesuffix("==")
+    if len(body) != _AWAKEABLE_CHARS or not body.isascii() or "+" in body or "/" in body:
+        raise InvalidId(f"{text!r} is no awakeable id: {_AWAKEABLE_CHARS} characters of base64url must follow")
+    try:
+        raw = binascii.a2b_base64(body.encode().translate(_FROM_URL_SAFE) + b"==", strict_mode=True)
+    except binascii.Error as error:
+        raise InvalidId(f"{text!r} is no awakeable id: {error}") from None
+    return invocation_id_text(raw[:RAW_ID_BYTES]), int.from_bytes(raw[RAW_ID_BYTES:], "big")
+
+
+_TO_URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
+_FROM_URL_SAFE: Final = bytes.maketrans(b"-_", b"+/")
+
+
+def deployment_id(value: bytes) -> str:
+    """The text form of a deployment's ULID."""
+    assert len(value) == 16, "a deployment id has 16 bytes"
+    return DEPLOYMENT_PREFIX + _encode_uuid(value)
+
+
+def parse_deployment_id(text: str) -> bytes:
+    """The ULID of a deployment id.  Raises InvalidId."""
+    if not text.startswith(DEPLOYMENT_PREFIX) or len(text) != len(DEPLOYMENT_PREFIX) + _UUID_CHARS:
+        raise InvalidId(f"{text!r} is no deployment id: {DEPLOYMENT_PREFIX!r} and {_UUID_CHARS} characters are wanted")
+    return _decode(text[len(DEPLOYMENT_PREFIX) :], 16, text)
