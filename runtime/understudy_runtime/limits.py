@@ -25,6 +25,8 @@ class Limits:
     flush_rows: int = 1_000
     # A log segment is closed after this many bytes.
     segment_bytes_max: int = 64 * MIB
+    # Zeros written ahead of a log's end, so that most syncs change no file size; 0 writes none.
+    log_prewrite_bytes: int = MIB
     # A request body above it: 413.
     request_bytes_max: int = 32 * MIB
     # A protocol message above it fails the attempt.
@@ -41,6 +43,8 @@ class Limits:
     abort_timeout_ms: int = 600_000
     # How long a result is kept for callers with an idempotency key, and of a workflow's run.
     completion_retention_ms: int = 24 * 3_600_000
+    # Connections open at once on one port; further ones wait in the operating system's backlog.
+    connections_max: int = 16_384
     # An HTTP head must be complete within this time; an idle connection is closed after that one.
     header_timeout_ms: int = 10_000
     idle_timeout_ms: int = 75_000
