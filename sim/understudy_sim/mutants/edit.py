@@ -1,0 +1,56 @@
+"""One planted bug, and how it is put into a text.  No files, no imports: see `hook.py` for those."""
+
+from __future__ import annotations
+
+import attrs
+
+# What must happen before a bug shows, one letter each, as in the catalogue's `needs`.
+NEEDS = ("schedule", "crash", "leadership", "network", "time", "disk", "workload")
+
+
+class MutantError(Exception):
+    """A mutant cannot be planted: which one, why, and what to do."""
+
+
+@attrs.frozen(kw_only=True)
+class Mutant:
+    """An edit of one module: *before* becomes *after*.
+
+    `before` must occur exactly once in the module.  `needs` names the least that must happen for the bug to show (words
+    of NEEDS).  `caught_by` are the properties that may catch it: names as the simulator reports them.
+    """
+
+    id: str
+    group: str
+    module: str
+    before: str
+    after: str
+    why: str
+    needs: tuple[str, ...] = attrs.field()
+    caught_by: tuple[str, ...]
+
+    @needs.validator
+    def _check_needs(self, _: object, needs: tuple[str, ...]) -> None:
+        unknown = [word for word in needs if word not in NEEDS]
+        if unknown or not needs:
+            raise MutantError(f"mutant {self.id}: needs must be words of {', '.join(NEEDS)}, found {unknown or 'none'}")
+
+    @property
+    def needs_a_fault(self) -> bool:
+        """Whether the bug shows only when something goes wrong or comes in another order, never by the input alone."""
+        return "workload" not in self.needs
+
+    def applied_to(self, text: str) -> str:
+        """The module's text with the bug in it.
+
+        Raises MutantError unless *before* occurs exactly once: the product has moved on and the mutant must follow.
+        """
+        found = text.count(self.before)
+        if found != 1:
+            raise MutantError(
+                f"mutant {self.id}: the text before must occur exactly once in {self.module}, found {found} times.\n"
+                f"Look for what became of it and correct the catalogue:\n{self.before}"
+            )
+        if self.before == self.after:
+            raise MutantError(f"mutant {self.id}: the text after is the text before")
+        return text.replace(self.before, self.after)

@@ -1,0 +1,1 @@
+"""The mutants: every edit still fits, and a sample is caught."""

@@ -1,0 +1,22 @@
+"""Every mutant still fits the product it edits."""
+
+from __future__ import annotations
+
+import ast
+
+import pytest
+from understudy_sim.mutants.catalogue import MUTANTS, mutant_by_id
+from understudy_sim.mutants.edit import Mutant, MutantError
+from understudy_sim.mutants.hook import source_of
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.id)
+def test_the_text_before_occurs_once_and_the_text_after_is_python(mutant: Mutant) -> None:
+    ast.parse(mutant.applied_to(source_of(mutant)))
+
+
+def test_ids_are_distinct_and_found() -> None:
+    assert len({mutant.id for mutant in MUTANTS}) == len(MUTANTS)
+    assert all(mutant_by_id(mutant.id) is mutant for mutant in MUTANTS)
+    with pytest.raises(MutantError, match="no mutant 'nothing'"):
+        mutant_by_id("nothing")
