@@ -1,0 +1,379 @@
+"""The reference model of the server's rules (P7): what a partition must look like after each committed record.
+
+It is written from the protocol's rules alone and imports nothing of the state machine.  It is *not* fast, not
+durable and keeps everything in plain dictionaries; `model_entries.py` is its second half.  `apply` returns what the
+record must have touched and what it must have asked the outside to do.  The P7 checker compares both with the tables
+and the actions after every record, the P8 checker compares `outstanding`.
+
+A journal entry is kept as the SDK sent it, `(type, payload)`.  A notification is kept as what it means, `Note`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
+
+import attrs
+from understudy.protocol import service_pb2 as pb
+from understudy.protocol.messages import MessageType as M
+from understudy_runtime.model import commands as c
+from understudy_runtime.model.ids import partition_key_of, partition_of
+from understudy_runtime.model.invocation import Failure, HandlerType, Result, Status
+
+from understudy_sim.stage.model_entries import ENTRY_RULES
+from understudy_sim.stage.model_words import VOID, Note, key_of, one_of, resolves, saying
+
+CANCEL_SIGNAL: Final = 1
+
+
+class Timer(NamedTuple):
+    """`what` is start, sleep or retention."""
+
+    due_ms: int
+    what: str
+    invocation_id: str
+    completion_id: int
+
+
+@attrs.define
+class Invocation:
+    command: c.Invoke
+    status: Status
+    callers: list[c.Caller]
+    journal: list[tuple[int, bytes] | Note] = attrs.Factory(list)
+    lease: int = 0
+    attempt: int = 0
+    awaiting: c.Suspend | None = None
+    result: Result | None = None
+    expires_ms: int = 0
+    expects: dict[int, int] = attrs.Factory(dict)  # completion id -> type of the completion that will answer it
+    callees: list[str] = attrs.Factory(list)
+
+
+@attrs.define
+class Effects:
+    """What one record must have done: touched rows, and `wanted`, the visible actions in order."""
+
+    invocations: dict[str, None] = attrs.Factory(dict)
+    keys: dict[tuple[str, str], None] = attrs.Factory(dict)
+    wanted: list[tuple[Any, ...]] = attrs.Factory(list)
+
+
+class PartitionModel:
+    """One partition by the rules.  Records must come in order of their LSN, each once."""
+
+    def __init__(self, index: int, count: int) -> None:
+        self.index = index
+        self.count = count
+        self.lsn = 0
+        self.epoch = 0
+        self.now_ms = 0
+        self.invocations: dict[str, Invocation] = {}
+        self.locks: dict[tuple[str, str], str] = {}
+        self.inboxes: dict[tuple[str, str], list[str]] = {}
+        self.state: dict[tuple[str, str], dict[bytes, bytes]] = {}
+        self.promises: dict[tuple[str, str], dict[str, Result | list[c.Caller]]] = {}
+        self.timers: dict[int, Timer] = {}
+        self.timer_id_last = 0
+        self.outbox: dict[int, dict[int, Any]] = {}
+        self.sequences: dict[int, int] = {}
+        self.seen: dict[int, int] = {}
+        self.effects = Effects()
+
+    def apply(self, record: c.Record) -> Effects:
+        """Take one record; returns what it touched and wanted."""
+        assert record.lsn == self.lsn + 1, f"P7: the model got record {record.lsn} after {self.lsn}"
+        self.lsn = record.lsn
+        self.now_ms = record.time_ms
+        self.effects = Effects()
+        self._perform(record.command)
+        return self.effects
+
+    def outstanding(self) -> list[tuple[Any, ...]]:
+        """All work the log implies: attempts to run, timers to arm, messages to send (P8)."""
+        rows: list[tuple[Any, ...]] = []
+        for id_, inv in self.invocations.items():
+            if inv.status is Status.INVOKED:
+                rows.append(("start", id_, inv.lease))
+        rows += [("arm", timer.due_ms, timer_id) for timer_id, timer in self.timers.items()]
+        rows += [("send", to, n, m) for to, messages in self.outbox.items() for n, m in messages.items()]
+        return rows
+
+    def _perform(self, command: Any) -> None:
+        _COMMANDS[type(command)](self, command)
+
+    # --- messages to invocations, here or in another partition ----------------------------------------------
+
+    def send(self, invocation_id: str, message: Any) -> None:
+        owner = partition_of(partition_key_of(invocation_id), self.count)
+        if owner == self.index:
+            self._perform(message)
+            return
+        sequence = self.sequences[owner] = self.sequences.get(owner, 0) + 1
+        self.outbox.setdefault(owner, {})[sequence] = message
+        self.effects.wanted.append(("send", owner, sequence, message))
+
+    def answer(self, caller: c.Caller, result: Result | None) -> None:
+        self.send(caller.invocation_id, c.Complete(caller.invocation_id, caller.completion_id, result))
+
+    def arm(self, due_ms: int, what: str, invocation_id: str, completion_id: int = 0) -> None:
+        self.timer_id_last += 1
+        self.timers[self.timer_id_last] = Timer(due_ms, what, invocation_id, completion_id)
+        self.effects.wanted.append(("arm", due_ms, self.timer_id_last))
+
+    # --- an invocation's life -------------------------------------------------------------------------------
+
+    def _invoke(self, command: c.Invoke) -> None:
+        id_ = command.invocation_id
+        self.effects.invocations[id_] = None
+        known = self.invocations.get(id_)
+        conflict = known is not None and command.handler_type is HandlerType.WORKFLOW
+        if known is None:
+            self._accept(command)
+        elif command.caller is not None:
+            if conflict:
+                self.answer(command.caller, Failure(409, ""))
+            elif known.status is Status.COMPLETED:
+                self.answer(command.caller, known.result)
+            else:
+                known.callers.append(command.caller)
+        if command.request_id:
+            self.effects.wanted.append(("acked", command.request_id, id_, known is None, conflict))
+
+    def _accept(self, command: c.Invoke) -> None:
+        callers = [] if command.caller is None else [command.caller]
+        inv = self.invocations[command.invocation_id] = Invocation(command, Status.SCHEDULED, callers)
+        if command.execution_time_ms:
+            self.arm(command.execution_time_ms, "start", command.invocation_id)
+        else:
+            self._admit(inv)
+
+    def _admit(self, inv: Invocation) -> None:
+        id_ = inv.command.invocation_id
+        if inv.command.handler_type is HandlerType.EXCLUSIVE:
+            key = key_of(inv.command.target)
+            self.effects.keys[key] = None
+            if key in self.locks:
+                inv.status = Status.INBOXED
+                self.inboxes.setdefault(key, []).append(id_)
+                return
+            self.locks[key] = id_
+        inv.journal.append((M.INPUT, b""))
+        self._run(inv)
+
+    def _run(self, inv: Invocation) -> None:
+        inv.status = Status.INVOKED
+        inv.awaiting = None
+        inv.lease += 1
+        inv.attempt = 0
+        id_ = inv.command.invocation_id
+        self.effects.invocations[id_] = None
+        self.effects.wanted.append(("start", id_, inv.lease))
+
+    def _complete(self, inv: Invocation, result: Result) -> None:
+        id_ = inv.command.invocation_id
+        self.effects.invocations[id_] = None
+        before = inv.status
+        inv.status, inv.result, inv.awaiting = Status.COMPLETED, result, None
+        callers, inv.callers = inv.callers, []
+        for timer_id in [n for n, timer in self.timers.items() if timer.invocation_id == id_]:
+            del self.timers[timer_id]
+        if inv.command.completion_retention_ms:
+            inv.expires_ms = self.now_ms + inv.command.completion_retention_ms
+            self.arm(inv.expires_ms, "retention", id_)
+        else:
+            del self.invocations[id_]
+        self.effects.wanted.append(("completed", id_, result))
+        for caller in callers:
+            self.answer(caller, result)
+        self._leave(inv, before)
+
+    def _leave(self, inv: Invocation, before: Status) -> None:
+        if inv.command.handler_type is not HandlerType.EXCLUSIVE:
+            return
+        key = key_of(inv.command.target)
+        self.effects.keys[key] = None
+        inbox = self.inboxes.get(key, [])
+        if before is Status.INBOXED:
+            inbox.remove(inv.command.invocation_id)
+        elif before is not Status.SCHEDULED:
+            assert self.locks.pop(key) == inv.command.invocation_id, "P1: an invocation ended without its lock"
+            if inbox:
+                self._admit(self.invocations[inbox.pop(0)])
+        if not inbox:
+            self.inboxes.pop(key, None)
+
+    # --- what attempts and the outside say ------------------------------------------------------------------
+
+    def _attempt_output(self, command: c.AttemptOutput) -> None:
+        inv = self.invocations.get(command.invocation_id)
+        if (
+            inv is None
+            or inv.status is not Status.INVOKED
+            or command.epoch != self.epoch
+            or command.lease != inv.lease
+            or command.attempt < inv.attempt
+        ):
+            return
+        self.effects.invocations[command.invocation_id] = None
+        inv.attempt = command.attempt
+        for proposed in command.entries:
+            self._append(inv, proposed)
+        end = command.end
+        if isinstance(end, c.Suspend):
+            if any(resolves(end, entry) for entry in inv.journal):
+                self._run(inv)
+            else:
+                inv.status, inv.awaiting = Status.SUSPENDED, end
+        elif isinstance(end, c.GaveUp):
+            if end.pause:
+                inv.status = Status.PAUSED
+            else:
+                self._complete(inv, end.failure)
+        elif isinstance(end, c.Finished):
+            payload = next(entry[1] for entry in reversed(inv.journal) if entry[0] == M.OUTPUT)
+            self._complete(inv, one_of(pb.OutputCommand.FromString(payload), "result"))
+
+    def _append(self, inv: Invocation, proposed: c.ProposedEntry) -> None:
+        type_, payload = proposed.entry.type, proposed.entry.payload
+        if type_ == M.PROPOSE_RUN_COMPLETION:
+            proposal = pb.ProposeRunCompletion.FromString(payload)
+            self._answer_command(inv, proposal.result_completion_id, one_of(proposal, "result"))
+            return
+        inv.journal.append((type_, payload))
+        effect = ENTRY_RULES.get(type_)
+        if effect is not None:
+            effect(self, inv, payload, proposed.callee)
+
+    def notify(self, inv: Invocation, note: Note) -> None:
+        """Deliver *note*: stored unless the invocation has not started or is over, and perhaps it wakes up."""
+        if inv.status not in (Status.INVOKED, Status.SUSPENDED, Status.PAUSED):
+            return
+        id_ = inv.command.invocation_id
+        self.effects.invocations[id_] = None
+        inv.journal.append(note)
+        if inv.status is Status.INVOKED:
+            self.effects.wanted.append(("notify", id_, inv.lease, note))
+        elif inv.status is Status.SUSPENDED:
+            assert inv.awaiting is not None, "P7: a suspended invocation waits for something"
+            if resolves(inv.awaiting, note):
+                self._run(inv)
+        elif note.type == M.SIGNAL_NOTIFICATION and note.answers == CANCEL_SIGNAL:
+            self._run(inv)
+
+    def _deliver_completion(self, command: c.Complete) -> None:
+        inv = self.invocations.get(command.invocation_id)
+        if inv is not None:
+            self._answer_command(inv, command.completion_id, saying(command.result))
+
+    def _answer_command(self, inv: Invocation, completion_id: int, says: Any) -> None:
+        """Complete a command; a completion nobody waits for, or a second one, changes nothing."""
+        type_ = inv.expects.pop(completion_id, None)
+        if type_ is not None:
+            self.notify(inv, Note(type_, completion_id, says))
+
+    def _signal(self, command: c.Signal) -> None:
+        inv = self.invocations.get(command.invocation_id)
+        if inv is not None:
+            answers = command.name or command.index
+            self.notify(inv, Note(M.SIGNAL_NOTIFICATION, answers, saying(command.result)))
+        if command.request_id:
+            self.effects.wanted.append(("request", command.request_id, command.invocation_id))
+
+    def _attach(self, command: c.Attach) -> None:
+        inv = self.invocations.get(command.invocation_id)
+        if inv is None:
+            self.answer(command.caller, Failure(404, ""))
+        elif inv.status is Status.COMPLETED:
+            self.answer(command.caller, inv.result)
+        elif command.wait:
+            inv.callers.append(command.caller)
+            self.effects.invocations[command.invocation_id] = None
+        else:
+            self.answer(command.caller, None)
+
+    def _cancel(self, command: c.Cancel) -> None:
+        inv = self.invocations.get(command.invocation_id)
+        if inv is not None and inv.status in (Status.SCHEDULED, Status.INBOXED):
+            self._complete(inv, Failure(409, ""))
+        elif inv is not None:
+            self.notify(inv, Note(M.SIGNAL_NOTIFICATION, CANCEL_SIGNAL, VOID))
+        if command.request_id:
+            self.effects.wanted.append(("request", command.request_id, command.invocation_id))
+
+    def _kill(self, command: c.Kill) -> None:
+        inv = self.invocations.get(command.invocation_id)
+        if inv is not None and inv.status is not Status.COMPLETED:
+            if inv.status is Status.INVOKED:
+                self.effects.wanted.append(("abort", command.invocation_id, inv.lease))
+            callees = inv.callees
+            self._complete(inv, Failure(409, ""))
+            for callee in callees:
+                self.send(callee, c.Kill(callee))
+        if command.request_id:
+            self.effects.wanted.append(("request", command.request_id, command.invocation_id))
+
+    def _purge(self, command: c.Purge) -> None:
+        inv = self.invocations.get(command.invocation_id)
+        if inv is not None and inv.status is Status.COMPLETED:
+            self._forget(inv)
+        if command.request_id:
+            self.effects.wanted.append(("request", command.request_id, command.invocation_id))
+
+    def _forget(self, inv: Invocation) -> None:
+        id_ = inv.command.invocation_id
+        self.effects.invocations[id_] = None
+        del self.invocations[id_]
+        for timer_id in [n for n, timer in self.timers.items() if timer.invocation_id == id_]:
+            del self.timers[timer_id]
+        if inv.command.handler_type is HandlerType.WORKFLOW:
+            key = key_of(inv.command.target)
+            self.effects.keys[key] = None
+            self.state.pop(key, None)
+            self.promises.pop(key, None)
+
+    def _timer_fired(self, command: c.TimerFired) -> None:
+        timer = self.timers.pop(command.timer_id, None)
+        if timer is None:
+            return
+        inv = self.invocations[timer.invocation_id]
+        self.effects.invocations[timer.invocation_id] = None
+        if timer.what == "start":
+            self._admit(inv)
+        elif timer.what == "retention":
+            self._forget(inv)
+        else:
+            self._answer_command(inv, timer.completion_id, VOID)
+
+    def _delivered(self, command: c.Delivered) -> None:
+        if command.sequence > self.seen.get(command.source_partition, 0):
+            self.seen[command.source_partition] = command.sequence
+            self._perform(command.message)
+
+    def _outbox_delivered(self, command: c.OutboxDelivered) -> None:
+        messages = self.outbox.get(command.target_partition, {})
+        for sequence in [n for n in messages if n <= command.sequence]:
+            del messages[sequence]
+
+    def _leader_elected(self, command: c.LeaderElected) -> None:
+        assert command.epoch > self.epoch, f"P1: epoch {command.epoch} after {self.epoch}"
+        self.epoch = command.epoch
+
+
+_COMMANDS: Final = MappingProxyType[type, Callable[[PartitionModel, Any], None]](
+    {
+        c.Invoke: PartitionModel._invoke,
+        c.AttemptOutput: PartitionModel._attempt_output,
+        c.TimerFired: PartitionModel._timer_fired,
+        c.Complete: PartitionModel._deliver_completion,
+        c.Signal: PartitionModel._signal,
+        c.Attach: PartitionModel._attach,
+        c.Cancel: PartitionModel._cancel,
+        c.Kill: PartitionModel._kill,
+        c.Purge: PartitionModel._purge,
+        c.Delivered: PartitionModel._delivered,
+        c.OutboxDelivered: PartitionModel._outbox_delivered,
+        c.LeaderElected: PartitionModel._leader_elected,
+    }
+)

@@ -1,0 +1,58 @@
+"""The reference model's words: what a stored entry means, apart from how it is encoded."""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+from understudy.protocol import service_pb2 as pb
+from understudy.protocol.messages import MessageType as M
+from understudy_runtime.model import commands as c
+from understudy_runtime.model.invocation import Failure, Result, Success, Target
+
+VOID: Final = "void"
+
+
+class Note(NamedTuple):
+    """A notification: its type, whom it answers (completion id, signal index or signal name) and what it says."""
+
+    type: int
+    answers: int | str
+    says: Any
+
+
+def saying(result: Result | None) -> Any:
+    return VOID if result is None else result
+
+
+def key_of(target: Target) -> tuple[str, str]:
+    assert target.key is not None, f"P1: {target.service}/{target.handler} has no key"
+    return target.service, target.key
+
+
+def one_of(message: Any, group: str) -> Any:
+    """What the oneof *group* of *message* says, in the model's words."""
+    field = message.WhichOneof(group)
+    value = None if field is None else getattr(message, field)
+    if isinstance(value, pb.Failure):
+        return Failure(value.code, value.message, tuple((pair.key, pair.value) for pair in value.metadata))
+    if isinstance(value, pb.Value):
+        return Success(value.content)
+    if isinstance(value, pb.StateKeys):
+        return tuple(value.keys)
+    return Success(value) if isinstance(value, bytes) else value if isinstance(value, str) else VOID
+
+
+def note_of(type_: int, payload: bytes) -> Note:
+    """A stored notification entry in the model's words."""
+    message = pb.Notification.FromString(payload)
+    field = message.WhichOneof("id")
+    assert field is not None, "P7: a notification answers something"
+    return Note(type_, getattr(message, field), one_of(message, "result"))
+
+
+def resolves(awaiting: c.Suspend, entry: tuple[int, bytes] | Note) -> bool:
+    if not isinstance(entry, Note):
+        return False
+    if entry.type != M.SIGNAL_NOTIFICATION:
+        return entry.answers in awaiting.completions
+    return entry.answers in awaiting.signals or entry.answers in awaiting.named_signals
