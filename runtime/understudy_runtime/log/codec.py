@@ -1,0 +1,255 @@
+"""Commands to bytes and back: canonical CBOR, integer-keyed by the field numbers of the model.
+
+A batch is an array of ``[tag, {number: value}]``.  A member of a union is tagged the same way inside its field.
+Encoders and decoders are built once per class from its annotations; nothing here knows a command by name.
+
+Rules: a field is left out only when its value is the *empty* default (None, 0, "", b"", ()), so that a default that
+means something is always written; unknown fields are ignored; a wrong type is a CodecError that names class and field.
+"""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from enum import IntEnum
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple, cast
+
+import attrs
+import cbor2
+
+from understudy_runtime.model.commands import COMMAND_TAGS, Command, Finished, GaveUp, Suspend
+from understudy_runtime.model.fields import FIELD_NUMBER
+from understudy_runtime.model.invocation import Failure, Success
+
+# Tags of the members of unions inside fields.  Unique within each union; numbers are never reused.
+VARIANT_TAGS: Final = MappingProxyType[type, int](
+    {Success: 1, Failure: 2, Suspend: 1, Finished: 2, GaveUp: 3} | {class_: tag for tag, class_ in COMMAND_TAGS.items()}
+)
+EMPTY: Final = (None, 0, "", b"", ())
+
+Encode = Callable[[Any], Any]
+Decode = Callable[[Any], Any]
+
+
+class CodecError(ValueError):
+    """The bytes are no batch of this format: which class and field, what was found, what was expected."""
+
+
+class FieldPlan(NamedTuple):
+    """How one field is written and read.  `encode` None writes the value as it is."""
+
+    name: str
+    number: int
+    encode: Encode | None
+    decode: Decode
+    omit: bool
+    omit_none: bool
+
+
+class Codec:
+    """Batches of the classes of *tags* (tag to class) as bytes."""
+
+    def __init__(self, tags: Mapping[int, type]) -> None:
+        assert len(set(tags.values())) == len(tags), "one tag per class"
+        self._tag_of = {class_: tag for tag, class_ in tags.items()}
+        self._encode = {class_: class_encoder(class_) for class_ in tags.values()}
+        self._decode = {tag: class_decoder(class_) for tag, class_ in tags.items()}
+
+    def encode(self, commands: Sequence[Any]) -> bytes:
+        """*commands* as one array."""
+        tag_of, encode = self._tag_of, self._encode
+        return cbor2.dumps([[tag_of[type(c)], encode[type(c)](c)] for c in commands])
+
+    def decode(self, payload: bytes) -> list[Any]:
+        """The commands of one array.  Raises CodecError."""
+        try:
+            batch = cbor2.loads(payload)
+        except Exception as error:  # the decoder's own errors have no common base across versions
+            raise CodecError(f"a batch is no CBOR: {error}") from error
+        if not isinstance(batch, list):
+            raise CodecError(f"a batch must be an array, found {type(batch).__name__}")
+        return [self._decode_one(item) for item in batch]
+
+    def _decode_one(self, item: object) -> Any:
+        tag, fields = tagged(item, "a command")
+        decode = self._decode.get(tag)
+        if decode is None:
+            raise CodecError(f"command tag {tag} is unknown: the log was written by a newer version")
+        return decode(fields)
+
+
+def tagged(item: object, what: str) -> tuple[int, object]:
+    """*item* as (tag, rest).  Raises CodecError."""
+    if not isinstance(item, list) or len(item) != 2 or type(item[0]) is not int:
+        raise CodecError(f"{what} must be [tag, fields], found {type(item).__name__}")
+    return item[0], item[1]
+
+
+def class_encoder(class_: type) -> Encode:
+    """A function from a value of *class_* to its integer-keyed map."""
+    plans = field_plans(class_)
+
+    def encode(value: Any) -> dict[int, Any]:
+        fields: dict[int, Any] = {}
+        for name, number, encode_field, _, omit, omit_none in plans:
+            item = getattr(value, name)
+            if (omit and not item) or (omit_none and item is None):
+                continue
+            fields[number] = item if encode_field is None or item is None else encode_field(item)
+        return fields
+
+    return encode
+
+
+def class_decoder(class_: type) -> Decode:
+    """A function from an integer-keyed map to a value of *class_*."""
+    plans = field_plans(class_)
+    required = [plan for plan in plans if not (plan.omit or plan.omit_none)]
+    by_number = {plan.number: plan for plan in plans}
+
+    def decode(fields: Any) -> Any:
+        if not isinstance(fields, dict):
+            raise CodecError(f"{class_.__name__} must be a map, found {type(fields).__name__}")
+        arguments: dict[str, Any] = {}
+        for number, item in fields.items():
+            plan = by_number.get(number)
+            if plan is None:
+                continue
+            try:
+                arguments[plan.name] = plan.decode(item)
+            except CodecError as error:
+                raise CodecError(f"{class_.__name__}.{plan.name}: {error}") from error
+        for plan in required:
+            if plan.name not in arguments:
+                raise CodecError(f"{class_.__name__}.{plan.name} is missing")
+        return class_(**arguments)
+
+    return decode
+
+
+def field_plans(class_: type) -> tuple[FieldPlan, ...]:
+    """The fields of *class_* in ascending number, which is canonical CBOR's key order."""
+    hints = typing.get_type_hints(class_)
+    plans = [field_plan(field, hints[field.name]) for field in attrs.fields(class_)]
+    plans.sort(key=lambda plan: plan.number)
+    assert len({plan.number for plan in plans}) == len(plans), f"{class_.__name__}: one number per field"
+    assert all(plan.number < 24 for plan in plans), "numbers below 24 take one byte and sort canonically"
+    return tuple(plans)
+
+
+def field_plan(field: attrs.Attribute[Any], hint: Any) -> FieldPlan:
+    number = field.metadata.get(FIELD_NUMBER)
+    assert number is not None, f"the field {field.name} has no number"
+    encode, decode = converters(hint)
+    empty = any(field.default is e or (type(field.default) is type(e) and field.default == e) for e in EMPTY)
+    zero_enum = isinstance(field.default, IntEnum) and field.default == 0
+    return FieldPlan(
+        field.name,
+        number,
+        encode,
+        decode,
+        omit=(empty and field.default is not None) or zero_enum,
+        omit_none=field.default is None,
+    )
+
+
+def converters(hint: Any) -> tuple[Encode | None, Decode]:
+    """How a value annotated *hint* is written and read."""
+    origin = typing.get_origin(hint)
+    if origin in (types.UnionType, typing.Union):
+        return union_converters(typing.get_args(hint))
+    if origin is tuple:
+        return tuple_converters(typing.get_args(hint))
+    if isinstance(hint, type) and attrs.has(hint):
+        return class_encoder(hint), class_decoder(hint)
+    if isinstance(hint, type) and issubclass(hint, IntEnum):
+        return int, enum_decoder(hint)
+    assert hint in (int, str, bytes, bool), f"no durable form for {hint!r}"
+    return None, scalar_decoder(hint)
+
+
+def scalar_decoder(class_: type) -> Decode:
+    def decode(item: Any) -> Any:
+        if type(item) is not class_:
+            raise CodecError(f"expected {class_.__name__}, found {type(item).__name__}")
+        return item
+
+    return decode
+
+
+def enum_decoder(class_: type[IntEnum]) -> Decode:
+    def decode(item: Any) -> Any:
+        try:
+            return class_(item)
+        except ValueError:
+            raise CodecError(f"{item!r} is no {class_.__name__}") from None
+
+    return decode
+
+
+def tuple_converters(arguments: tuple[Any, ...]) -> tuple[Encode | None, Decode]:
+    """``tuple[X, ...]`` or a fixed tuple of scalars."""
+    if len(arguments) == 2 and arguments[1] is Ellipsis:
+        encode_item, decode_item = converters(arguments[0])
+
+        def decode_all(items: Any) -> Any:
+            return tuple(decode_item(item) for item in expect_list(items))
+
+        if encode_item is None:
+            return None, decode_all
+        return (lambda items: [encode_item(item) for item in items]), decode_all
+    parts = [converters(argument) for argument in arguments]
+    assert all(encode is None for encode, _ in parts), "fixed tuples hold scalars"
+
+    def decode_fixed(items: Any) -> Any:
+        found = expect_list(items)
+        if len(found) != len(parts):
+            raise CodecError(f"expected {len(parts)} items, found {len(found)}")
+        return tuple(decode(item) for (_, decode), item in zip(parts, found, strict=True))
+
+    return None, decode_fixed
+
+
+def expect_list(items: Any) -> list[Any]:
+    if not isinstance(items, list):
+        raise CodecError(f"expected an array, found {type(items).__name__}")
+    return items
+
+
+def union_converters(members: tuple[Any, ...]) -> tuple[Encode | None, Decode]:
+    """``X | None``, or a union of classes, each under its tag, perhaps with None."""
+    classes = [member for member in members if member is not types.NoneType]
+    optional = len(classes) < len(members)
+    encode, decode = converters(classes[0]) if len(classes) == 1 else variant_converters(classes)
+    if not optional:
+        return encode, decode
+    return encode, lambda item: None if item is None else decode(item)
+
+
+def variant_converters(classes: Sequence[type]) -> tuple[Encode, Decode]:
+    tags = {VARIANT_TAGS[class_]: class_ for class_ in classes}
+    assert len(tags) == len(classes), "tags are unique within a union"
+    encoders = {class_: (tag, class_encoder(class_)) for tag, class_ in tags.items()}
+    decoders = {tag: class_decoder(class_) for tag, class_ in tags.items()}
+
+    def encode(value: Any) -> list[Any]:
+        tag, encode_fields = encoders[type(value)]
+        return [tag, encode_fields(value)]
+
+    def decode(item: Any) -> Any:
+        tag, fields = tagged(item, "a member of a union")
+        if tag not in decoders:
+            raise CodecError(f"variant tag {tag} is unknown")
+        return decoders[tag](fields)
+
+    return encode, decode
+
+
+COMMANDS: Final = Codec(COMMAND_TAGS)
+
+
+def decode_commands(payload: bytes) -> list[Command]:
+    """The commands of one batch of a partition's log.  Raises CodecError."""
+    return cast("list[Command]", COMMANDS.decode(payload))

@@ -1,0 +1,233 @@
+"""A log on a disk: open and recover, read, append.  What the bytes mean is decided in `core.py`.
+
+`append` returns only after the batch is synced.  A failed sync raises SyncFailed and leaves the log unusable: it is
+never retried, because what reached the medium is unknown; the process stops and the next one reads back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Generic, TypeVar
+
+import attrs
+
+from understudy_runtime.limits import Limits
+from understudy_runtime.log import core
+from understudy_runtime.log.codec import Codec, CodecError
+from understudy_runtime.log.core import Appended, Fenced, Frame, LogCorrupt, Unknown
+from understudy_runtime.model.events import LogTailCut, Observe
+from understudy_runtime.world import Disk, File
+
+C = TypeVar("C")
+
+
+@attrs.frozen
+class Segment:
+    """A segment's path and the number of its first record."""
+
+    path: str
+    lsn_first: int
+
+
+@attrs.frozen
+class Replayed(Generic[C]):
+    """A batch read back: *commands* have the numbers from *lsn_first* on and one stamp."""
+
+    lsn_first: int
+    epoch: int
+    time_ms: int
+    commands: Sequence[C]
+
+
+class Log(Generic[C]):
+    """One log, opened for appending by its only owner.  Build it with `Log.open`."""
+
+    def __init__(self, disk: Disk, folder: str, *, identity: int, codec: Codec, limits: Limits) -> None:
+        self._disk = disk
+        self._folder = folder
+        self._identity = identity
+        self._codec = codec
+        self._limits = limits
+        self._segments: list[Segment] = []
+        self._file: File | None = None
+        self._end = 0
+        self._prewritten = 0
+        self._in_doubt = False
+        self.lsn_last = 0
+        self.epoch_last = 0
+
+    @classmethod
+    async def open(
+        cls, disk: Disk, folder: str, *, identity: int, codec: Codec, limits: Limits, observe: Observe
+    ) -> Log[C]:
+        """Open or create the log in *folder*; cut a torn tail.
+
+        Raises LogForeign, LogNewer, LogCorrupt (each names the file) and DiskError.
+        """
+        log = cls(disk, folder, identity=identity, codec=codec, limits=limits)
+        disk.make_dir(folder)
+        await log._recover(observe)
+        return log
+
+    async def append(
+        self, commands: Sequence[C], *, epoch: int, expected_lsn: int, time_ms: int
+    ) -> Appended | Fenced | Unknown:
+        """Make *commands* durable as the records from *expected_lsn* on, all stamped *time_ms*.
+
+        Fenced when a newer epoch has written or *expected_lsn* is not the next one: nothing was written then.
+        Raises SyncFailed, DiskFull, DiskError; the log is unusable afterwards.
+        """
+        assert commands, "an empty batch is never appended"
+        assert not self._in_doubt, "one append at a time, and none after a failed one"
+        if epoch < self.epoch_last or expected_lsn != self.lsn_last + 1:
+            return Fenced(self.lsn_last, self.epoch_last)
+        frame = core.encode_frame(
+            self._codec.encode(commands),
+            identity=self._identity,
+            lsn_first=expected_lsn,
+            count=len(commands),
+            epoch=epoch,
+            time_ms=time_ms,
+        )
+        self._in_doubt = True
+        if self._file is None or core.needs_segment(self._end, len(frame), self._limits.segment_bytes_max):
+            await self._new_segment(expected_lsn)
+        await self._write(frame)
+        self._in_doubt = False
+        self.epoch_last = epoch
+        self.lsn_last += len(commands)
+        assert self.lsn_last == expected_lsn + len(commands) - 1, "numbers have no gaps"
+        return Appended(expected_lsn, self.lsn_last)
+
+    def records(self, lsn_first: int = 1) -> Iterator[Replayed[C]]:
+        """The batches that hold the records from *lsn_first* on, in order; the first may begin earlier.
+
+        Raises LogCorrupt when a frame is damaged or not to be decoded.
+        """
+        assert lsn_first >= 1, "LSNs start at 1"
+        for position, segment in enumerate(self._segments):
+            is_last = position + 1 == len(self._segments)
+            lsn_end = self.lsn_last + 1 if is_last else self._segments[position + 1].lsn_first
+            if lsn_end <= lsn_first:
+                continue
+            scan = self._scan(segment, is_last=is_last)
+            found_end = scan.frames[-1].lsn_last + 1 if scan.frames else segment.lsn_first
+            if found_end != lsn_end:
+                raise LogCorrupt(segment.path, scan.end, f"the records {found_end} to {lsn_end - 1} are missing")
+            for frame in scan.frames:
+                if frame.lsn_last >= lsn_first:
+                    yield self._decode(segment, frame)
+
+    def close(self) -> None:
+        """Release the file.  Nothing is written."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    async def _recover(self, observe: Observe) -> None:
+        names = self._disk.list_dir(self._folder)
+        self._segments = [Segment(f"{self._folder}/{name}", core.segment_lsn(self._folder, name)) for name in names]
+        await self._drop_unfinished_segment()
+        if not self._segments:
+            return
+        if self._segments[0].lsn_first != 1:
+            raise LogCorrupt(self._segments[0].path, 0, "the records before the first segment are missing")
+        last = self._segments[-1]
+        scan = self._scan(last, is_last=True)
+        self.lsn_last = scan.frames[-1].lsn_last if scan.frames else last.lsn_first - 1
+        self.epoch_last = scan.frames[-1].epoch if scan.frames else self._epoch_before(last)
+        self._file = self._disk.open(last.path)
+        self._end = scan.end
+        self._prewritten = self._file.size()
+        if scan.torn_bytes:
+            self._file.truncate(scan.end)
+            self._prewritten = scan.end
+            observe(LogTailCut(self._folder, scan.torn_bytes))
+        await self._settle(scan.frames)
+
+    async def _settle(self, frames: Sequence[Frame]) -> None:
+        """Make what was just read durable: the process that wrote it may have died, or its sync failed, before it was.
+
+        A failed sync can leave the last frame in the system's cache only, marked clean: so it is written again.
+        """
+        assert self._file is not None, "a segment is open"
+        if frames:
+            offset, end = frames[-1].offset, frames[-1].end
+            self._file.pwrite(offset, self._file.pread(offset, end - offset))
+        await self._file.fdatasync()
+        await self._disk.sync_dir(self._folder)
+
+    async def _drop_unfinished_segment(self) -> None:
+        """Remove the last segment when the power went before its header was durable: nothing was ever in it."""
+        if not self._segments:
+            return
+        last = self._segments[-1]
+        if core.is_unfinished_segment(self._read(last), self._identity, last.lsn_first):
+            self._disk.unlink(last.path)
+            await self._disk.sync_dir(self._folder)
+            self._segments.pop()
+
+    def _epoch_before(self, last: Segment) -> int:
+        """The epoch of the last frame before an empty last segment."""
+        if len(self._segments) == 1:
+            return 0
+        frames = self._scan(self._segments[-2], is_last=False).frames
+        assert frames, "a segment is closed only after it held a frame"
+        if frames[-1].lsn_last + 1 != last.lsn_first:
+            raise LogCorrupt(last.path, 0, f"the records before {last.lsn_first} are missing in the segment before")
+        return frames[-1].epoch
+
+    def _read(self, segment: Segment) -> bytes:
+        file = self._disk.open(segment.path)
+        try:
+            return file.pread(0, file.size())
+        finally:
+            file.close()
+
+    def _scan(self, segment: Segment, *, is_last: bool) -> core.SegmentScan:
+        data = self._read(segment)
+        if len(data) < core.SEGMENT_HEADER.size:
+            raise LogCorrupt(segment.path, 0, "the segment header is incomplete")
+        core.check_segment_header(
+            segment.path,
+            data[: core.SEGMENT_HEADER.size],
+            identity=self._identity,
+            lsn_first=segment.lsn_first,
+        )
+        return core.scan_segment(
+            segment.path, data, identity=self._identity, lsn_first=segment.lsn_first, is_last=is_last
+        )
+
+    def _decode(self, segment: Segment, frame: Frame) -> Replayed[C]:
+        try:
+            commands = self._codec.decode(frame.payload)
+        except CodecError as error:
+            raise LogCorrupt(segment.path, frame.offset, str(error)) from error
+        if len(commands) != frame.count:
+            raise LogCorrupt(segment.path, frame.offset, f"{len(commands)} records, the frame says {frame.count}")
+        return Replayed(frame.lsn_first, frame.epoch, frame.time_ms, commands)
+
+    async def _new_segment(self, lsn_first: int) -> None:
+        """Start a segment: header, sync the file, sync the name; only then a frame may go in."""
+        if self._file is not None:
+            self._file.close()
+        segment = Segment(f"{self._folder}/{core.segment_name(lsn_first)}", lsn_first)
+        assert not self._segments or segment.lsn_first > self._segments[-1].lsn_first, "segments grow"
+        self._file = self._disk.open(segment.path, create=True)
+        self._file.pwrite(0, core.encode_segment_header(self._identity, lsn_first))
+        await self._file.fdatasync()
+        await self._disk.sync_dir(self._folder)
+        self._segments.append(segment)
+        self._end = core.SEGMENT_HEADER.size
+        self._prewritten = self._end
+
+    async def _write(self, frame: bytes) -> None:
+        """Put *frame* behind the last one and sync.  Zeros written ahead spare most syncs a change of the file's size."""
+        assert self._file is not None, "a segment is open"
+        end = self._end + len(frame)
+        if end > self._prewritten and self._limits.log_prewrite_bytes:
+            frame += bytes(self._limits.log_prewrite_bytes)
+        self._file.pwrite(self._end, frame)
+        await self._file.fdatasync()
+        self._prewritten = max(self._prewritten, self._end + len(frame))
+        self._end = end

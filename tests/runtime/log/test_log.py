@@ -1,0 +1,282 @@
+"""The log: what was appended is read back; damage is a clean prefix or a named error; the bytes are golden."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import trio
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from understudy_runtime.limits import Limits
+from understudy_runtime.log import core
+from understudy_runtime.log.codec import COMMANDS
+from understudy_runtime.log.core import Appended, Fenced, LogCorrupt, LogError, LogForeign, LogNewer
+from understudy_runtime.log.shell import Log
+from understudy_runtime.model.commands import Command, LeaderElected, TimerFired
+from understudy_runtime.model.events import Event, LogTailCut
+from understudy_runtime.world import SyncFailed
+
+from tests.runtime.node.fakes import FakeDisk
+
+GOLDEN = Path(__file__).parents[2] / "golden" / "log_segment_v1.hex"
+IDENTITY = 0x0123456789ABCDEF
+SMALL = Limits(segment_bytes_max=300, log_prewrite_bytes=64)
+Events = list[Event]
+NAMES = (core.segment_name(1), core.segment_name(5), "x", "1.log")
+
+
+async def open_log(disk: FakeDisk, limits: Limits = SMALL, events: Events | None = None) -> Log[Command]:
+    observe = (lambda event: None) if events is None else events.append
+    return await Log.open(disk, "log", identity=IDENTITY, codec=COMMANDS, limits=limits, observe=observe)
+
+
+def batch(number: int, count: int = 1) -> list[Command]:
+    return [TimerFired(number * 1000 + i, i) for i in range(count)]
+
+
+async def fill(disk: FakeDisk, batches: int, limits: Limits = SMALL) -> list[Command]:
+    log = await open_log(disk, limits)
+    commands: list[Command] = []
+    for number in range(batches):
+        more = batch(number, number % 3 + 1)
+        found = await log.append(more, epoch=1, expected_lsn=log.lsn_last + 1, time_ms=number)
+        commands += more
+        assert found == Appended(len(commands) - len(more) + 1, len(commands))
+    log.close()
+    return commands
+
+
+def read_all(log: Log[Command], lsn_first: int = 1) -> list[Command]:
+    commands: list[Command] = []
+    for replayed in log.records(lsn_first):
+        for lsn, command in enumerate(replayed.commands, replayed.lsn_first):
+            if lsn >= lsn_first:
+                commands.append(command)
+    return commands
+
+
+async def test_what_was_appended_is_read_back_over_segments() -> None:
+    disk = FakeDisk()
+    commands = await fill(disk, 12)
+    disk.power_cut()
+    log = await open_log(disk)
+    assert len(disk.list_dir("log")) > 2, "the bound makes several segments"
+    assert log.lsn_last == len(commands)
+    assert log.epoch_last == 1
+    for lsn in range(1, len(commands) + 1):
+        assert read_all(log, lsn) == commands[lsn - 1 :]
+
+
+async def test_no_prewriting_reads_the_same() -> None:
+    disk = FakeDisk()
+    plain = Limits(segment_bytes_max=300, log_prewrite_bytes=0)
+    commands = await fill(disk, 6, plain)
+    assert read_all(await open_log(disk, plain)) == commands
+
+
+async def test_an_older_epoch_and_a_wrong_number_are_fenced() -> None:
+    disk = FakeDisk()
+    log = await open_log(disk)
+    await log.append([LeaderElected(2, 1)], epoch=2, expected_lsn=1, time_ms=0)
+    before = bytes(disk.files[f"log/{core.segment_name(1)}"].seen)
+    assert await log.append(batch(1), epoch=1, expected_lsn=2, time_ms=0) == Fenced(1, 2)
+    assert await log.append(batch(1), epoch=2, expected_lsn=3, time_ms=0) == Fenced(1, 2)
+    assert bytes(disk.files[f"log/{core.segment_name(1)}"].seen) == before, "a fenced append writes nothing"
+    assert await log.append(batch(1), epoch=2, expected_lsn=2, time_ms=0) == Appended(2, 2)
+
+
+async def test_an_append_is_durable_before_it_returns() -> None:
+    disk = FakeDisk()
+    log = await open_log(disk)
+    for number in range(8):
+        await log.append(batch(number), epoch=1, expected_lsn=number + 1, time_ms=0)
+        copy = FakeDisk()
+        copy.durable_names = dict(disk.durable_names)
+        left = {name: medium.durable for name, medium in copy.durable_names.items()}
+        for name, data in left.items():
+            copy.open(name, create=True).pwrite(0, data)
+        assert len(read_all(await open_log(copy))) == number + 1
+
+
+async def test_a_failed_sync_stops_the_log_for_good() -> None:
+    disk = FakeDisk()
+    log = await open_log(disk)
+    await log.append(batch(0), epoch=1, expected_lsn=1, time_ms=0)
+    disk.failing_sync = disk.syncs + 1
+    with pytest.raises(SyncFailed):
+        await log.append(batch(1), epoch=1, expected_lsn=2, time_ms=0)
+    with pytest.raises(AssertionError, match="none after a failed one"):
+        await log.append(batch(1), epoch=1, expected_lsn=2, time_ms=0)
+
+
+async def test_recovery_makes_what_it_read_durable() -> None:
+    disk = FakeDisk()
+    await fill(disk, 1)
+    log = await open_log(disk)
+    disk.failing_sync = disk.syncs + 1
+    with pytest.raises(SyncFailed):
+        await log.append(batch(7), epoch=1, expected_lsn=2, time_ms=0)
+    recovered = await open_log(disk)  # the process restarted, the machine did not
+    seen = read_all(recovered)
+    disk.power_cut()
+    assert read_all(await open_log(disk)) == seen, "what recovery showed must survive a power cut"
+
+
+@settings(max_examples=60, deadline=None)
+@given(keep=st.integers(0, 10_000), batches=st.integers(1, 8), junk=st.binary(max_size=4))
+def test_a_torn_tail_is_cut_to_what_was_acknowledged(keep: int, batches: int, junk: bytes) -> None:
+    async def body() -> None:
+        disk = FakeDisk()
+        commands = await fill(disk, batches)
+        log = await open_log(disk)
+        disk.failing_sync = disk.syncs + 1
+        unsynced = batch(99, 5)
+        with pytest.raises(SyncFailed):
+            await log.append(unsynced, epoch=1, expected_lsn=len(commands) + 1, time_ms=9)
+
+        def torn(path: str, durable: bytes, seen: bytes) -> bytes:
+            kept = seen[: len(durable)] if keep >= len(seen) else seen[:keep] + durable[keep:]
+            return kept if len(seen) > len(durable) or seen != durable else durable
+
+        disk.power_cut(torn)
+        found = read_all(await open_log(disk))
+        assert found in (commands, commands + unsynced)
+        events: Events = []
+        again = await open_log(disk, events=events)
+        assert read_all(again) == found
+        assert not events, "the tail is cut once"
+        await again.append(batch(1), epoch=1, expected_lsn=len(found) + 1, time_ms=0)
+        assert read_all(await open_log(disk)) == found + batch(1)
+
+    trio.run(body)
+
+
+async def test_a_cut_tail_is_told() -> None:
+    disk = FakeDisk()
+    commands = await fill(disk, 2, Limits(log_prewrite_bytes=0))
+    name = f"log/{core.segment_name(1)}"
+    disk.open(name).pwrite(disk.open(name).size(), b"UFRM\x00\x01")
+    events: Events = []
+    log = await open_log(disk, events=events)
+    assert events == [LogTailCut("log", 6)]
+    assert read_all(log) == commands
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data(), batches=st.integers(1, 9))
+def test_a_flipped_bit_is_a_clean_prefix_or_a_named_error(data: st.DataObject, batches: int) -> None:
+    async def body() -> None:
+        disk = FakeDisk()
+        commands = await fill(disk, batches)
+        name = data.draw(st.sampled_from(sorted(disk.files)))
+        size = disk.files[name].seen.rstrip(b"\0")
+        bit = data.draw(st.integers(0, len(size) * 8 - 1))
+        disk.files[name].seen[bit // 8] ^= 1 << bit % 8
+        try:
+            found = read_all(await open_log(disk))
+        except LogError as error:
+            assert name in str(error)  # noqa: PT017
+            return
+        last_names = sorted(disk.files)[-1:]
+        assert found == commands[: len(found)]
+        assert len(found) == len(commands) or name in last_names, "only the last segment's tail may be cut"
+        assert len(commands) - len(found) <= 3, "at most the last batch is cut"
+
+    trio.run(body)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    names=st.lists(st.sampled_from([core.segment_name(1), core.segment_name(5), "x", "1.log"]), max_size=3),
+    data=st.data(),
+)
+def test_arbitrary_files_are_a_named_error_or_an_empty_log(names: list[str], data: st.DataObject) -> None:
+    async def body() -> None:
+        disk = FakeDisk()
+        header = core.encode_segment_header(IDENTITY, 1)
+        for name in names:
+            content = data.draw(st.binary(max_size=200))
+            disk.open(f"log/{name}", create=True).pwrite(0, data.draw(st.sampled_from([b"", header])) + content)
+        try:
+            log = await open_log(disk)
+            assert read_all(log) == []
+        except LogError as error:
+            assert "log/" in str(error)  # noqa: PT017
+
+    trio.run(body)
+
+
+async def test_damage_before_the_tail_refuses_to_start_and_names_the_place() -> None:
+    disk = FakeDisk()
+    await fill(disk, 3, Limits(log_prewrite_bytes=0))
+    name = f"log/{core.segment_name(1)}"
+    offset = core.SEGMENT_HEADER.size
+    disk.files[name].seen[offset + core.FRAME_HEADER_BYTES + 2] ^= 1
+    with pytest.raises(LogCorrupt, match=rf"{name}: damaged at byte {offset}: .* a good frame follows"):
+        await open_log(disk)
+
+
+async def test_a_missing_segment_refuses() -> None:
+    disk = FakeDisk()
+    await fill(disk, 12)
+    names = disk.list_dir("log")
+    disk.unlink(f"log/{names[1]}")
+    log = await open_log(disk)
+    with pytest.raises(LogCorrupt, match="are missing"):
+        read_all(log)
+    disk.unlink(f"log/{names[0]}")
+    with pytest.raises(LogCorrupt, match="before the first segment"):
+        await open_log(disk)
+
+
+async def test_a_newer_format_and_a_foreign_log_are_refused_by_name() -> None:
+    disk = FakeDisk()
+    await fill(disk, 1)
+    name = f"log/{core.segment_name(1)}"
+    head = bytearray(core.encode_segment_header(IDENTITY, 1))
+    head[9] = 2
+    head[-8:] = core.xxh3_64(bytes(head[:-8])).digest()
+    good = bytes(disk.files[name].seen[: len(head)])
+    disk.files[name].seen[: len(head)] = head
+    with pytest.raises(LogNewer, match=f"{name}: log format 2 is newer"):
+        await open_log(disk)
+    disk.files[name].seen[: len(head)] = core.encode_segment_header(IDENTITY + 1, 1)
+    with pytest.raises(LogForeign, match=f"{name}: belongs to log"):
+        await open_log(disk)
+    disk.files[name].seen[: len(head)] = b"PK" + good[2:]
+    with pytest.raises(LogForeign, match=f"{name}: not a log segment"):
+        await open_log(disk)
+    disk.files[name].seen[: len(head)] = good
+    disk.open("log/notes.txt", create=True)
+    with pytest.raises(LogForeign, match=r"log/notes.txt: not a segment"):
+        await open_log(disk)
+
+
+async def test_a_segment_whose_header_was_not_synced_is_dropped() -> None:
+    header = core.encode_segment_header(IDENTITY, 4)
+    for left in (b"", bytes(40), header[:17]):
+        disk = FakeDisk()
+        commands = await fill(disk, 2, Limits(log_prewrite_bytes=0))
+        assert len(commands) == 3
+        disk.open(f"log/{core.segment_name(4)}", create=True).pwrite(0, left)
+        log = await open_log(disk)
+        assert read_all(log) == commands
+        assert disk.list_dir("log") == [core.segment_name(1)]
+        await log.append(batch(5), epoch=1, expected_lsn=4, time_ms=0)
+
+
+async def test_an_empty_last_segment_keeps_the_epoch() -> None:
+    disk = FakeDisk()
+    await fill(disk, 2, Limits(log_prewrite_bytes=0))
+    disk.open(f"log/{core.segment_name(4)}", create=True).pwrite(0, core.encode_segment_header(IDENTITY, 4))
+    log = await open_log(disk)
+    assert (log.lsn_last, log.epoch_last) == (3, 1)
+    assert len(read_all(log)) == 3
+
+
+async def test_the_bytes_of_a_segment_are_golden() -> None:
+    disk = FakeDisk()
+    await fill(disk, 2, Limits(log_prewrite_bytes=8))
+    found = bytes(disk.files[f"log/{core.segment_name(1)}"].seen).hex()
+    assert found == GOLDEN.read_text().replace("\n", "")
