@@ -30,6 +30,8 @@ class Layer:
 
 
 VALUES = ("understudy_runtime.model", "understudy_runtime.limits", "understudy.protocol")
+# Values to bytes and back, by field number: the log's records and the tables' rows share it.
+CODEC = "understudy_runtime.log.codec"
 WHOLE_SDK = ("understudy",)
 PORTS = (
     "understudy_runtime.world",
@@ -37,6 +39,15 @@ PORTS = (
     "understudy_runtime.invoker.port",
     "understudy_runtime.ingress.port",
     "understudy.hosting",
+)
+MODEL = Layer(
+    (
+        *VALUES,
+        "understudy_sim.stage.model",
+        "understudy_sim.stage.model_words",
+        "understudy_sim.stage.model_entries",
+    ),
+    (*LOOPS, *HYPOTHESIS),
 )
 CORE = Layer((*VALUES, "understudy_runtime.storage.port"), LOOPS)
 
@@ -49,7 +60,7 @@ LAYERS: Mapping[str, Layer] = MappingProxyType(
         "understudy.__main__": Layer((*WHOLE_SDK, "understudy_runtime.cli"), HYPOTHESIS),
         "understudy_runtime.model": Layer(VALUES, (*LOOPS, *HYPOTHESIS)),
         "understudy_runtime.limits": Layer(VALUES, LOOPS),
-        "understudy_runtime.machine": Layer((*CORE.ours, "understudy_runtime.machine"), (*LOOPS, *HYPOTHESIS)),
+        "understudy_runtime.machine": Layer((*CORE.ours, "understudy_runtime.machine", CODEC), (*LOOPS, *HYPOTHESIS)),
         "understudy_runtime.world": Layer(("understudy_runtime.storage.port",), HYPOTHESIS),
         "understudy_runtime.storage": Layer((*VALUES, "understudy_runtime.storage"), (*LOOPS, *HYPOTHESIS)),
         "understudy_runtime.log": Layer((*VALUES, *PORTS, "understudy_runtime.log"), HYPOTHESIS),
@@ -78,7 +89,9 @@ LAYERS: Mapping[str, Layer] = MappingProxyType(
         "understudy_sim.kernel.choices": Layer(("understudy_sim.kernel",), LOOPS),
         "understudy_sim": Layer((*WHOLE_SDK, "understudy_runtime", "understudy_sim"), ("asyncio",)),
         # The reference model must not learn its rules from what it checks.
-        "understudy_sim.stage.model": Layer((*VALUES, "understudy_sim.stage.model"), (*LOOPS, *HYPOTHESIS)),
+        "understudy_sim.stage.model": MODEL,
+        "understudy_sim.stage.model_words": MODEL,
+        "understudy_sim.stage.model_entries": MODEL,
         "scenarios": Layer(("understudy", "understudy_sim", "scenarios"), ()),
         "tests": Layer(OURS, ()),
     }

@@ -1,0 +1,1 @@
+"""Benchmarks: commands that measure, and the one gate on CPU that the suite runs."""
