@@ -80,14 +80,14 @@ class Frame(NamedTuple):
     offset: int
     end: int
     lsn_first: int
-    count: int
+    record_count: int
     epoch: int
     time_ms: int
     payload: bytes
 
     @property
     def lsn_last(self) -> int:
-        return self.lsn_first + self.count - 1
+        return self.lsn_first + self.record_count - 1
 
 
 def segment_name(lsn_first: int) -> str:
@@ -195,7 +195,7 @@ def scan_segment(path: str, data: bytes, *, identity: int, lsn_first: int, is_la
         frame = read_frame(data, offset, identity)
         if isinstance(frame, str):
             return SegmentScan(frames, offset, judge_tail(path, data, offset, frame, identity, is_last))
-        if frame.lsn_first != lsn_next or frame.count < 1:
+        if frame.lsn_first != lsn_next or frame.record_count < 1:
             raise LogCorrupt(path, offset, f"record {lsn_next} is expected, the frame has {frame.lsn_first}")
         if frame.epoch < epoch_last:
             raise LogCorrupt(path, offset, f"epoch {frame.epoch} follows epoch {epoch_last}")

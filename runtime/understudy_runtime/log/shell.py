@@ -203,8 +203,10 @@ class Log(Generic[C]):
             commands = self._codec.decode(frame.payload)
         except CodecError as error:
             raise LogCorrupt(segment.path, frame.offset, str(error)) from error
-        if len(commands) != frame.count:
-            raise LogCorrupt(segment.path, frame.offset, f"{len(commands)} records, the frame says {frame.count}")
+        if len(commands) != frame.record_count:
+            raise LogCorrupt(
+                segment.path, frame.offset, f"{len(commands)} records, the frame says {frame.record_count}"
+            )
         return Replayed(frame.lsn_first, frame.epoch, frame.time_ms, commands)
 
     async def _new_segment(self, lsn_first: int) -> None:
@@ -222,7 +224,7 @@ class Log(Generic[C]):
         self._prewritten = self._end
 
     async def _write(self, frame: bytes) -> None:
-        """Put *frame* behind the last one and sync.  Zeros written ahead spare most syncs a change of the file's size."""
+        """Put *frame* behind the last one and sync.  Zeros written ahead spare most syncs a change of size."""
         assert self._file is not None, "a segment is open"
         end = self._end + len(frame)
         if end > self._prewritten and self._limits.log_prewrite_bytes:
