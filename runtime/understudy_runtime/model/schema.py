@@ -1,4 +1,4 @@
-"""What endpoints offer: services and handlers, from a discovery manifest to frozen values.  Parsing and look-up, no state.
+"""What endpoints offer: services and handlers, from a discovery manifest to frozen values.  No state.
 
 A manifest is somebody else's input: everything wrong with it is a ManifestError that names the place.  Durations are
 integer milliseconds.  A handler's option overrides its service's, which overrides the server's.
@@ -100,17 +100,12 @@ class Options:
 
     def over(self, base: Options) -> Options:
         """These options, and *base*'s where these say nothing."""
-        return Options(
-            **{
-                field.name: mine if mine is not None else getattr(base, field.name)
-                for field in attrs.fields(Options)
-                for mine in [getattr(self, field.name)]
-            }
-        )
+        mine = attrs.asdict(self, recurse=False)
+        return attrs.evolve(base, **{name: value for name, value in mine.items() if value is not None})
 
     def retry_policy(self, default: RetryPolicy) -> RetryPolicy:
         """The policy of an invocation: *default* where nothing is set."""
-        changes = {
+        changes: dict[str, Any] = {
             name: value
             for name, value in (
                 ("delay_ms_first", self.retry_delay_ms_first),
@@ -220,10 +215,13 @@ class Schema:
         return None if known is None else (found, known)
 
     def with_deployment(self, deployment_id: str, manifest: Manifest) -> Schema:
-        """This schema with *manifest* as the latest word on its services.  Services it no longer lists stay as they were."""
-        services = dict(self.services)
+        """This schema with *manifest* as the latest word on its services.
+
+        Services the deployment served before and no longer lists are gone.
+        """
+        services = {n: s for n, s in self.services.items() if s.deployment_id != deployment_id}
         for offered in manifest.services:
-            before = services.get(offered.name)
+            before = self.services.get(offered.name)
             revision = 1 if before is None else before.revision + 1
             services[offered.name] = Service(offered.name, offered.type, offered.handlers, deployment_id, revision)
         deployments = {**self.deployments, deployment_id: Deployment(deployment_id, manifest)}
@@ -358,14 +356,14 @@ def identifier(fields: Mapping[str, Any], where: str) -> str:
 
 
 def integer(fields: Mapping[str, Any], name: str, where: str, low: int = 0) -> int | None:
-    value = fields.get(name)
+    value: int | None = fields.get(name)
     if value is not None and (type(value) is not int or not low <= value < 2**63):
         raise ManifestError(f"{where}: {name} must be an integer from {low} on, found {value!r}")
     return value
 
 
 def boolean(fields: Mapping[str, Any], name: str, where: str) -> bool | None:
-    value = fields.get(name)
+    value: bool | None = fields.get(name)
     if value is not None and type(value) is not bool:
         raise ManifestError(f"{where}: {name} must be true or false, found {value!r}")
     return value
