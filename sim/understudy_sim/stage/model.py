@@ -58,6 +58,9 @@ class Effects:
     invocations: dict[str, None] = attrs.Factory(dict)
     keys: dict[tuple[str, str], None] = attrs.Factory(dict)
     wanted: list[tuple[Any, ...]] = attrs.Factory(list)
+    accepted: list[c.Invoke] = attrs.Factory(list)
+    completed: dict[str, Result] = attrs.Factory(dict)
+    placed: list[tuple[str, c.Invoke]] = attrs.Factory(list)  # calls journaled: (caller's id, what it asked for)
 
 
 class PartitionModel:
@@ -142,6 +145,7 @@ class PartitionModel:
             self.effects.wanted.append(("acked", command.request_id, id_, known is None, conflict))
 
     def _accept(self, command: c.Invoke) -> None:
+        self.effects.accepted.append(command)
         callers = [] if command.caller is None else [command.caller]
         inv = self.invocations[command.invocation_id] = Invocation(command, Status.SCHEDULED, callers)
         if command.execution_time_ms:
@@ -185,6 +189,7 @@ class PartitionModel:
         else:
             del self.invocations[id_]
         self.effects.wanted.append(("completed", id_, result))
+        self.effects.completed[id_] = result
         for caller in callers:
             self.answer(caller, result)
         self._leave(inv, before)

@@ -115,24 +115,23 @@ def _place(
     )
     keyed = callee.service_type != 0
     target = Target(command.service_name, command.handler_name, command.key if keyed else None)
-    model.send(
-        callee.invocation_id,
-        c.Invoke(
-            invocation_id=callee.invocation_id,
-            target=target,
-            service_type=callee.service_type,
-            handler_type=callee.handler_type,
-            payload=command.parameter,
-            headers=tuple((header.key, header.value) for header in command.headers),
-            idempotency_key=command.idempotency_key if command.HasField("idempotency_key") else None,
-            execution_time_ms=at_ms,
-            completion_retention_ms=callee.completion_retention_ms,
-            random_seed=callee.random_seed,
-            retry_policy=callee.retry_policy,
-            caller=caller,
-            schema_revision=callee.schema_revision,
-        ),
+    invoke = c.Invoke(
+        invocation_id=callee.invocation_id,
+        target=target,
+        service_type=callee.service_type,
+        handler_type=callee.handler_type,
+        payload=command.parameter,
+        headers=tuple((header.key, header.value) for header in command.headers),
+        idempotency_key=command.idempotency_key if command.HasField("idempotency_key") else None,
+        execution_time_ms=at_ms,
+        completion_retention_ms=callee.completion_retention_ms,
+        random_seed=callee.random_seed,
+        retry_policy=callee.retry_policy,
+        caller=caller,
+        schema_revision=callee.schema_revision,
     )
+    model.effects.placed.append((inv.command.invocation_id, invoke))
+    model.send(callee.invocation_id, invoke)
 
 
 def _send_signal(model: PartitionModel, inv: Invocation, payload: bytes, _: Any) -> None:

@@ -1,0 +1,87 @@
+"""What the stage itself sees, beside the server's events: bodies that run, processes that stop, hazards, answers.
+
+Checkers take these and the events of `understudy_runtime.model.events` from one `Watch`.
+"""
+
+from __future__ import annotations
+
+import attrs
+from understudy_runtime.model.actions import Action
+from understudy_runtime.model.commands import Record
+
+from understudy_sim.stage.history import Answer, Asked
+from understudy_sim.stage.model import Effects
+
+
+@attrs.frozen
+class Step:
+    """A record was applied for the first time in this run (a replay of what is known is no step).
+
+    `effects` is what the reference model says it does.
+    """
+
+    partition: int
+    record: Record
+    actions: tuple[Action, ...]
+    effects: Effects
+
+
+@attrs.frozen
+class Replayed:
+    """A restarted server applied a record again that this run knows."""
+
+    partition: int
+    record: Record
+    known: Record
+
+
+@attrs.frozen
+class BodyStarted:
+    """A handler's body begins to run at the endpoint.  `body` numbers it within the run."""
+
+    body: int
+    invocation_id: str
+
+
+@attrs.frozen
+class BodyEnded:
+    body: int
+
+
+@attrs.frozen
+class StepExecuted:
+    """The body of a `ctx.run` begins to run."""
+
+    invocation_id: str
+    name: str
+
+
+@attrs.frozen
+class ServerStopped:
+    """The server's process ended: `how` is crash, or the named error it stopped with."""
+
+    incarnation: int
+    how: str
+
+
+@attrs.frozen
+class EndpointStopped:
+    incarnation: int
+
+
+@attrs.frozen
+class Answered:
+    """A client read an answer."""
+
+    asked: Asked
+    answer: Answer
+
+
+@attrs.frozen
+class HazardSeen:
+    """Handler code did something replay cannot reproduce."""
+
+    kind: str
+    detail: str
+    filename: str
+    line: int

@@ -1,0 +1,77 @@
+"""What clients saw: one `Asked` per call, what was answered to each try, and when.
+
+A call that was never answered is *unknown*: it may have happened or not, and no checker guesses.
+"""
+
+from __future__ import annotations
+
+import enum
+
+import attrs
+
+from understudy_sim.stage.operations import Call
+
+
+class Fate(enum.Enum):
+    WAITING = "not answered yet"
+    ANSWERED = "answered"
+    UNKNOWN = "given up without an answer: it may have happened"
+
+
+@attrs.frozen
+class Answer:
+    """One answer as the client read it.  `source` is invocation, ingress, or empty for a success or a 202."""
+
+    at_ns: int
+    status: int
+    body: bytes
+    invocation_id: str
+    source: str
+
+    @property
+    def of_invocation(self) -> bool:
+        """Whether this is an invocation's result (P4), not an acknowledgement or the ingress's own error."""
+        return bool(self.invocation_id) and self.status != 202 and self.source != "ingress"
+
+
+@attrs.define
+class Asked:
+    """One call and its tries.  Times are virtual nanoseconds."""
+
+    ordinal: int
+    call: Call
+    idempotency_key: str
+    asked_ns: int
+    tries: int = 0
+    fate: Fate = Fate.WAITING
+    answers: list[Answer] = attrs.Factory(list)
+
+    @property
+    def answer(self) -> Answer | None:
+        """The answer that ended it."""
+        return self.answers[-1] if self.fate is Fate.ANSWERED else None
+
+
+class History:
+    """All calls of a run, in the order they were first asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[Asked] = []
+
+    def ask(self, call: Call, idempotency_key: str, now_ns: int) -> Asked:
+        """A client is about to send *call* for the first time."""
+        entry = Asked(len(self.asked), call, idempotency_key, now_ns)
+        self.asked.append(entry)
+        return entry
+
+    def answered(self, entry: Asked, answer: Answer, *, final: bool) -> None:
+        """*answer* arrived; *final* when the client asks no more."""
+        assert entry.fate is Fate.WAITING, "a call is answered once"
+        entry.answers.append(answer)
+        if final:
+            entry.fate = Fate.ANSWERED
+
+    def gave_up(self, entry: Asked) -> None:
+        """The client stopped asking: unknown."""
+        assert entry.fate is Fate.WAITING, "an answered call is known"
+        entry.fate = Fate.UNKNOWN

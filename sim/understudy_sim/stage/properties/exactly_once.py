@@ -1,0 +1,85 @@
+"""P3, exactly-once ledger: each journal step has one recorded result, and the body of a `ctx.run` is executed at most
+once more than attempts of its invocation were cut off, timed out or failed.
+
+Resumes after a suspension explain nothing: a step whose result is recorded must not be executed again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from understudy.protocol.messages import MessageType
+from understudy_runtime.model.commands import AttemptOutput
+from understudy_runtime.model.events import AttemptEnded, AttemptStarted
+
+from understudy_sim.stage.happenings import ServerStopped, Step, StepExecuted
+from understudy_sim.stage.model_words import Note
+from understudy_sim.stage.watch import Handler, Property
+
+ORDERLY_ENDS = ("finished", "suspended")
+
+
+class ExactlyOnce(Property):
+    number: ClassVar[str] = "P3"
+    claim: ClassVar[str] = "a step has one result and no needless executions"
+
+    def handlers(self) -> Mapping[type, Handler]:
+        self._running: dict[tuple[str, int, int], None] = {}
+        self._executed: dict[tuple[str, str], int] = {}
+        self._answered: dict[tuple[str, int | str], None] = {}
+        return {
+            Step: self._step,
+            StepExecuted: self._step_executed,
+            AttemptStarted: self._attempt_started,
+            AttemptEnded: self._attempt_ended,
+            ServerStopped: self._server_stopped,
+        }
+
+    def _step(self, step: Step) -> None:
+        if type(step.record.command) is not AttemptOutput or not step.effects.invocations:
+            return
+        proposals = 0
+        id_ = step.record.command.invocation_id
+        for proposed in step.record.command.entries:
+            proposals += proposed.entry.type == MessageType.PROPOSE_RUN_COMPLETION
+        if not proposals:
+            return
+        self.hit("step results recorded")
+        recorded = [one[3] for one in step.effects.wanted if one[0] == "notify" and one[1] == id_]
+        results = [note for note in recorded if isinstance(note, Note) and note.type == MessageType.RUN_COMPLETION]
+        for note in results:
+            if (id_, note.answers) in self._answered:
+                self.broken(f"step {note.answers} of {id_} has a second recorded result", id_)
+            self._answered[id_, note.answers] = None
+        if len(results) < proposals:
+            self.broken(f"{id_} executed a step again whose result was recorded already", id_)
+
+    def _step_executed(self, event: StepExecuted) -> None:
+        key = (event.invocation_id, event.name)
+        count = self._executed[key] = self._executed.get(key, 0) + 1
+        if count > 1:
+            self.hit("step executed again")
+
+    def _attempt_started(self, event: AttemptStarted) -> None:
+        self._running[event.invocation_id, event.lease, event.attempt] = None
+
+    def _attempt_ended(self, event: AttemptEnded) -> None:
+        self._running.pop((event.invocation_id, event.lease, event.attempt), None)
+        if event.how not in ORDERLY_ENDS:
+            self.truth.interrupted(event.invocation_id)
+
+    def _server_stopped(self, _: ServerStopped) -> None:
+        for invocation_id, _lease, _attempt in self._running:
+            self.truth.interrupted(invocation_id)
+        self._running.clear()
+
+    def finish(self) -> None:
+        """Every execution beyond the first needs an attempt that was cut off, timed out or failed."""
+        for (invocation_id, name), count in self._executed.items():
+            allowed = 1 + self.truth.interruptions.get(invocation_id, 0)
+            if count > allowed:
+                self.broken(
+                    f"the body of step {name!r} ran {count} times; interruptions of {invocation_id} explain {allowed}",
+                    invocation_id,
+                )

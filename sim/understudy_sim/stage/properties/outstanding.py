@@ -1,0 +1,44 @@
+"""P8, outstanding: after every restart the work a leader starts from equals what the durable log implies.
+
+The reference model says what that is: an attempt for each running invocation, each timer, each undelivered message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from understudy_runtime.model.actions import Action, ArmTimer, Send, StartAttempt
+from understudy_runtime.model.events import LeadershipTaken
+
+from understudy_sim.stage.watch import Handler, Property
+
+
+def words(action: Action) -> tuple[Any, ...]:
+    """An outstanding action in the model's words."""
+    if isinstance(action, StartAttempt):
+        return ("start", action.invocation_id, action.lease)
+    if isinstance(action, ArmTimer):
+        return ("arm", action.due_ms, action.timer_id)
+    assert isinstance(action, Send), f"P8: {action!r} is no outstanding work"
+    return ("send", action.target_partition, action.sequence, action.message)
+
+
+class Outstanding(Property):
+    number: ClassVar[str] = "P8"
+    claim: ClassVar[str] = "a leader starts from exactly the work that is left"
+
+    def handlers(self) -> Mapping[type, Handler]:
+        return {LeadershipTaken: self._leadership_taken}
+
+    def _leadership_taken(self, event: LeadershipTaken) -> None:
+        wanted = {repr(row): None for row in self.truth.models[event.partition].outstanding()}
+        found = {repr(words(action)): None for action in event.outstanding}
+        if wanted:
+            self.hit("restarts with work left")
+        for row in wanted:
+            if row not in found:
+                self.broken(f"partition {event.partition} forgot at its restart: {row}")
+        for row in found:
+            if row not in wanted:
+                self.broken(f"partition {event.partition} started with work the log does not imply: {row}")

@@ -1,0 +1,111 @@
+"""P1, single holder: at any LSN at most one exclusive invocation per object key may propose, and nothing is accepted
+from a revoked lease.
+
+Handler *bodies* may overlap after a kill, an abort, a partition or a restart; each overlap must be explained: the server
+must have ended the earlier attempt, or have lost it, before the later body began.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from understudy_runtime.model.actions import Completed, StartAttempt
+from understudy_runtime.model.commands import AttemptOutput, LeaderElected
+from understudy_runtime.model.events import AttemptEnded, AttemptStarted
+from understudy_runtime.model.invocation import HandlerType
+
+from understudy_sim.stage.happenings import BodyEnded, BodyStarted, ServerStopped, Step
+from understudy_sim.stage.watch import Handler, Property
+
+Key = tuple[str, str | None]
+
+
+class SingleHolder(Property):
+    number: ClassVar[str] = "P1"
+    claim: ClassVar[str] = "one exclusive invocation holds a key"
+
+    def handlers(self) -> Mapping[type, Handler]:
+        self._holders: dict[Key, str] = {}
+        self._leases: dict[str, int] = {}
+        self._epochs: dict[int, int] = {}
+        self._running: dict[str, tuple[int, int]] = {}  # invocation -> (lease, attempt) the server believes in
+        self._bodies: dict[int, tuple[str, tuple[int, int] | None]] = {}
+        return {
+            Step: self._step,
+            AttemptStarted: self._attempt_started,
+            AttemptEnded: self._attempt_ended,
+            ServerStopped: lambda _: self._running.clear(),
+            BodyStarted: self._body_started,
+            BodyEnded: lambda event: self._bodies.pop(event.body, None),
+        }
+
+    def _step(self, step: Step) -> None:
+        command = step.record.command
+        if type(command) is LeaderElected:
+            self._epochs[step.partition] = command.epoch
+        elif type(command) is AttemptOutput:
+            self._check_lease(step, command)
+        for action in step.actions:
+            if type(action) is StartAttempt:
+                self._started(action)
+            elif type(action) is Completed:
+                self._ended(action.invocation_id)
+
+    def _check_lease(self, step: Step, command: AttemptOutput) -> None:
+        current = (self._epochs.get(step.partition), self._leases.get(command.invocation_id))
+        if (command.epoch, command.lease) == current:
+            return
+        self.hit("stale output refused")
+        if step.actions:
+            self.broken(
+                f"{command.invocation_id} proposed under epoch {command.epoch}, lease {command.lease} and was heard, "
+                f"though epoch and lease were {current}",
+                command.invocation_id,
+            )
+
+    def _started(self, action: StartAttempt) -> None:
+        id_ = action.invocation_id
+        self._leases[id_] = action.lease
+        command = self.truth.commands[id_]
+        if command.handler_type is not HandlerType.EXCLUSIVE:
+            return
+        key = (command.target.service, command.target.key)
+        holder = self._holders.setdefault(key, id_)
+        self.hit("lock taken")
+        if holder != id_:
+            self.broken(f"{id_} was started on {key[0]}/{key[1]} while {holder} holds it", id_)
+
+    def _ended(self, invocation_id: str) -> None:
+        command = self.truth.commands[invocation_id]
+        key = (command.target.service, command.target.key)
+        if self._holders.get(key) == invocation_id:
+            del self._holders[key]
+        self._leases.pop(invocation_id, None)
+
+    def _attempt_started(self, event: AttemptStarted) -> None:
+        self._running[event.invocation_id] = (event.lease, event.attempt)
+
+    def _attempt_ended(self, event: AttemptEnded) -> None:
+        if self._running.get(event.invocation_id) == (event.lease, event.attempt):
+            del self._running[event.invocation_id]
+
+    def _body_started(self, event: BodyStarted) -> None:
+        command = self.truth.commands.get(event.invocation_id)
+        if command is None:
+            self.broken(f"{event.invocation_id} runs, but no durable record asked for it", event.invocation_id)
+            return
+        if command.handler_type is not HandlerType.EXCLUSIVE:
+            return
+        for other_id, attempt in self._bodies.values():
+            other = self.truth.commands[other_id]
+            if (other.target.service, other.target.key) != (command.target.service, command.target.key):
+                continue
+            self.hit("bodies overlapped")
+            if attempt is not None and self._running.get(other_id) == attempt:
+                self.broken(
+                    f"{event.invocation_id} runs on {command.target.service}/{command.target.key} while attempt "
+                    f"{attempt} of {other_id} still does, and nothing ended it",
+                    event.invocation_id,
+                )
+        self._bodies[event.body] = (event.invocation_id, self._running.get(event.invocation_id))

@@ -1,0 +1,59 @@
+"""What this run knows to be true: every record that became durable, and the reference model's fold of them.
+
+It outlives every server.  Claims about committed state read from here, never from a process's memory.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from understudy_runtime.model.commands import Invoke, Record
+from understudy_runtime.model.invocation import Result
+
+from understudy_sim.stage.model import Effects, PartitionModel
+
+
+class Truth:
+    """One model per partition, and a catalogue of all invocations that ever were."""
+
+    def __init__(self, partition_count: int) -> None:
+        assert partition_count >= 1, "there is at least one partition"
+        self.models = [PartitionModel(index, partition_count) for index in range(partition_count)]
+        self.records: list[list[Record]] = [[] for _ in range(partition_count)]
+        self.commands: dict[str, Invoke] = {}
+        self.results: dict[str, Result] = {}
+        self.interruptions: dict[str, int] = {}
+        self.state_version = 0
+
+    def known(self, partition: int, record: Record) -> Record | None:
+        """The record this run has at *record*'s place, if any."""
+        records = self.records[partition]
+        return records[record.lsn - 1] if record.lsn <= len(records) else None
+
+    def learn(self, partition: int, record: Record) -> Effects:
+        """Take the next record; returns what it must have done."""
+        records = self.records[partition]
+        assert record.lsn == len(records) + 1, (
+            f"P12: record {record.lsn} of partition {partition} follows {len(records)}"
+        )
+        records.append(record)
+        effects = self.models[partition].apply(record)
+        for command in effects.accepted:
+            self.commands[command.invocation_id] = command
+        self.results.update(effects.completed)
+        if effects.keys:
+            self.state_version += 1
+        return effects
+
+    def interrupted(self, invocation_id: str) -> None:
+        """An attempt of *invocation_id* was cut off, timed out or failed."""
+        self.interruptions[invocation_id] = self.interruptions.get(invocation_id, 0) + 1
+
+    def state(self, service: str, key: str) -> dict[str, Any]:
+        """The committed state of an object, decoded from JSON."""
+        for model in self.models:
+            stored = model.state.get((service, key))
+            if stored:
+                return {name.decode(): json.loads(value) for name, value in stored.items()}
+        return {}
