@@ -5,8 +5,8 @@
 
 Each round starts a fresh server on a fresh data folder and runs all windows once, so that windows of one kind are
 spread over time.  A window in which other processes used more than `--others-max` cores is run again (at most `--tries`
-times) and marked when it stays disturbed: wall-clock figures of a busy machine mean nothing.  The table gives the median
-round and its lowest and highest.
+times) and marked when it stays disturbed: wall-clock figures of a busy machine mean nothing.  The table gives the
+median round and its lowest and highest.
 """
 
 from __future__ import annotations
