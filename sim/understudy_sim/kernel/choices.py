@@ -1,0 +1,204 @@
+"""Where every decision of a run comes from.  Same answers, same run.
+
+A decision has a *label* (who decides what, such as `net.latency.client>server`) and an *ordinal* (the n-th under that label).
+Each label draws from a stream of its own, so taking the decisions of one label away leaves all others as they were: that
+is what lets a shrinker drop one fault without scrambling the rest.
+
+Integers only: no floats, no library sampler whose algorithm may change under us.  0 (or `low`) is always the tame answer.
+"""
+
+from __future__ import annotations
+
+import abc
+import hashlib
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+if TYPE_CHECKING:
+    from hypothesis.strategies import DataObject
+
+T = TypeVar("T")
+Overrides = Mapping[tuple[str, int | None], int]
+
+_SEED_MAX = 2**64 - 1
+
+
+class Choice(NamedTuple):
+    """One decision that was taken: the *ordinal*-th of *label*, *value* out of *low*..*high*."""
+
+    label: str
+    ordinal: int
+    low: int
+    high: int
+    value: int
+
+
+class ReplayMismatch(Exception):
+    """A replayed run asked for a decision the recording does not have: the program took another path."""
+
+
+def stable_seed(*parts: str | int) -> int:
+    """128 bits that depend on *parts* alone: not on the process, the hash seed or the Python version."""
+    text = "\x1f".join(str(part) for part in parts)
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=16).digest(), "big")
+
+
+class Stream:
+    """Cheap unrecorded draws after one recorded decision (its *seed*).  For what is drawn at every step or message."""
+
+    __slots__ = ("_bits",)
+
+    def __init__(self, seed: int) -> None:
+        assert seed >= 0, "a seed is not negative"
+        self._bits = random.Random(seed).getrandbits
+
+    def integer(self, low: int, high: int) -> int:
+        """An integer from *low* to *high*, both included, all equally likely."""
+        assert low <= high, "an empty range has no integer"
+        span = high - low
+        if span == 0:
+            return low
+        width = span.bit_length()
+        drawn = self._bits(width)
+        while drawn > span:
+            drawn = self._bits(width)
+        return low + drawn
+
+    def chance(self, thousandths: int) -> bool:
+        """True in *thousandths* of 1000 cases."""
+        assert 0 <= thousandths <= 1000, "a chance is 0 to 1000 thousandths"
+        return thousandths > 0 and self.integer(0, 999) >= 1000 - thousandths
+
+    def bytes(self, length: int) -> bytes:
+        """*length* random bytes."""
+        return self._bits(8 * length).to_bytes(length, "big") if length else b""
+
+
+class Choices(abc.ABC):
+    """A source of named decisions.  `recorded` is the run so far; `abort` is set when the run must stop at once."""
+
+    def __init__(self) -> None:
+        self.recorded: list[Choice] = []
+        self.abort: BaseException | None = None
+        self._ordinals: dict[str, int] = {}
+
+    @abc.abstractmethod
+    def _draw(self, label: str, ordinal: int, low: int, high: int) -> int:
+        """The answer to one decision; the caller counts and records."""
+
+    def integer(self, label: str, low: int, high: int) -> int:
+        """Decide an integer from *low* to *high*, both included.  A range of one value is no decision."""
+        assert low <= high, f"{label}: an empty range has no integer"
+        if low == high:
+            return low
+        ordinal = self._ordinals.get(label, 0)
+        self._ordinals[label] = ordinal + 1
+        value = self._draw(label, ordinal, low, high)
+        assert low <= value <= high, f"{label}: {value} is outside {low}..{high}"
+        self.recorded.append(Choice(label, ordinal, low, high, value))
+        return value
+
+    def chance(self, label: str, thousandths: int) -> bool:
+        """Decide yes in *thousandths* of 1000 cases.  0 and 1000 are no decision."""
+        assert 0 <= thousandths <= 1000, f"{label}: a chance is 0 to 1000 thousandths"
+        if thousandths in (0, 1000):
+            return thousandths == 1000
+        return self.integer(label, 0, 999) >= 1000 - thousandths
+
+    def pick(self, label: str, count: int) -> int:
+        """Decide an index below *count*."""
+        assert count > 0, f"{label}: nothing to pick from"
+        return self.integer(label, 0, count - 1)
+
+    def one_of(self, label: str, items: Sequence[T]) -> T:
+        """Decide for one of *items*; the first is the tame answer."""
+        return items[self.pick(label, len(items))]
+
+    def shuffle(self, label: str, items: Iterable[T]) -> list[T]:
+        """*items* in a decided order; all zeros keep the order."""
+        rest = list(items)
+        for index in range(len(rest) - 1):
+            other = index + self.pick(label, len(rest) - index)
+            rest[index], rest[other] = rest[other], rest[index]
+        return rest
+
+    def bytes(self, label: str, length: int) -> bytes:
+        """*length* bytes that follow from one decision."""
+        return self.stream(label).bytes(length)
+
+    def stream(self, label: str) -> Stream:
+        """A cheap stream of draws that follows from one decision (its seed)."""
+        return Stream(stable_seed("stream", label, self.integer(label, 0, _SEED_MAX)))
+
+
+class SeededChoices(Choices):
+    """One integer names the run.  *overrides* force single decisions: `(label, ordinal)`, or `(label, None)` for all.
+
+    A forced value outside the range asked for is clamped to it, so that an override made for one run still means
+    something in the slightly different run it causes.
+    """
+
+    def __init__(self, seed: int, overrides: Overrides | None = None) -> None:
+        super().__init__()
+        self.seed = seed
+        self.overrides = dict(overrides or {})
+        self._streams: dict[str, Stream] = {}
+
+    def _draw(self, label: str, ordinal: int, low: int, high: int) -> int:
+        stream = self._streams.get(label)
+        if stream is None:
+            stream = self._streams[label] = Stream(stable_seed("seed", self.seed, label))
+        value = stream.integer(low, high)  # Drawn even when forced: what follows under this label stays.
+        if self.overrides:
+            forced = self.overrides.get((label, ordinal), self.overrides.get((label, None)))
+            if forced is not None:
+                return min(max(forced, low), high)
+        return value
+
+
+class DrawnChoices(Choices):
+    """Hypothesis draws, shrinks and stores the run.  Give it the object of `st.data()`."""
+
+    def __init__(self, data: DataObject) -> None:
+        super().__init__()
+        from hypothesis import strategies  # Imported here: a run from a seed does without Hypothesis.
+
+        self._data = data
+        self._integers = strategies.integers
+
+    def _draw(self, label: str, ordinal: int, low: int, high: int) -> int:
+        try:
+            return self._data.draw(self._integers(low, high), label=f"{label}#{ordinal}")
+        except BaseException as stop:
+            self.abort = stop  # Hypothesis ends the test case: no code under test may swallow that.
+            raise
+
+
+class ReplayedChoices(Choices):
+    """A recorded run again.  What it did not record is asked of *fallback*, or is a ReplayMismatch without one."""
+
+    def __init__(self, recorded: Iterable[Choice], fallback: Choices | None = None) -> None:
+        super().__init__()
+        self._recording = {(choice[0], choice[1]): Choice(*choice) for choice in recorded}
+        self._fallback = fallback
+
+    def _draw(self, label: str, ordinal: int, low: int, high: int) -> int:
+        choice = self._recording.get((label, ordinal))
+        if choice is not None and low <= choice.value <= high:
+            if self._fallback is not None or (choice.low, choice.high) == (low, high):
+                return choice.value
+        if self._fallback is not None:
+            return self._fallback.integer(label, low, high)
+        self.abort = ReplayMismatch(_explain_mismatch(label, ordinal, low, high, choice))
+        raise self.abort
+
+
+def _explain_mismatch(label: str, ordinal: int, low: int, high: int, choice: Choice | None) -> str:
+    recorded = f"{choice.low}..{choice.high}" if choice is not None else "nothing"
+    return (
+        f"the run took another path than the recording at decision {label}#{ordinal}\n"
+        f"  asked now: {low}..{high}\n"
+        f"  recorded:  {recorded}\n"
+        "Replay with the code that recorded it, or look for a decision that does not come from Choices."
+    )

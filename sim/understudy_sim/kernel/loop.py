@@ -1,0 +1,538 @@
+"""The run loop: one scheduler over trio's unforked `Runner`s, one per simulated process, all on one virtual clock.
+
+One step runs one task to its next await.  One heap, ordered by `(time_ns, sequence)`, holds every timer, network event and
+trio deadline.  When two or more tasks are ready a policy picks one; a lone ready task is no decision.  trio's own system tasks
+run first, without a decision.  Tasks woken within one step join the ready list in order of birth, because trio wakes
+some of them out of sets.
+
+Idle is certain here: no ready task and an empty heap means that nobody can ever go on (`Ending.STUCK`).
+This module knows no product, no network and no disk.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import enum
+import heapq
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import outcome
+import trio
+
+from understudy_sim.kernel import trio_parts as parts
+from understudy_sim.kernel.clock import ProcessClock
+from understudy_sim.kernel.trace import PICK_SHIFT, Trace
+from understudy_sim.kernel.waiters import Waiter, waiters_of
+
+if TYPE_CHECKING:
+    from understudy_sim.kernel.policies import Policy
+    from understudy_sim.kernel.process import Process
+
+_NEVER_NS = 2**62
+_COMPACT_AT = 256
+_WaitTaskRescheduled = parts.WaitTaskRescheduled
+_CancelShieldedCheckpoint = parts.CancelShieldedCheckpoint
+
+
+class Ending(enum.Enum):
+    """Why a run ended."""
+
+    DONE = "the main task returned or raised"
+    STUCK = "no task is ready and no event is due: nobody can ever go on"
+    STEPS_EXHAUSTED = "the step budget is used up"
+    TIME_EXHAUSTED = "the virtual time budget is used up"
+    PROCESS_FAILED = "a process ended with an error that nobody was to be told of"
+
+
+class Timer:
+    """One event on the heap.  It does not fire after `cancel`, nor once the process that owns it is dead."""
+
+    __slots__ = ("_fn", "argument", "owner")
+
+    def __init__(self, fn: Callable[[Any], object], argument: Any, owner: ProcessRunner | None) -> None:
+        self._fn: Callable[[Any], object] | None = fn
+        self.argument = argument
+        self.owner = owner
+
+    @property
+    def live(self) -> bool:
+        """Whether it will still fire."""
+        return self._fn is not None and (self.owner is None or not self.owner.dead)
+
+    def cancel(self) -> None:
+        """Never fire.  Cancelling twice, or after it fired, does nothing."""
+        self._fn = None
+        self.argument = None
+
+    def fire(self) -> None:
+        """Call once."""
+        fn, argument = self._fn, self.argument
+        assert fn is not None, "a timer fires once"
+        self.cancel()
+        fn(argument)
+
+
+class _Nothing:
+    """The outcome of a plain wake-up.  Reusable, unlike `outcome.Value`."""
+
+    __slots__ = ()
+
+    def unwrap(self) -> None:
+        """Nothing."""
+
+
+_NOTHING = _Nothing()
+
+
+class _NoInstruments(dict[str, Any]):
+    """trio asks `"hook" in instruments` at every turn; a plain empty dict answers fastest."""
+
+    def add_instrument(self, instrument: object) -> None:
+        """Refuse: they would not be called."""
+        raise RuntimeError("trio instruments are not called in the simulator; read Kernel.trace instead")
+
+
+class HeapDeadlines:
+    """trio's deadlines of one process, kept on the loop's heap: equal deadlines expire in order of registration."""
+
+    def __init__(self, loop: Loop, runner: ProcessRunner) -> None:
+        self._loop = loop
+        self._runner = runner
+        self._timers: dict[Any, Timer | None] = {}
+
+    def add(self, deadline: float, scope: Any) -> None:
+        """trio: *scope* wants to be cancelled at *deadline* (seconds)."""
+        assert scope not in self._timers, "a scope has one deadline"
+        at_ns = _NEVER_NS if deadline > _NEVER_NS / 1e9 else -int(-deadline * 1_000_000_000 // 1)
+        timer = None
+        if at_ns < _NEVER_NS:
+            timer = self._loop.call_at(max(at_ns, self._loop.now_ns), self._expire, scope, self._runner)
+        self._timers[scope] = timer
+
+    def remove(self, deadline: float, scope: Any) -> None:
+        """trio: *scope* ended or moved its deadline."""
+        if scope not in self._timers:
+            self._loop.forget_foreign_deadline(scope)
+            return
+        timer = self._timers.pop(scope)
+        if timer is not None:
+            self._loop.cancel_timer(timer)
+
+    def discard(self, scope: Any) -> bool:
+        """Forget *scope*'s deadline if it is one of ours; whether it was."""
+        if scope not in self._timers:
+            return False
+        self.remove(0.0, scope)
+        return True
+
+    def next_deadline(self) -> float:
+        """The heap knows; trio asks only for statistics."""
+        return float("inf")
+
+    def _expire(self, scope: Any) -> None:
+        parts.cancel_by_deadline(scope)
+
+
+class ProcessRunner(parts.Runner):  # type: ignore[misc]
+    """trio's Runner for one incarnation of one process.  `dead`: cut, nothing of it ever runs again."""
+
+    def __init__(self, loop: Loop, process: Process) -> None:
+        super().__init__(
+            clock=ProcessClock(loop),
+            instruments=_NoInstruments(),
+            io_manager=parts.NullIOManager(),
+            ki_manager=None,
+            strict_exception_groups=True,
+            system_context=contextvars.Context(),
+            entry_queue=parts.new_entry_queue(),
+            deadlines=HeapDeadlines(loop, self),
+            asyncgens=parts.OrderedAsyncGenerators(),
+        )
+        self.loop = loop
+        self.process = process
+        self.incarnation = process.incarnation
+        self.dead = False
+        self.held: list[Any] | None = None  # Tasks that became ready while the process is paused.
+        self._spawning_system = False
+
+    def begin(self, async_fn: Callable[..., Awaitable[object]], args: tuple[Any, ...]) -> None:
+        """Give the process its init and main task; they run when the loop gets to them."""
+        assert self.init_task is None, "a runner begins once"
+        self.init_task = self.spawn_impl(self.init, (async_fn, args), None, "<init>", system_task=True)
+
+    def reschedule(self, task: Any, next_send: Any = parts.NO_SEND) -> None:
+        """trio: *task* may go on.  A wake of a dead task is dropped."""
+        runner = task._runner
+        if runner is not self:
+            self.loop.note_foreign_wake(self, runner)
+            runner.reschedule(task, next_send)
+            return
+        if self.dead:
+            self.loop.dead_wakes += 1
+            return
+        if next_send is None:  # The very first send: this is the task's birth.
+            task._counter = self.loop.take_ordinal(self._spawning_system)
+        elif next_send is parts.NO_SEND:
+            next_send = _NOTHING
+        assert task._next_send_fn is None, "a task is rescheduled once per wait"
+        task._next_send_fn = task.coro.send
+        task._next_send = next_send
+        task._abort_func = None
+        task.custom_sleep_data = None
+        if self.held is not None:
+            self.held.append(task)
+        elif task._counter < 0:
+            self.loop.system.append(task)
+        else:
+            self.loop.woken.append(task)
+
+    def spawn_impl(
+        self,
+        async_fn: Callable[..., Awaitable[object]],
+        args: tuple[Any, ...],
+        nursery: Any,
+        name: object,
+        *,
+        system_task: bool = False,
+        context: contextvars.Context | None = None,
+    ) -> Any:
+        """trio: start a task.  It belongs to the process of its nursery, whoever asks."""
+        if nursery is not None:
+            runner = nursery._parent_task._runner
+            if runner is not self:
+                self.loop.note_foreign_wake(self, runner)
+                return runner.spawn_impl(async_fn, args, nursery, name, system_task=system_task, context=context)
+        before, self._spawning_system = self._spawning_system, system_task
+        try:
+            return super().spawn_impl(async_fn, args, nursery, name, system_task=system_task, context=context)
+        finally:
+            self._spawning_system = before
+
+    def task_exited(self, task: Any, result: Any) -> None:
+        """trio: *task* is over.  The end of the main task is the end of what the process has to say."""
+        assert not self.dead, "the results of the dead are dropped"
+        is_main = task is self.main_task
+        super().task_exited(task, result)
+        if is_main:
+            self.process.main_returned(result)
+        elif task is self.init_task:
+            self.process.finished(self)
+
+    async def wait_all_tasks_blocked(self, cushion: float = 0.0) -> None:
+        """trio.testing: wait until nothing is ready anywhere and nothing happens for *cushion* seconds."""
+        task = trio.lowlevel.current_task()
+        entry = (int(cushion * 1_000_000_000), task._counter, task)
+        self.loop.idle_waiters.append(entry)
+
+        def abort(_: object) -> trio.lowlevel.Abort:
+            self.loop.idle_waiters.remove(entry)
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(abort)
+
+    def cut(self) -> None:
+        """Power off: nothing of this runner runs from now on, not even what is left of the current step's effects."""
+        assert not self.dead, "a process dies once per incarnation"
+        self.dead = True
+        self.held = None
+        self.loop.bury(self)
+
+
+@attrs.define
+class Budget:
+    """How far a run may go: steps, and virtual time in ns."""
+
+    steps_max: int = 5_000_000
+    time_max_ns: int = 30 * 24 * 3600 * 1_000_000_000
+
+
+class Loop:
+    """See the module.  `now_ns` is virtual monotonic time from 0; every step costs `step_ns` of it."""
+
+    def __init__(self, trace: Trace, pick: Policy, budget: Budget, step_ns: int) -> None:
+        assert step_ns >= 0, "time does not go back"
+        self.trace = trace
+        self.pick = pick
+        self.budget = budget
+        self.step_ns = step_ns
+        self.now_ns = 0
+        self.steps = 0
+        self.dead_wakes = 0
+        self.foreign_wakes: dict[tuple[str, str], int] = {}
+        self.ready: list[Any] = []
+        self.system: deque[Any] = deque()
+        self.woken: list[Any] = []
+        self.runners: list[ProcessRunner] = []
+        self.graveyard: list[ProcessRunner] = []
+        self.idle_waiters: list[tuple[int, int, Any]] = []
+        self.ending: Ending | None = None
+        self.stop_error: Callable[[], BaseException | None] = lambda: None
+        self._heap: list[tuple[int, int, Timer]] = []
+        self._cancelled = 0
+        self._sequence = 0
+        self._ordinal = 0
+        self._context: dict[str, Any] = {}
+
+    # Time
+
+    def call_at(
+        self, time_ns: int, fn: Callable[[Any], object], argument: Any = None, owner: ProcessRunner | None = None
+    ) -> Timer:
+        """Call `fn(argument)` at *time_ns*, not before everything due earlier; never if *owner* is dead by then."""
+        assert time_ns >= self.now_ns, "nothing happens in the past"
+        timer = Timer(fn, argument, owner)
+        self._sequence += 1
+        heapq.heappush(self._heap, (time_ns, self._sequence, timer))
+        return timer
+
+    def cancel_timer(self, timer: Timer) -> None:
+        """Cancel *timer* and now and then throw cancelled ones away."""
+        timer.cancel()
+        self._cancelled += 1
+        if self._cancelled > _COMPACT_AT and 2 * self._cancelled > len(self._heap):
+            self._heap = [entry for entry in self._heap if entry[2].live]
+            heapq.heapify(self._heap)
+            self._cancelled = 0
+
+    async def sleep_until_ns(self, time_ns: int) -> None:
+        """Park the current task on the heap until *time_ns* (a fifth of what trio.sleep costs)."""
+        task = self._context["task"]
+        runner = task._runner
+        timer = self.call_at(max(time_ns, self.now_ns), runner.reschedule, task, runner)
+
+        def abort(_: object) -> trio.lowlevel.Abort:
+            self.cancel_timer(timer)
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(abort)
+
+    # What runners tell the loop
+
+    @property
+    def current_runner(self) -> ProcessRunner | None:
+        """The runner whose task is running; None between steps."""
+        return self._context["runner"] if "task" in self._context else None
+
+    def take_ordinal(self, system_task: bool) -> int:
+        """Number a new task.  System tasks are negative: they never take part in a decision."""
+        self._ordinal += 1
+        return -self._ordinal if system_task else self._ordinal
+
+    def note_foreign_wake(self, waker: ProcessRunner, woken: ProcessRunner) -> None:
+        """A task of one process woke or started one of another: legal between scenario and processes, else shared memory."""
+        if self.current_runner is not None:
+            pair = (waker.process.name, woken.process.name)
+            self.foreign_wakes[pair] = self.foreign_wakes.get(pair, 0) + 1
+
+    def forget_foreign_deadline(self, scope: Any) -> None:
+        """A task of another process ended or moved *scope*'s deadline."""
+        found = any(runner.deadlines.discard(scope) for runner in self.runners)
+        assert found or any(runner.deadlines.discard(scope) for runner in self.graveyard), "whose deadline is it?"
+
+    def bury(self, runner: ProcessRunner) -> None:
+        """Take a dead runner's tasks out of every queue and keep them, untouched, for the reaper."""
+        assert runner.dead, "the living are not buried"
+        self.runners.remove(runner)
+        self.graveyard.append(runner)
+        for queue in (self.ready, self.woken):
+            queue[:] = [task for task in queue if task._runner is not runner]
+        if self.system:
+            self.system = deque(task for task in self.system if task._runner is not runner)
+        self.idle_waiters = [entry for entry in self.idle_waiters if entry[2]._runner is not runner]
+
+    def take_ready_of(self, runner: ProcessRunner) -> list[Any]:
+        """Take *runner*'s ready tasks out of every queue."""
+        self.flush_woken()
+        taken = [task for queue in (self.system, self.ready) for task in queue if task._runner is runner]
+        self.system = deque(task for task in self.system if task._runner is not runner)
+        self.ready[:] = [task for task in self.ready if task._runner is not runner]
+        return taken
+
+    def give_back(self, tasks: Sequence[Any]) -> None:
+        """Make *tasks* ready again."""
+        for task in tasks:
+            (self.woken if task._counter > 0 else self.system).append(task)
+
+    def stop(self, ending: Ending) -> None:
+        """End the run after the current step.  The first reason counts."""
+        if self.ending is None:
+            self.ending = ending
+
+    def flush_woken(self) -> None:
+        """Let the tasks woken since the last flush join the ready list, in order of birth."""
+        woken = self.woken
+        if len(woken) > 1:
+            woken.sort(key=_birth)
+        self.ready.extend(woken)
+        woken.clear()
+
+    # Running
+
+    def run(self) -> Ending:
+        """Run until somebody stops it, a budget is used up, or nobody can go on.  Errors of events are raised."""
+        with parts.trio_context(self._first_iteration) as self._context:
+            ready, woken = self.ready, self.woken
+            self.flush_woken()
+            while self.ending is None:
+                heap = self._heap
+                if heap and heap[0][0] <= self.now_ns:
+                    self._fire_due()
+                elif self.system:
+                    self._step(self.system.popleft())
+                elif ready:
+                    self._step(self._take())
+                elif not self._idle():
+                    self._advance()
+                if woken:
+                    self.flush_woken()
+            self._check_stop_error()
+        assert self.ending is not None, "a run ends for a reason"
+        return self.ending
+
+    def _take(self) -> Any:
+        ready = self.ready
+        if len(ready) == 1:
+            task = ready.pop()
+            word = task._counter
+        else:
+            index = self.pick(ready)
+            task = ready.pop(index)
+            word = ((index + 1) << PICK_SHIFT) | task._counter
+        append = self.trace.append
+        append(word)
+        append(self.now_ns)
+        self.steps += 1
+        if self.steps >= self.budget.steps_max:
+            self.stop(Ending.STEPS_EXHAUSTED)
+        return task
+
+    def _step(self, task: Any) -> None:
+        runner = task._runner
+        context = self._context
+        context["runner"] = runner
+        context["task"] = task
+        send_fn, send = task._next_send_fn, task._next_send
+        task._next_send_fn = task._next_send = None
+        result: outcome.Outcome[Any] | None = None
+        message: Any = None
+        try:
+            message = task.context.run(send_fn, send)
+        except StopIteration as stop:
+            result = outcome.Value(stop.value)
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt) or error is self.stop_error():
+                raise
+            result = outcome.Error(parts.trimmed(error))
+        self.now_ns += self.step_ns
+        if runner.dead:
+            return  # It was cut within this step: neither its result nor its wait counts.
+        if result is not None:
+            self._exit(runner, task, result)
+        elif message is _CancelShieldedCheckpoint:
+            task._schedule_points += 1
+            runner.reschedule(task)
+        elif type(message) is _WaitTaskRescheduled:
+            task._schedule_points += 1
+            task._cancel_points += 1
+            task._abort_func = message.abort_func
+            if task._cancel_status.effectively_cancelled:
+                task._attempt_delivery_of_any_pending_cancel()
+        else:
+            self._odd_yield(runner, task, message)
+
+    def _exit(self, runner: ProcessRunner, task: Any, result: outcome.Outcome[Any]) -> None:
+        try:
+            runner.task_exited(task, result)
+        except BaseException as error:  # trio lets the init task's own crash out: that process is broken.
+            runner.process.broken(runner, error)
+
+    def _odd_yield(self, runner: ProcessRunner, task: Any, message: Any) -> None:
+        if type(message) is parts.PermanentlyDetachCoroutineObject:
+            self._exit(runner, task, message.final_outcome)
+            return
+        error = TypeError(
+            f"a task of process {runner.process.name!r} awaited something that is not trio's ({type(message).__name__}). "
+            "A library written for another event loop needs a shim to run here."
+        )
+        runner.reschedule(task, error)
+        task._next_send_fn = task.coro.throw
+
+    def _fire_due(self) -> None:
+        context = self._context
+        context.pop("task", None)
+        heap, now_ns = self._heap, self.now_ns
+        while heap and heap[0][0] <= now_ns and self.ending is None:
+            timer = heapq.heappop(heap)[2]
+            if timer.live:
+                if timer.owner is not None:
+                    context["runner"] = timer.owner
+                timer.fire()
+                if self.woken:
+                    self.flush_woken()
+            elif self._cancelled:
+                self._cancelled -= 1
+            if heap is not self._heap:
+                return  # Compacted under us.
+
+    def _idle(self) -> bool:
+        """Nothing is ready: wake those who wait for just that.  Whether anybody was."""
+        if not self.idle_waiters:
+            return False
+        self._drop_stale()
+        cushion_ns = min(entry[0] for entry in self.idle_waiters)
+        if self._heap and self._heap[0][0] <= self.now_ns + cushion_ns:
+            return False
+        self.now_ns += cushion_ns
+        due = sorted(entry[:2] for entry in self.idle_waiters if entry[0] == cushion_ns)
+        waiting = {entry[:2]: entry for entry in self.idle_waiters}
+        self._context.pop("task", None)
+        for key in due:
+            entry = waiting[key]
+            self.idle_waiters.remove(entry)
+            entry[2]._runner.reschedule(entry[2])
+        return True
+
+    def _drop_stale(self) -> None:
+        heap = self._heap
+        while heap and not heap[0][2].live:
+            heapq.heappop(heap)
+            if self._cancelled:
+                self._cancelled -= 1
+
+    def _advance(self) -> None:
+        """Jump to the next event."""
+        self._drop_stale()
+        if not self._heap:
+            self.stop(Ending.STUCK)
+            return
+        next_ns = self._heap[0][0]
+        assert next_ns >= self.now_ns, "time does not go back"
+        if next_ns > self.budget.time_max_ns:
+            self.stop(Ending.TIME_EXHAUSTED)
+            return
+        self.now_ns = next_ns
+
+    def _check_stop_error(self) -> None:
+        error = self.stop_error()
+        if error is not None:
+            raise error
+
+    def _first_iteration(self, generator: Any) -> None:
+        if "task" in self._context:
+            self._context["runner"].asyncgens.add(generator)
+
+    def waiters(self) -> tuple[Waiter, ...]:
+        """Who waits where: every task of every living process, in order of birth."""
+        return waiters_of([(runner.process.name, _by_birth(runner)) for runner in self.runners])
+
+
+def _birth(task: Any) -> int:
+    ordinal: int = task._counter
+    return ordinal
+
+
+def _by_birth(runner: ProcessRunner) -> Sequence[Any]:
+    return sorted((task for task in runner.tasks if task._counter > 0), key=_birth)

@@ -1,0 +1,103 @@
+"""Frees the dead after the verdict.  Their `finally` blocks may run here, unseen; nothing they do can reach a run any more.
+
+Each dead coroutine is closed, newest first, at most `_TRIES` times, with trio's context set and a runner that ignores wakes: an
+await in a cleanup merely parks, so `while True: except BaseException` loops end.  A cleanup that spins without awaiting is
+broken off by a watchdog.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any
+
+from understudy_sim.kernel import trio_parts as parts
+from understudy_sim.kernel.loop import ProcessRunner
+
+_TRIES = 3
+_WATCHDOG_S = 0.5
+
+
+class Overdue(BaseException):
+    """A dead task's cleanup ran for too long without awaiting."""
+
+
+def reap(graveyard: list[ProcessRunner]) -> int:
+    """Close every task of *graveyard* and empty it.  Returns how many coroutines would not end and were left."""
+    stubborn = 0
+    with parts.trio_context(_nobody) as context, _muted():
+        while graveyard:
+            runner = graveyard.pop()
+            assert runner.dead, "only the dead are reaped"
+            stubborn += _reap_runner(runner, context)
+    return stubborn
+
+
+def _reap_runner(runner: ProcessRunner, context: dict[str, Any]) -> int:
+    stubborn = 0
+    context["runner"] = runner
+    tasks = sorted(runner.tasks, key=lambda task: -abs(task._counter))
+    for task in tasks:
+        for nursery in task._child_nurseries:
+            nursery._children.clear()
+        parts.PARKING_LOT_BREAKER.pop(task, None)
+    for task in tasks:
+        context["task"] = task
+        if not _close(task):
+            stubborn += 1
+    for generator in runner.asyncgens.take_all():
+        with contextlib.suppress(BaseException), _watchdog():
+            generator.aclose().send(None)
+    runner.tasks.clear()
+    context.pop("task", None)
+    return stubborn
+
+
+def _close(task: Any) -> bool:
+    for _ in range(_TRIES):
+        try:
+            with _watchdog():
+                task.context.run(task.coro.close)
+        except RuntimeError:
+            continue  # It awaited instead of ending ("coroutine ignored GeneratorExit").
+        except BaseException:
+            return True  # It ended with an error of its own: nobody is left to tell.
+        return True
+    return False
+
+
+@contextlib.contextmanager
+def _watchdog() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Signals reach the main thread alone.
+        return
+
+    def bark(number: int, frame: FrameType | None) -> None:
+        raise Overdue
+
+    before = signal.signal(signal.SIGALRM, bark)
+    signal.setitimer(signal.ITIMER_REAL, _WATCHDOG_S, _WATCHDOG_S)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@contextlib.contextmanager
+def _muted() -> Iterator[None]:
+    """Coroutines that will not end complain when freed: those complaints are about the dead."""
+    before = sys.unraisablehook
+    sys.unraisablehook = lambda unraisable: None
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
+
+
+def _nobody(generator: object) -> None:
+    """Generators first iterated in a dead cleanup are not kept."""

@@ -1,0 +1,131 @@
+"""The trace of a run: every step, event, fault and note as integers, and the digest that names it.
+
+The trace is one `array('q')`.  A word >= 0 opens a *step* of two words: `(pick + 1) << 40 | task ordinal` (without a pick when
+one task was ready), then the time in ns.  A word < 0 opens a *note*: `-(kind << 8 | count)`, then *count* words.  Kinds are numbered in the order of first use and their
+names are part of the digest.  It never holds an address, a repr or a traceback: equal runs have equal traces in every process.
+"""
+
+from __future__ import annotations
+
+import array
+import hashlib
+import sys
+from collections.abc import Iterator
+
+import attrs
+
+PICK_SHIFT = 40
+ORDINAL_MASK = (1 << PICK_SHIFT) - 1
+_WORDS_MAX = 255
+_WORD_LIMIT = 2**63
+
+
+@attrs.frozen
+class Step:
+    """Task *ordinal* ran at *time_ns*; *pick* is its index among the ready ones, None when it was the only one."""
+
+    pick: int | None
+    ordinal: int
+    time_ns: int
+
+
+@attrs.frozen
+class Note:
+    """Something an owner noted: its *kind* and *words*."""
+
+    kind: str
+    words: tuple[int, ...]
+
+
+class Trace:
+    """Append-only.  `seal` fixes the digest; what comes later is ignored (the reaper runs after the verdict)."""
+
+    def __init__(self) -> None:
+        self.words = array.array("q")
+        self.append = self.words.append  # The loop's own fast path: two words a step.
+        self._kinds: dict[str, int] = {}
+        self._hash = hashlib.blake2b(digest_size=16)
+        self._hashed = 0
+        self._sealed: str | None = None
+
+    @property
+    def sealed(self) -> bool:
+        """Whether the digest is fixed."""
+        return self._sealed is not None
+
+    def note(self, kind: str, *values: int | bytes | str) -> None:
+        """Record that *kind* happened.  Bytes and text enter as length and a 62-bit fingerprint."""
+        if self._sealed is not None:
+            return
+        number = self._kinds.get(kind)
+        if number is None:
+            number = self._kinds[kind] = len(self._kinds)
+        words: list[int] = []
+        for value in values:
+            if isinstance(value, int):
+                words.append(value)
+            else:
+                words.extend(_fingerprint(value))
+        assert len(words) <= _WORDS_MAX, "a note is short"
+        assert all(-_WORD_LIMIT <= word < _WORD_LIMIT for word in words), f"{kind}: a word is 64 bits"
+        self.append(-(((number + 1) << 8) | len(words)))
+        self.words.extend(words)
+
+    def running(self) -> str:
+        """The digest so far, as hex."""
+        if self._sealed is not None:
+            return self._sealed
+        fresh = self.words[self._hashed :]
+        if sys.byteorder == "big":
+            fresh.byteswap()
+        self._hash.update(fresh.tobytes())
+        self._hashed += len(fresh)
+        final = self._hash.copy()
+        final.update("\n".join(self._kinds).encode())
+        return final.hexdigest()
+
+    def seal(self) -> str:
+        """Fix the digest and return it.  Sealing twice gives the same."""
+        if self._sealed is None:
+            self._sealed = self.running()
+        return self._sealed
+
+    def entries(self) -> Iterator[Step | Note]:
+        """Read the trace back."""
+        names = list(self._kinds)
+        words = self.words
+        at = 0
+        while at < len(words):
+            head = words[at]
+            if head >= 0:
+                picked = head >> PICK_SHIFT
+                yield Step(picked - 1 if picked else None, head & ORDINAL_MASK, words[at + 1])
+                at += 2
+                continue
+            count = -head & 0xFF
+            yield Note(names[(-head >> 8) - 1], tuple(words[at + 1 : at + 1 + count]))
+            at += 1 + count
+        assert at == len(words), "a trace ends at an entry"
+
+    def picks(self) -> list[int]:
+        """Every scheduling decision in order: what `policies.ReplayPicks` wants."""
+        return [entry.pick for entry in self.entries() if isinstance(entry, Step) and entry.pick is not None]
+
+
+def first_difference(one: Trace, other: Trace) -> tuple[int, Step | Note | None, Step | Note | None] | None:
+    """Where two traces part: the entry's number and both entries.  None when they are equal."""
+    left, right = one.entries(), other.entries()
+    number = 0
+    while True:
+        a, b = next(left, None), next(right, None)
+        if a != b:
+            return number, a, b
+        if a is None:
+            return None
+        number += 1
+
+
+def _fingerprint(value: bytes | str) -> tuple[int, int]:
+    data = value.encode() if isinstance(value, str) else value
+    digest = hashlib.blake2b(data, digest_size=8).digest()
+    return len(data), int.from_bytes(digest, "big") >> 2

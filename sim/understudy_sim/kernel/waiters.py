@@ -1,0 +1,65 @@
+"""Who waits where: read off parked tasks when a run is stuck.  Paid only on failure."""
+
+from __future__ import annotations
+
+import os
+import sys
+import sysconfig
+from collections.abc import Iterable, Sequence
+from types import FrameType
+from typing import Any
+
+import attrs
+import trio
+
+_LIBRARIES = (
+    os.path.dirname(trio.__file__) + os.sep,
+    os.path.dirname(os.path.abspath(__file__)) + os.sep,
+    sysconfig.get_paths()["stdlib"] + os.sep,
+)
+
+
+@attrs.frozen
+class Waiter:
+    """A parked task: its process, its name, and the innermost frame that is not trio's, the kernel's or the library's."""
+
+    process: str
+    task: str
+    function: str
+    filename: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.process}: {self.task} waits in {self.function} ({self.filename}:{self.line})"
+
+
+def waiters_of(processes: Iterable[tuple[str, Sequence[Any]]]) -> tuple[Waiter, ...]:
+    """One Waiter per task of each (process name, tasks)."""
+    found: list[Waiter] = []
+    for name, tasks in processes:
+        for task in tasks:
+            frame, line = _user_frame(task)
+            function = frame.f_code.co_qualname if frame is not None else "?"
+            filename = frame.f_code.co_filename if frame is not None else "?"
+            found.append(Waiter(name, task.name, function, filename, line))
+    return tuple(found)
+
+
+def _user_frame(task: Any) -> tuple[FrameType | None, int]:
+    frames = list(task.iter_await_frames())
+    for frame, line in reversed(frames):
+        if not is_library(frame.f_code.co_filename):
+            return frame, line
+    return frames[-1] if frames else (None, 0)
+
+
+def is_library(filename: str) -> bool:
+    """Whether *filename* is trio, this kernel, the standard library or an installed package: never the culprit."""
+    return (
+        filename.startswith(_LIBRARIES)
+        or filename.startswith("<frozen")
+        or f"{os.sep}site-packages{os.sep}" in filename
+    )
+
+
+assert sys.version_info >= (3, 11), "co_qualname is needed"
