@@ -1,10 +1,11 @@
 """Where every decision of a run comes from.  Same answers, same run.
 
-A decision has a *label* (who decides what, such as `net.latency.client>server`) and an *ordinal* (the n-th under that label).
-Each label draws from a stream of its own, so taking the decisions of one label away leaves all others as they were: that
-is what lets a shrinker drop one fault without scrambling the rest.
+A decision has a *label* (who decides what, such as `net.latency.client>server`) and an *ordinal* (the n-th
+under that label). Each label draws from a stream of its own, so taking the decisions of one label away leaves
+all others as they were: that is what lets a shrinker drop one fault without scrambling the rest.
 
-Integers only: no floats, no library sampler whose algorithm may change under us.  0 (or `low`) is always the tame answer.
+Integers only: no floats, no library sampler whose algorithm may change under us.  0 (or `low`) is always the
+tame answer.
 """
 
 from __future__ import annotations
@@ -45,7 +46,10 @@ def stable_seed(*parts: str | int) -> int:
 
 
 class Stream:
-    """Cheap unrecorded draws after one recorded decision (its *seed*).  For what is drawn at every step or message."""
+    """Cheap unrecorded draws after one recorded decision (its *seed*).
+
+    For what is drawn at every step or message.
+    """
 
     __slots__ = ("_bits",)
 
@@ -76,7 +80,10 @@ class Stream:
 
 
 class Choices(abc.ABC):
-    """A source of named decisions.  `recorded` is the run so far; `abort` is set when the run must stop at once."""
+    """A source of named decisions.
+
+    `recorded` is the run so far; `abort` is set when the run must stop at once.
+    """
 
     def __init__(self) -> None:
         self.recorded: list[Choice] = []
@@ -133,10 +140,11 @@ class Choices(abc.ABC):
 
 
 class SeededChoices(Choices):
-    """One integer names the run.  *overrides* force single decisions: `(label, ordinal)`, or `(label, None)` for all.
+    """One integer names the run.  *overrides* force single decisions: `(label, ordinal)`, or `(label, None)`
+    for all.
 
-    A forced value outside the range asked for is clamped to it, so that an override made for one run still means
-    something in the slightly different run it causes.
+    A forced value outside the range asked for is clamped to it, so that an override made for one run still
+    means something in the slightly different run it causes.
     """
 
     def __init__(self, seed: int, overrides: Overrides | None = None) -> None:
@@ -176,7 +184,10 @@ class DrawnChoices(Choices):
 
 
 class ReplayedChoices(Choices):
-    """A recorded run again.  What it did not record is asked of *fallback*, or is a ReplayMismatch without one."""
+    """A recorded run again.
+
+    What it did not record is asked of *fallback*, or is a ReplayMismatch without one.
+    """
 
     def __init__(self, recorded: Iterable[Choice], fallback: Choices | None = None) -> None:
         super().__init__()
@@ -185,9 +196,9 @@ class ReplayedChoices(Choices):
 
     def _draw(self, label: str, ordinal: int, low: int, high: int) -> int:
         choice = self._recording.get((label, ordinal))
-        if choice is not None and low <= choice.value <= high:
-            if self._fallback is not None or (choice.low, choice.high) == (low, high):
-                return choice.value
+        loose = self._fallback is not None
+        if choice is not None and low <= choice.value <= high and (loose or choice[2:4] == (low, high)):
+            return choice.value
         if self._fallback is not None:
             return self._fallback.integer(label, low, high)
         self.abort = ReplayMismatch(_explain_mismatch(label, ordinal, low, high, choice))

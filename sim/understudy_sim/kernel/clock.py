@@ -1,6 +1,7 @@
 """Virtual time.  Monotonic ns count from 0 for everybody; each process has a wall clock of its own on top.
 
-Inside, time is an integer of nanoseconds.  trio sees seconds as a float from 0 (not from the epoch, so that a float keeps ns).
+Inside, time is an integer of nanoseconds.  trio sees seconds as a float from 0 (not from the epoch, so that a
+float keeps ns).
 """
 
 from __future__ import annotations

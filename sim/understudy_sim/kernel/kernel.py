@@ -3,8 +3,9 @@
     with Kernel(SeededChoices(7)) as kernel:
         outcome = kernel.run(scenario, kernel)
 
-`run` calls the scenario as the main task of a process of its own and ends when it does.  The verdict is taken after `run`
-and before the `with` block ends: only then are the dead reaped, and what their `finally` blocks do is seen by nobody.
+`run` calls the scenario as the main task of a process of its own and ends when it does.  The verdict is taken
+after `run` and before the `with` block ends: only then are the dead reaped, and what their `finally` blocks
+do is seen by nobody.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import outcome
 from understudy_sim.kernel.choices import Choices
 from understudy_sim.kernel.clock import EPOCH_NS
 from understudy_sim.kernel.loop import Budget, Ending, Loop, ProcessRunner, Timer
+from understudy_sim.kernel.network import Network
 from understudy_sim.kernel.policies import Policy, RandomPick
 from understudy_sim.kernel.process import Process
 from understudy_sim.kernel.reaper import reap
@@ -31,7 +33,10 @@ MAIN = "main"
 
 @attrs.frozen
 class KernelOutcome:
-    """How a run ended.  `result` is the main task's Outcome (None if it was cut off); `waiters` say who waited for what."""
+    """How a run ended.
+
+    `result` is the main task's Outcome (None if it was cut off); `waiters` say who waited for what.
+    """
 
     ending: Ending
     result: outcome.Outcome[Any] | None
@@ -42,7 +47,10 @@ class KernelOutcome:
     failed_process: str | None = None
 
     def value(self) -> Any:
-        """What the main task returned.  Raises what it raised, or RunCutOff when it did not come to an end."""
+        """What the main task returned.
+
+        Raises what it raised, or RunCutOff when it did not come to an end.
+        """
         if self.result is None:
             waiting = "".join(f"\n  {waiter}" for waiter in self.waiters)
             raise RunCutOff(f"the main task did not end: {self.ending.value}{waiting}")
@@ -72,6 +80,7 @@ class Kernel:
         pick = policy if policy is not None else RandomPick(choices)
         self.loop = Loop(self.trace, pick, budget if budget is not None else Budget(), step_ns)
         self.loop.stop_error = lambda: choices.abort
+        self.network = Network(self.loop, choices, self.processes)
         self._result: outcome.Outcome[Any] | None = None
         self._failed: tuple[str, BaseException] | None = None
         self._ran = False
@@ -98,7 +107,10 @@ class Kernel:
     def call_at(
         self, time_ns: int, fn: Callable[[Any], object], argument: Any = None, owner: ProcessRunner | None = None
     ) -> Timer:
-        """Call `fn(argument)` at *time_ns*; never if *owner* is dead by then.  Plain code: it may not await."""
+        """Call `fn(argument)` at *time_ns*;
+
+        never if *owner* is dead by then.  Plain code: it may not await.
+        """
         return self.loop.call_at(time_ns, fn, argument, owner)
 
     def call_later(self, delay_ns: int, fn: Callable[[Any], object], argument: Any = None) -> Timer:
@@ -121,6 +133,7 @@ class Kernel:
         if process is None:
             process = self.processes[name] = Process(self.loop, name, self._epoch_ns)
             process.failed_silently = self._process_failed
+            process.on_down(self.network.process_down)
         return process
 
     @property
@@ -139,7 +152,8 @@ class Kernel:
     def run(self, main: Callable[..., Awaitable[object]], *args: Any) -> KernelOutcome:
         """Run `main(*args)` as the process "main" until it ends, a budget is used up or nobody can go on.
 
-        What processes raise is in the outcome; KeyboardInterrupt, Hypothesis's stop and errors of events are raised.
+        What processes raise is in the outcome; KeyboardInterrupt, Hypothesis's stop and errors of events are
+        raised.
         """
         assert self._entered, "use the kernel as a context manager: the dead must be reaped"
         assert not self._ran, "a kernel is one run"

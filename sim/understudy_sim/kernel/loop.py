@@ -1,9 +1,10 @@
-"""The run loop: one scheduler over trio's unforked `Runner`s, one per simulated process, all on one virtual clock.
+"""The run loop: one scheduler over trio's unforked `Runner`s, one per simulated process, all on one virtual
+clock.
 
-One step runs one task to its next await.  One heap, ordered by `(time_ns, sequence)`, holds every timer, network event and
-trio deadline.  When two or more tasks are ready a policy picks one; a lone ready task is no decision.  trio's own system tasks
-run first, without a decision.  Tasks woken within one step join the ready list in order of birth, because trio wakes
-some of them out of sets.
+One step runs one task to its next await.  One heap, ordered by `(time_ns, sequence)`, holds every timer,
+network event and trio deadline.  When two or more tasks are ready a policy picks one; a lone ready task is no
+decision.  trio's own system tasks run first, without a decision.  Tasks woken within one step join the ready
+list in order of birth, because trio wakes some of them out of sets.
 
 Idle is certain here: no ready task and an empty heap means that nobody can ever go on (`Ending.STUCK`).
 This module knows no product, no network and no disk.
@@ -96,7 +97,10 @@ class _NoInstruments(dict[str, Any]):
 
 
 class HeapDeadlines:
-    """trio's deadlines of one process, kept on the loop's heap: equal deadlines expire in order of registration."""
+    """trio's deadlines of one process, kept on the loop's heap:
+
+    equal deadlines expire in order of registration.
+    """
 
     def __init__(self, loop: Loop, runner: ProcessRunner) -> None:
         self._loop = loop
@@ -138,6 +142,8 @@ class HeapDeadlines:
 
 class ProcessRunner(parts.Runner):  # type: ignore[misc]
     """trio's Runner for one incarnation of one process.  `dead`: cut, nothing of it ever runs again."""
+
+    init_task: Any  # trio's, as are main_task and tasks.
 
     def __init__(self, loop: Loop, process: Process) -> None:
         super().__init__(
@@ -234,7 +240,10 @@ class ProcessRunner(parts.Runner):  # type: ignore[misc]
         await trio.lowlevel.wait_task_rescheduled(abort)
 
     def cut(self) -> None:
-        """Power off: nothing of this runner runs from now on, not even what is left of the current step's effects."""
+        """Power off:
+
+        nothing of this runner runs from now on, not even what is left of the current step's effects.
+        """
         assert not self.dead, "a process dies once per incarnation"
         self.dead = True
         self.held = None
@@ -281,7 +290,10 @@ class Loop:
     def call_at(
         self, time_ns: int, fn: Callable[[Any], object], argument: Any = None, owner: ProcessRunner | None = None
     ) -> Timer:
-        """Call `fn(argument)` at *time_ns*, not before everything due earlier; never if *owner* is dead by then."""
+        """Call `fn(argument)` at *time_ns*, not before everything due earlier;
+
+        never if *owner* is dead by then.
+        """
         assert time_ns >= self.now_ns, "nothing happens in the past"
         timer = Timer(fn, argument, owner)
         self._sequence += 1
@@ -322,7 +334,10 @@ class Loop:
         return -self._ordinal if system_task else self._ordinal
 
     def note_foreign_wake(self, waker: ProcessRunner, woken: ProcessRunner) -> None:
-        """A task of one process woke or started one of another: legal between scenario and processes, else shared memory."""
+        """A task of one process woke or started one of another:
+
+        legal between scenario and processes, else shared memory.
+        """
         if self.current_runner is not None:
             pair = (waker.process.name, woken.process.name)
             self.foreign_wakes[pair] = self.foreign_wakes.get(pair, 0) + 1
@@ -372,7 +387,10 @@ class Loop:
     # Running
 
     def run(self) -> Ending:
-        """Run until somebody stops it, a budget is used up, or nobody can go on.  Errors of events are raised."""
+        """Run until somebody stops it, a budget is used up, or nobody can go on.
+
+        Errors of events are raised.
+        """
         with parts.trio_context(self._first_iteration) as self._context:
             ready, woken = self.ready, self.woken
             self.flush_woken()
@@ -454,8 +472,8 @@ class Loop:
             self._exit(runner, task, message.final_outcome)
             return
         error = TypeError(
-            f"a task of process {runner.process.name!r} awaited something that is not trio's ({type(message).__name__}). "
-            "A library written for another event loop needs a shim to run here."
+            f"a task of process {runner.process.name!r} awaited something that is not trio's "
+            f"({type(message).__name__}). A library written for another event loop needs a shim to run here."
         )
         runner.reschedule(task, error)
         task._next_send_fn = task.coro.throw

@@ -1,6 +1,8 @@
-"""Which ready task runs next.  A policy is a callable `pick(ready) -> index`, asked only when two or more are ready.
+"""Which ready task runs next.  A policy is a callable `pick(ready) -> index`, asked only when two or more are
+ready.
 
-Policies see tasks in the order they became ready.  They hold no reference to the loop and draw only from what they were given.
+Policies see tasks in the order they became ready.  They hold no reference to the loop and draw only from what
+they were given.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """A simulated process: a name that outlives its incarnations, each with a trio Runner of its own.
 
-A *crash* is a power cut: nothing of the process runs again, no `finally`, no `except`; everything it holds at a port is void from
-that instant.  Its tasks lie untouched in the graveyard until the verdict.  A process that ends by itself ends in order.
+A *crash* is a power cut: nothing of the process runs again, no `finally`, no `except`; everything it holds at
+a port is void from that instant.  Its tasks lie untouched in the graveyard until the verdict.  A process that
+ends by itself ends in order.
 """
 
 from __future__ import annotations
@@ -52,7 +53,10 @@ class IllegalTransition(RuntimeError):
 
 
 class Process:
-    """One named process.  Build it with `Kernel.process`; `incarnation` is 0 before the first start, then 1, 2, …"""
+    """One named process.
+
+    Build it with `Kernel.process`; `incarnation` is 0 before the first start, then 1, 2, …
+    """
 
     def __init__(self, loop: Loop, name: str, epoch_ns: int = EPOCH_NS) -> None:
         assert name, "a process has a name"
@@ -96,8 +100,8 @@ class Process:
     def start(self, async_fn: Callable[..., Awaitable[object]], *args: Any, on_exit: OnExit | None = None) -> None:
         """Start the next incarnation with `async_fn(*args)` as its main task.
 
-        *on_exit* is told when it ends by itself, with the Outcome of its main task; not when it crashes.  Without
-        *on_exit* an error ends the run.  Raises IllegalTransition when it is already running.
+        *on_exit* is told when it ends by itself, with the Outcome of its main task; not when it crashes.
+        Without *on_exit* an error ends the run.  Raises IllegalTransition when it is already running.
         """
         self._move(Event.START)
         self.incarnation += 1
@@ -109,7 +113,10 @@ class Process:
         runner.begin(async_fn, args)
 
     def crash(self, *, power: bool = True) -> None:
-        """Cut the process off, now, even from inside its own step.  Without *power* only it dies, not what the disk caches."""
+        """Cut the process off, now, even from inside its own step.
+
+        Without *power* only it dies, not what the disk caches.
+        """
         runner = self.runner
         self._move(Event.CRASH)
         self._loop.trace.note("process.crash", self.name, self.incarnation, self._loop.now_ns, int(power))
@@ -136,7 +143,10 @@ class Process:
         self._loop.give_back(held)
 
     def on_down(self, callback: OnDown) -> None:
-        """Call `callback(process, runner, power)` at every end of an incarnation; *power* tells a power cut."""
+        """Call `callback(process, runner, power)` at every end of an incarnation;
+
+        *power* tells a power cut.
+        """
         self._on_down.append(callback)
 
     # What the runner tells

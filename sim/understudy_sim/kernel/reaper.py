@@ -1,8 +1,9 @@
-"""Frees the dead after the verdict.  Their `finally` blocks may run here, unseen; nothing they do can reach a run any more.
+"""Frees the dead after the verdict.  Their `finally` blocks may run here, unseen; nothing they do can reach a
+run any more.
 
-Each dead coroutine is closed, newest first, at most `_TRIES` times, with trio's context set and a runner that ignores wakes: an
-await in a cleanup merely parks, so `while True: except BaseException` loops end.  A cleanup that spins without awaiting is
-broken off by a watchdog.
+Each dead coroutine is closed, newest first, at most `_TRIES` times, with trio's context set and a runner that
+ignores wakes: an await in a cleanup merely parks, so `while True: except BaseException` loops end.  A cleanup
+that spins without awaiting is broken off by a watchdog.
 """
 
 from __future__ import annotations
@@ -27,7 +28,10 @@ class Overdue(BaseException):
 
 
 def reap(graveyard: list[ProcessRunner]) -> int:
-    """Close every task of *graveyard* and empty it.  Returns how many coroutines would not end and were left."""
+    """Close every task of *graveyard* and empty it.
+
+    Returns how many coroutines would not end and were left.
+    """
     stubborn = 0
     with parts.trio_context(_nobody) as context, _muted():
         while graveyard:

@@ -1,8 +1,9 @@
 """The trace of a run: every step, event, fault and note as integers, and the digest that names it.
 
-The trace is one `array('q')`.  A word >= 0 opens a *step* of two words: `(pick + 1) << 40 | task ordinal` (without a pick when
-one task was ready), then the time in ns.  A word < 0 opens a *note*: `-(kind << 8 | count)`, then *count* words.  Kinds are numbered in the order of first use and their
-names are part of the digest.  It never holds an address, a repr or a traceback: equal runs have equal traces in every process.
+The trace is one `array('q')`.  A word >= 0 opens a *step* of two words: `(pick + 1) << 40 | task ordinal`
+(without a pick when one task was ready), then the time in ns.  A word < 0 opens a *note*: `-(kind << 8 |
+count)`, then *count* words.  Kinds are numbered in the order of first use and their names are part of the
+digest.  It never holds an address, a repr or a traceback: equal runs have equal traces in every process.
 """
 
 from __future__ import annotations
@@ -22,7 +23,10 @@ _WORD_LIMIT = 2**63
 
 @attrs.frozen
 class Step:
-    """Task *ordinal* ran at *time_ns*; *pick* is its index among the ready ones, None when it was the only one."""
+    """Task *ordinal* ran at *time_ns*;
+
+    *pick* is its index among the ready ones, None when it was the only one.
+    """
 
     pick: int | None
     ordinal: int
@@ -38,7 +42,10 @@ class Note:
 
 
 class Trace:
-    """Append-only.  `seal` fixes the digest; what comes later is ignored (the reaper runs after the verdict)."""
+    """Append-only.
+
+    `seal` fixes the digest; what comes later is ignored (the reaper runs after the verdict).
+    """
 
     def __init__(self) -> None:
         self.words = array.array("q")

@@ -1,7 +1,9 @@
-"""The one place that knows trio's private names, and the parts we hand to trio's own `Runner` in place of its defaults.
+"""The one place that knows trio's private names, and the parts we hand to trio's own `Runner` in place of its
+defaults.
 
-trio is not forked and nothing in it is replaced but one class hook (`ordered_cancel_statuses`, for the length of a run).
-Every private name used is looked up here at import, so a trio that moved one fails loudly, by name and version.
+trio is not forked and nothing in it is replaced but one class hook (`ordered_cancel_statuses`, for the length
+of a run). Every private name used is looked up here at import, so a trio that moved one fails loudly, by name
+and version.
 
 Rules: no part here decides anything about scheduling; the loop does.  Nothing here iterates a set.
 """
@@ -11,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 from collections.abc import AsyncGenerator, Callable, Iterator
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn
 
 import sniffio
 import trio
@@ -157,10 +159,11 @@ def new_entry_queue() -> Any:
 
 
 class OrderedAsyncGenerators:
-    """A process's async generators in order of first use, held strongly: none is finalized by the collector's whim.
+    """A process's async generators in order of first use, held strongly: none is finalized by the collector's
+    whim.
 
-    Those left over when the process ends in order are closed one by one; those of a process that was cut are never
-    resumed.
+    Those left over when the process ends in order are closed one by one; those of a process that was cut are
+    never resumed.
     """
 
     _PRUNE_AT = 64
@@ -217,15 +220,12 @@ def _ordered_post_init(status: Any) -> None:
         status.recalculate()
 
 
-class _Hook(Protocol):
-    def __call__(self, generator: AsyncGenerator[Any, Any], /) -> object: ...
-
-
 @contextlib.contextmanager
-def trio_context(first_iteration: _Hook) -> Iterator[dict[str, Any]]:
+def trio_context(first_iteration: Callable[[AsyncGenerator[Any, Any]], None]) -> Iterator[dict[str, Any]]:
     """Become trio's run on this thread: run context, sniffio, ordered cancel trees, async generator hooks.
 
-    Yields the run context's dictionary: the loop sets `runner` and `task` there at every step.  Refuses a nested run.
+    Yields the run context's dictionary: the loop sets `runner` and `task` there at every step.  Refuses a
+    nested run.
     """
     import sys
 
@@ -258,6 +258,3 @@ def trimmed(error: BaseException) -> BaseException:
         if traceback is not None:
             traceback = traceback.tb_next
     return error.with_traceback(traceback)
-
-
-WakeFn = Callable[[Any], None]

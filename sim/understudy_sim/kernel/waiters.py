@@ -21,7 +21,10 @@ _LIBRARIES = (
 
 @attrs.frozen
 class Waiter:
-    """A parked task: its process, its name, and the innermost frame that is not trio's, the kernel's or the library's."""
+    """A parked task:
+
+    its process, its name, and the innermost frame that is not trio's, the kernel's or the library's.
+    """
 
     process: str
     task: str
@@ -54,7 +57,10 @@ def _user_frame(task: Any) -> tuple[FrameType | None, int]:
 
 
 def is_library(filename: str) -> bool:
-    """Whether *filename* is trio, this kernel, the standard library or an installed package: never the culprit."""
+    """Whether *filename* is trio, this kernel, the standard library or an installed package:
+
+    never the culprit.
+    """
     return (
         filename.startswith(_LIBRARIES)
         or filename.startswith("<frozen")

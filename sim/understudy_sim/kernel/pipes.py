@@ -1,0 +1,493 @@
+"""Both ends of a simulated connection: ordered, late, breakable.  A connection is two pipes, one for each
+direction.
+
+A `SimStream` carries bytes and is a `trio.abc.HalfCloseableStream`; a `SimExchange` carries Python objects
+over the same pipes, so that latency, order, end, reset and loss mean the same.  What an end does after its
+process died is void.
+
+This module knows nothing of hosts, listeners or faults: a pipe asks its `Wire` when a chunk arrives and
+whether it may.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import deque
+from typing import Any, Protocol
+
+import trio
+from trio.lowlevel import Abort, current_task, wait_task_rescheduled
+
+from understudy_sim.kernel.loop import Loop, ProcessRunner
+
+DEFAULT_RECEIVE_BYTES = 65_536
+
+
+class Control(enum.Enum):
+    """What travels in a pipe besides data."""
+
+    EOF = 1
+    RESET = 2
+
+
+class Wire(Protocol):
+    """The network, as one pipe sees it."""
+
+    @property
+    def keepalive_ns(self) -> int:
+        """After how long an end notices that its peer is silently gone; 0: never."""
+
+    def split(self, pipe: Pipe, data: bytes) -> list[bytes]:
+        """Cut *data* into the chunks it arrives as."""
+
+    def delay_ns(self, pipe: Pipe, size: int) -> int:
+        """How long a chunk of *size* bytes takes."""
+
+    def holds(self, pipe: Pipe) -> bool:
+        """Whether what arrives now must wait in `pipe.held` (a partition)."""
+
+    def delivered(self, pipe: Pipe, item: object) -> None:
+        """*item* arrived."""
+
+    def gone(self, connection: Connection) -> None:
+        """Both ends of *connection* are finished."""
+
+
+class Pipe:
+    """One direction.  `owner` reads from it; `writer` is the process at the other end."""
+
+    __slots__ = (
+        "buffer",
+        "connection",
+        "eof_sent",
+        "held",
+        "in_flight",
+        "last_arrival_ns",
+        "link",
+        "loop",
+        "number",
+        "owner",
+        "reader",
+        "reader_closed",
+        "reader_state",
+        "sender",
+        "size",
+        "void",
+        "window",
+        "writer",
+    )
+
+    def __init__(
+        self,
+        connection: Connection,
+        number: int,
+        link: tuple[str, str],
+        writer: ProcessRunner,
+        owner: ProcessRunner,
+        window: int,
+    ) -> None:
+        self.connection = connection
+        self.loop: Loop = connection.loop
+        self.number = number
+        self.link = link
+        self.writer = writer
+        self.owner = owner
+        self.window = window
+        self.buffer: deque[Any] = deque()
+        self.held: list[Any] = []
+        self.size = 0  # Bytes (or items) sent and not yet read.
+        self.in_flight = 0
+        self.last_arrival_ns = 0
+        self.void = False  # Half open: what is sent vanishes.
+        self.eof_sent = False
+        self.reader_state: Control | None = None  # Why nothing more will arrive.
+        self.reader_closed = False
+        self.reader: Any = None
+        self.sender: Any = None
+
+    # Sending side
+
+    def put(self, item: Any, size: int) -> None:
+        """Send *item*; it arrives after everything sent before."""
+        assert not isinstance(item, Control) or size == 0, "control has no size"
+        if self.writer.dead or self.void:
+            return
+        self.size += size
+        self.in_flight += 1
+        wire = self.connection.wire
+        arrival_ns = self.loop.now_ns + wire.delay_ns(self, size)
+        if arrival_ns < self.last_arrival_ns:
+            arrival_ns = self.last_arrival_ns
+        self.last_arrival_ns = arrival_ns
+        self.loop.call_at(arrival_ns, self._arrive, item)
+
+    def _arrive(self, item: Any) -> None:
+        assert self.in_flight > 0, "what arrives was sent"
+        if self.void:
+            self.in_flight -= 1
+            return
+        if self.held or self.connection.wire.holds(self):
+            self.held.append(item)
+            return
+        self.in_flight -= 1
+        self._deliver(item)
+
+    def release(self) -> None:
+        """The partition healed: what was held goes on its way again, in order."""
+        held, self.held = self.held, []
+        for item in held:
+            self.loop.call_at(self.last_arrival_ns_after(), self._arrive, item)
+
+    def last_arrival_ns_after(self) -> int:
+        """The earliest arrival that keeps the order."""
+        self.last_arrival_ns = max(self.last_arrival_ns, self.loop.now_ns + self.connection.wire.delay_ns(self, 0))
+        return self.last_arrival_ns
+
+    # Receiving side
+
+    def _deliver(self, item: Any) -> None:
+        self.connection.wire.delivered(self, item)
+        if self.owner.dead:
+            self.connection.reached_nobody(self)
+            return
+        if self.reader_closed or self.reader_state is not None:
+            if self.reader_closed and not isinstance(item, Control):
+                self.connection.refuse_data(self)
+            return
+        if isinstance(item, Control):
+            self.finish(item)
+            return
+        self.buffer.append(item)
+        self._wake_reader()
+
+    def finish(self, why: Control) -> None:
+        """Nothing more arrives.  A reset also ends the way back, and the sender waiting there."""
+        if self.reader_state is not None and not (why is Control.RESET and self.reader_state is Control.EOF):
+            return
+        self.reader_state = why
+        if why is Control.RESET:
+            back = self.connection.back(self)
+            back.void = True
+            back.wake_sender()
+            self.connection.check_gone()
+        self._wake_reader()
+
+    def close_reading(self) -> None:
+        """The reader went away; whoever waits there is woken."""
+        self.reader_closed = True
+        self._wake_reader()
+
+    def take(self, size: int) -> None:
+        """The reader took *size*: room for the sender."""
+        self.size -= size
+        assert self.size >= 0, "only what was sent is read"
+        if self.sender is not None and self.size < self.window:
+            self.wake_sender()
+
+    def _wake_reader(self) -> None:
+        if self.reader is not None:
+            task, self.reader = self.reader, None
+            task._runner.reschedule(task)
+
+    def wake_sender(self) -> None:
+        """Let the waiting sender look again."""
+        if self.sender is not None:
+            task, self.sender = self.sender, None
+            task._runner.reschedule(task)
+
+    async def wait_readable(self) -> None:
+        """Park until something arrived, ended or closed."""
+        if self.reader is not None:
+            raise trio.BusyResourceError("another task is already receiving here")
+        self.reader = current_task()
+
+        def abort(_: object) -> Abort:
+            self.reader = None
+            return Abort.SUCCEEDED
+
+        await wait_task_rescheduled(abort)
+
+    async def wait_room(self) -> None:
+        """Park until the window has room or the connection broke."""
+        self.sender = current_task()
+
+        def abort(_: object) -> Abort:
+            self.sender = None
+            return Abort.SUCCEEDED
+
+        await wait_task_rescheduled(abort)
+
+    @property
+    def busy(self) -> bool:
+        """Whether something sent has not been read."""
+        return bool(self.buffer) or self.in_flight > 0
+
+
+class Connection:
+    """Two pipes between *client* and *server*.  `forward` is what the client sends."""
+
+    def __init__(
+        self, wire: Wire, loop: Loop, number: int, client: ProcessRunner, server: ProcessRunner, window: int
+    ) -> None:
+        self.wire = wire
+        self.loop = loop
+        self.number = number
+        names = (client.process.name, server.process.name)
+        self.forward = Pipe(self, 2 * number, names, client, server, window)
+        self.backward = Pipe(self, 2 * number + 1, names[::-1], server, client, window)
+        self._gone = False
+
+    @property
+    def link(self) -> tuple[str, str]:
+        """(client's host, server's host)."""
+        return self.forward.link
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything is in flight or unread, either way: whether a fault now bites."""
+        return self.forward.busy or self.backward.busy
+
+    @property
+    def finished(self) -> bool:
+        """Whether neither end can learn anything more."""
+        return self._gone
+
+    def back(self, pipe: Pipe) -> Pipe:
+        """The other direction."""
+        return self.backward if pipe is self.forward else self.forward
+
+    def reset(self) -> None:
+        """Break it, now, at both ends.  What is unread is lost."""
+        for pipe in (self.forward, self.backward):
+            pipe.void = True
+            pipe.buffer.clear()
+            pipe.held.clear()
+            pipe.finish(Control.RESET)
+        self.check_gone()
+
+    def half_open(self) -> None:
+        """Lose everything from now on, at both ends, without telling anybody before keep-alive notices."""
+        self.forward.void = self.backward.void = True
+        self.forward.held.clear()
+        self.backward.held.clear()
+        self._notice_later()
+
+    def _notice_later(self) -> None:
+        keepalive_ns = self.wire.keepalive_ns
+        if keepalive_ns:
+            self.loop.call_at(self.loop.now_ns + keepalive_ns, self._keepalive_failed)
+
+    def _keepalive_failed(self, _: object) -> None:
+        for pipe in (self.forward, self.backward):
+            if not pipe.owner.dead:
+                pipe.finish(Control.RESET)
+
+    def process_died(self, runner: ProcessRunner, *, tell: bool) -> None:
+        """An end's process is gone.  With *tell* the other end sees a reset after what was on the wire."""
+        incoming = self.forward if self.forward.owner is runner else self.backward
+        outgoing = self.back(incoming)
+        if tell and not outgoing.owner.dead and not outgoing.void:
+            outgoing.void = False
+            arrival_ns = max(outgoing.last_arrival_ns, self.loop.now_ns + self.wire.delay_ns(outgoing, 0))
+            outgoing.in_flight += 1
+            outgoing.last_arrival_ns = arrival_ns
+            self.loop.call_at(arrival_ns, outgoing._arrive, Control.RESET)
+        elif not outgoing.owner.dead:
+            self._notice_later()
+        incoming.reader = incoming.sender = outgoing.sender = None
+        self.check_gone()
+
+    def reached_nobody(self, pipe: Pipe) -> None:
+        """Data arrived for a process that died.  If its host is up again it answers with a reset."""
+        back = self.back(pipe)
+        if pipe.owner.process.alive and not back.void and not pipe.writer.dead:
+            at_ns = self.loop.now_ns + self.wire.delay_ns(back, 0)
+            self.loop.call_at(at_ns, _finish_by_reset, back, pipe.writer)
+
+    def refuse_data(self, pipe: Pipe) -> None:
+        """Data arrived at an end that was closed: the sender gets a reset."""
+        back = self.back(pipe)
+        if not pipe.writer.dead:
+            at_ns = self.loop.now_ns + self.wire.delay_ns(back, 0)
+            self.loop.call_at(at_ns, _finish_by_reset, back, pipe.writer)
+
+    def check_gone(self) -> None:
+        """Tell the wire once when neither end can learn anything more."""
+        if self._gone:
+            return
+        for pipe in (self.forward, self.backward):
+            if not (pipe.owner.dead or pipe.reader_closed or pipe.reader_state is Control.RESET):
+                return
+        self._gone = True
+        self.wire.gone(self)
+
+
+def _finish_by_reset(pipe: Pipe) -> None:
+    pipe.finish(Control.RESET)
+
+
+class _End:
+    """What stream and exchange ends share."""
+
+    def __init__(self, connection: Connection, incoming: Pipe) -> None:
+        self.connection = connection
+        self._incoming = incoming
+        self._outgoing = connection.back(incoming)
+        self._closed = False
+
+    @property
+    def peer_host(self) -> str:
+        """The process at the other end."""
+        return self._incoming.link[0]
+
+    def _broken(self) -> bool:
+        return self._incoming.reader_state is Control.RESET
+
+    def _check_send(self) -> None:
+        if self._closed or self._outgoing.eof_sent:
+            raise trio.ClosedResourceError("this side was closed for sending")
+        if self._broken():
+            raise trio.BrokenResourceError("the connection was reset")
+
+    def _send_eof(self) -> None:
+        if not self._outgoing.eof_sent:
+            self._outgoing.eof_sent = True
+            self._outgoing.put(Control.EOF, 0)
+
+    def reset(self) -> None:
+        """Abort: the peer sees a reset, and this end is closed."""
+        if self._closed or self._incoming.owner.dead:
+            return
+        self._closed = True
+        self._outgoing.eof_sent = True
+        self._outgoing.put(Control.RESET, 0)
+        self._incoming.close_reading()
+        self._outgoing.wake_sender()
+        self.connection.check_gone()
+
+    def _close(self) -> None:
+        if self._closed or self._incoming.owner.dead:
+            return
+        if self._incoming.buffer:
+            self.reset()  # As a kernel does when what it received is never read.
+            return
+        self._closed = True
+        self._send_eof()
+        self._incoming.close_reading()
+        self._outgoing.wake_sender()
+        self.connection.check_gone()
+
+
+class SimStream(_End, trio.abc.HalfCloseableStream):
+    """One end of a simulated byte stream."""
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """Send;
+
+        waits while more than a window is unread.  Raises Closed-, Broken- and BusyResourceError as sockets
+        do.
+        """
+        pipe = self._outgoing
+        if pipe.sender is not None:
+            raise trio.BusyResourceError("another task is already sending here")
+        self._check_send()
+        await trio.lowlevel.checkpoint()
+        rest = bytes(data)
+        while rest:
+            self._check_send()
+            room = pipe.window - pipe.size
+            if room <= 0:
+                await pipe.wait_room()
+                continue
+            now, rest = rest[:room], rest[room:]
+            for chunk in self.connection.wire.split(pipe, now):
+                pipe.put(chunk, len(chunk))
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """Wait until the window has room."""
+        self._check_send()
+        await trio.lowlevel.checkpoint()
+        while self._outgoing.size >= self._outgoing.window and not self._broken():
+            await self._outgoing.wait_room()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """At most *max_bytes*; b"" at the end.  Raises BrokenResourceError after a reset."""
+        pipe = self._incoming
+        limit = DEFAULT_RECEIVE_BYTES if max_bytes is None else max_bytes
+        if limit < 1:
+            raise ValueError(f"max_bytes is {max_bytes}, it must be at least 1")
+        if self._closed:
+            raise trio.ClosedResourceError("this stream was closed")
+        if pipe.buffer or pipe.reader_state is not None:
+            await trio.lowlevel.checkpoint()
+        while not pipe.buffer:
+            if self._closed:
+                raise trio.ClosedResourceError("this stream was closed while receiving")
+            if pipe.reader_state is Control.RESET:
+                raise trio.BrokenResourceError("the connection was reset")
+            if pipe.reader_state is Control.EOF:
+                return b""
+            await pipe.wait_readable()
+        if self._closed:
+            raise trio.ClosedResourceError("this stream was closed while receiving")
+        chunk: bytes = pipe.buffer.popleft()
+        if len(chunk) > limit:
+            pipe.buffer.appendleft(chunk[limit:])
+            chunk = chunk[:limit]
+        pipe.take(len(chunk))
+        return chunk
+
+    async def send_eof(self) -> None:
+        """Say that nothing more will be sent.  Twice does nothing."""
+        if self._outgoing.sender is not None:
+            raise trio.BusyResourceError("another task is sending here")
+        if self._closed:
+            raise trio.ClosedResourceError("this stream was closed")
+        await trio.lowlevel.checkpoint()
+        self._send_eof()
+
+    async def aclose(self) -> None:
+        """Close both ways.  Unread input makes the peer see a reset."""
+        self._close()
+        await trio.lowlevel.checkpoint()
+
+
+class SimExchange(_End):
+    """One end of an exchange of Python objects:
+
+    the same link without bytes.  Items must be treated as frozen.
+    """
+
+    def send(self, item: object) -> None:
+        """Send *item*; never waits.  Raises Closed- or BrokenResourceError."""
+        self._check_send()
+        self._outgoing.put(item, 1)
+
+    async def receive(self) -> Any:
+        """The next item.  Raises trio.EndOfChannel at the end, BrokenResourceError after a reset.
+
+        Returns without a checkpoint when an item is there.
+        """
+        pipe = self._incoming
+        while not pipe.buffer:
+            if self._closed:
+                raise trio.ClosedResourceError("this exchange was closed")
+            if pipe.reader_state is Control.RESET:
+                raise trio.BrokenResourceError("the exchange was reset")
+            if pipe.reader_state is Control.EOF:
+                raise trio.EndOfChannel
+            await pipe.wait_readable()
+        if self._closed:
+            raise trio.ClosedResourceError("this exchange was closed")
+        item = pipe.buffer.popleft()
+        pipe.take(1)
+        return item
+
+    def close_send(self) -> None:
+        """Say that nothing more will be sent.  Twice does nothing."""
+        if not self._closed:
+            self._send_eof()
+
+    def close(self) -> None:
+        """Close both ways.  Unread input makes the peer see a reset."""
+        self._close()
