@@ -6,12 +6,15 @@ It outlives every server.  Claims about committed state read from here, never fr
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from understudy_runtime.model.commands import Invoke, Record
 from understudy_runtime.model.invocation import Result
 
 from understudy_sim.stage.model import Effects, PartitionModel
+
+if TYPE_CHECKING:
+    from understudy_runtime.machine.tables import Tables
 
 
 class Truth:
@@ -25,6 +28,7 @@ class Truth:
         self.results: dict[str, Result] = {}
         self.interruptions: dict[str, int] = {}
         self.state_version = 0
+        self.tables: list[Tables | None] = [None] * partition_count  # the running server's, to compare with
 
     def known(self, partition: int, record: Record) -> Record | None:
         """The record this run has at *record*'s place, if any."""

@@ -1,7 +1,7 @@
 """P5, accepted means terminal: an invocation whose record is durable ends once the faults have stopped.
 
-Terminal is completed, or paused where the scenario said so.  What is left at the end of the quiet phase is reported with
-the chain of who waits for whom.
+Terminal is completed, or paused where the scenario said so.  What is left at the end of the quiet phase is reported
+with the chain of who waits for whom.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from understudy_runtime.model.events import LeadershipTaken
-from understudy_runtime.model.invocation import Success
+from understudy_runtime.model.invocation import Result, Success
 
 from understudy_sim.stage.happenings import Answered, Replayed
 from understudy_sim.stage.watch import Handler, Property
@@ -30,11 +30,12 @@ class DurableAnswers(Property):
         if id_ not in self.truth.commands:
             self.broken(f"a client was told of {id_} ({event.asked.call}), but no durable record accepts it", id_)
             return
-        result = self.truth.results.get(id_)
         if event.answer.status == 200:
-            if not isinstance(result, Success) or result.value != event.answer.body:
-                told = event.answer.body[:80]
-                self.broken(f"a client was told {id_} answered {told!r}; the durable result is {result!r}", id_)
+            self._compare(id_, event.answer.body, self.truth.results.get(id_))
+
+    def _compare(self, id_: str, told: bytes, result: Result | None) -> None:
+        if not isinstance(result, Success) or result.value != told:
+            self.broken(f"a client was told {id_} answered {told[:80]!r}; the durable result is {result!r}", id_)
 
     def _replayed(self, event: Replayed) -> None:
         self.hit("records read back")

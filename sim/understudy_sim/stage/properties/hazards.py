@@ -1,4 +1,4 @@
-"""P13, hazards: wall clock, entropy and foreign awaits in handler code outside `ctx.run` are reported with file and line.
+"""P13, hazards: clock, entropy and foreign awaits in handler code outside `ctx.run` are reported with file and line.
 
 A hazard is a bug of the application: a retry takes another path than the journal.  One report per place.
 """

@@ -1,7 +1,7 @@
 """P10, no leaks: when all is quiet, everything that counts up has counted down again.
 
-Waiters for replies, running attempts, queued commands, retries and the reference model's rows: each count a server keeps
-must be back at the baseline.
+Waiters for replies, running attempts, queued commands, retries, rows: each count a server keeps must be back at the
+baseline.
 """
 
 from __future__ import annotations

@@ -80,7 +80,7 @@ class Order(Property):
             if command is not None and command.handler_type is HandlerType.EXCLUSIVE and command.target.key is not None:
                 by_key.setdefault((command.target.service, command.target.key), []).append(entry)
         for key, entries in by_key.items():
-            for first, first_id, answered_ns in entries:
+            for _, first_id, answered_ns in entries:
                 for second, second_id, _ in entries:
                     if second.asked_ns > answered_ns and first_id != second_id:
                         self._compare(key, first_id, second_id)

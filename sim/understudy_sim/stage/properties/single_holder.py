@@ -1,8 +1,8 @@
 """P1, single holder: at any LSN at most one exclusive invocation per object key may propose, and nothing is accepted
 from a revoked lease.
 
-Handler *bodies* may overlap after a kill, an abort, a partition or a restart; each overlap must be explained: the server
-must have ended the earlier attempt, or have lost it, before the later body began.
+Handler *bodies* may overlap after a kill, an abort, a partition or a restart; each overlap must be explained: the
+server must have ended the earlier attempt, or have lost it, before the later body began.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class SingleHolder(Property):
             AttemptEnded: self._attempt_ended,
             ServerStopped: lambda _: self._running.clear(),
             BodyStarted: self._body_started,
-            BodyEnded: lambda event: self._bodies.pop(event.body, None),
+            BodyEnded: self._body_ended,
         }
 
     def _step(self, step: Step) -> None:
@@ -89,6 +89,9 @@ class SingleHolder(Property):
     def _attempt_ended(self, event: AttemptEnded) -> None:
         if self._running.get(event.invocation_id) == (event.lease, event.attempt):
             del self._running[event.invocation_id]
+
+    def _body_ended(self, event: BodyEnded) -> None:
+        self._bodies.pop(event.body, None)
 
     def _body_started(self, event: BodyStarted) -> None:
         command = self.truth.commands.get(event.invocation_id)

@@ -1,0 +1,345 @@
+"""Each property is shown a history it must accept and one it must refuse.  A checker that cannot fail proves nothing."""
+
+from __future__ import annotations
+
+import attrs
+from understudy.protocol import service_pb2 as pb
+from understudy.protocol.messages import MessageType
+from understudy_runtime.model.actions import ArmTimer, Completed, DisarmTimer, StartAttempt
+from understudy_runtime.model.commands import (
+    AttemptOutput,
+    LeaderElected,
+    ProposedEntry,
+    Purge,
+    Record,
+    TimerFired,
+)
+from understudy_runtime.model.events import AttemptEnded, AttemptStarted, LeadershipTaken
+from understudy_runtime.model.invocation import Entry, Failure, Success
+from understudy_sim.stage.happenings import (
+    Answered,
+    BodyEnded,
+    BodyStarted,
+    HazardSeen,
+    Replayed,
+    ServerStopped,
+    StepExecuted,
+)
+from understudy_sim.stage.model import Effects
+from understudy_sim.stage.model_words import Note
+from understudy_sim.stage.properties import PROPERTIES
+from understudy_sim.stage.properties.accepted_ends import AcceptedEnds
+from understudy_sim.stage.properties.answer_stability import AnswerStability
+from understudy_sim.stage.properties.durable_answers import DurableAnswers
+from understudy_sim.stage.properties.exactly_once import ExactlyOnce
+from understudy_sim.stage.properties.hazards import Hazards
+from understudy_sim.stage.properties.leaks import Leaks
+from understudy_sim.stage.properties.order import Order
+from understudy_sim.stage.properties.outstanding import Outstanding
+from understudy_sim.stage.properties.single_holder import SingleHolder
+from understudy_sim.stage.properties.timers import Timers
+
+from tests.sim.stage.properties.stands import Stand, answer, asked
+
+IDS = ("inv_14NAYWOkWeyC4HqaAv3eM70hJLaHxEfgB2", "inv_14NAYWOkWeyC0aId9wdult2E9t1kvQgwtr")
+FIRST, SECOND = IDS
+
+
+def two_invocations() -> Stand:
+    stand = Stand()
+    for id_ in IDS:
+        stand.invocation(id_)
+    return stand
+
+
+def test_every_property_has_a_number_of_its_own() -> None:
+    assert len({kind.number for kind in PROPERTIES}) == len(PROPERTIES)
+    assert all(kind.claim for kind in PROPERTIES)
+
+
+# P1
+
+
+def test_p1_accepts_one_after_the_other() -> None:
+    stand = two_invocations()
+    stand.put(SingleHolder)
+    stand.start(FIRST)
+    stand.complete(FIRST)
+    stand.start(SECOND)
+    assert stand.broken == []
+    assert stand.watch.hits["P1 lock taken"] == 2
+
+
+def test_p1_refuses_a_second_holder() -> None:
+    stand = two_invocations()
+    stand.put(SingleHolder)
+    stand.start(FIRST)
+    stand.start(SECOND)
+    assert len(stand.broken) == 1
+    assert FIRST in stand.broken[0]
+
+
+def test_p1_refuses_to_hear_a_revoked_lease() -> None:
+    stand = two_invocations()
+    stand.put(SingleHolder)
+    stand.step(LeaderElected(1, 1))
+    stand.start(FIRST, lease=2)
+    stale = AttemptOutput(FIRST, 1, 1, 1)
+    stand.step(stale)
+    assert stand.broken == []
+    stand.step(stale, (Completed(FIRST, Success(b""), 0),))
+    assert len(stand.broken) == 1
+
+
+def test_p1_explains_overlapping_bodies_by_a_lost_attempt() -> None:
+    stand = two_invocations()
+    stand.put(SingleHolder)
+    stand.watch.tell(AttemptStarted(0, FIRST, 1, 1, 1))
+    stand.watch.tell(BodyStarted(1, FIRST))
+    stand.watch.tell(AttemptEnded(0, FIRST, 1, 1, "lost"))
+    stand.watch.tell(AttemptStarted(0, SECOND, 1, 1, 1))
+    stand.watch.tell(BodyStarted(2, SECOND))
+    assert stand.broken == []
+    assert stand.watch.hits["P1 bodies overlapped"] == 1
+
+
+def test_p1_refuses_overlapping_bodies_without_a_reason() -> None:
+    stand = two_invocations()
+    stand.put(SingleHolder)
+    stand.watch.tell(AttemptStarted(0, FIRST, 1, 1, 1))
+    stand.watch.tell(BodyStarted(1, FIRST))
+    stand.watch.tell(AttemptStarted(0, SECOND, 1, 1, 1))
+    stand.watch.tell(BodyStarted(2, SECOND))
+    assert len(stand.broken) == 1
+    stand.watch.tell(BodyEnded(1))
+
+
+# P2
+
+
+def placed(stand: Stand, *ids: str) -> Effects:
+    return Effects(placed=[("inv_sender", stand.truth.commands[id_]) for id_ in ids])
+
+
+def test_p2_accepts_calls_in_order() -> None:
+    stand = two_invocations()
+    stand.put(Order)
+    stand.step(Purge("inv_x"), effects=placed(stand, FIRST, SECOND))
+    stand.start(FIRST)
+    stand.start(SECOND)
+    assert stand.broken == []
+    assert stand.watch.hits["P2 several calls of one sender to one key"] == 1
+
+
+def test_p2_refuses_overtaking() -> None:
+    stand = two_invocations()
+    stand.put(Order)
+    stand.step(Purge("inv_x"), effects=placed(stand, FIRST, SECOND))
+    stand.start(SECOND)
+    assert len(stand.broken) == 1
+
+
+def test_p2_compares_what_a_client_asked_after_its_answer() -> None:
+    for order, broken in ((IDS, 0), (IDS[::-1], 1)):
+        stand = two_invocations()
+        checker = stand.put(Order)
+        for id_ in order:
+            stand.start(id_)
+        stand.watch.tell(Answered(asked(0, at_ns=0), answer(FIRST, at_ns=10)))
+        stand.watch.tell(Answered(asked(1, at_ns=11), answer(SECOND, at_ns=20)))
+        checker.finish()
+        assert len(stand.broken) == broken
+
+
+# P3
+
+
+def step_result(stand: Stand, notes: list[Note]) -> None:
+    proposal = pb.ProposeRunCompletion(result_completion_id=1, value=b"1").SerializeToString()
+    entry = ProposedEntry(Entry(MessageType.PROPOSE_RUN_COMPLETION, proposal))
+    effects = Effects(invocations={FIRST: None}, wanted=[("notify", FIRST, 1, note) for note in notes])
+    stand.step(AttemptOutput(FIRST, 1, 1, 1, (entry,)), effects=effects)
+
+
+def test_p3_accepts_one_result() -> None:
+    stand = two_invocations()
+    stand.put(ExactlyOnce)
+    step_result(stand, [Note(MessageType.RUN_COMPLETION, 1, Success(b"1"))])
+    assert stand.broken == []
+
+
+def test_p3_refuses_a_second_result_and_a_needless_execution() -> None:
+    stand = two_invocations()
+    stand.put(ExactlyOnce)
+    note = Note(MessageType.RUN_COMPLETION, 1, Success(b"1"))
+    step_result(stand, [note])
+    step_result(stand, [note])
+    step_result(stand, [])
+    assert len(stand.broken) == 2
+
+
+def test_p3_wants_an_interruption_for_each_repetition() -> None:
+    for interrupted, broken in ((True, 0), (False, 1)):
+        stand = two_invocations()
+        checker = stand.put(ExactlyOnce)
+        stand.watch.tell(AttemptStarted(0, FIRST, 1, 1, 1))
+        stand.watch.tell(StepExecuted(FIRST, "charge"))
+        if interrupted:
+            stand.watch.tell(ServerStopped(1, "crash"))
+        else:
+            stand.watch.tell(AttemptEnded(0, FIRST, 1, 1, "suspended"))
+        stand.watch.tell(StepExecuted(FIRST, "charge"))
+        checker.finish()
+        assert len(stand.broken) == broken
+
+
+# P4
+
+
+def test_p4_accepts_the_same_answer_twice() -> None:
+    stand = two_invocations()
+    stand.put(AnswerStability)
+    for _ in range(2):
+        stand.watch.tell(Answered(asked(), answer(FIRST)))
+    stand.watch.tell(Answered(asked(), answer(FIRST, b"x", status=470, source="ingress")))
+    assert stand.broken == []
+    assert stand.watch.hits["P4 answers compared"] == 1
+
+
+def test_p4_refuses_another_answer() -> None:
+    stand = two_invocations()
+    stand.put(AnswerStability)
+    stand.watch.tell(Answered(asked(), answer(FIRST, b"1")))
+    stand.watch.tell(Answered(asked(), answer(FIRST, b"2")))
+    assert len(stand.broken) == 1
+
+
+# P5
+
+
+def test_p5_accepts_what_ended_and_names_what_did_not() -> None:
+    stand = Stand()
+    checker = stand.put(AcceptedEnds)
+    checker.finish()
+    assert stand.broken == []
+    first = attrs.evolve(stand.invocation(FIRST), invocation_id=FIRST)
+    second = attrs.evolve(first, invocation_id=SECOND)
+    for lsn, command in enumerate((first, second), 1):
+        stand.truth.learn(0, Record(lsn, 0, command))
+    checker.finish()
+    assert len(stand.broken) == 2
+    assert "INBOXED, behind the holder of Obj/k" in stand.broken[1]
+    assert FIRST in stand.broken[1]
+
+
+# P8
+
+
+def test_p8_compares_what_a_leader_starts_with() -> None:
+    stand = Stand()
+    stand.put(Outstanding)
+    stand.truth.learn(0, Record(1, 0, stand.invocation(FIRST)))
+    stand.watch.tell(LeadershipTaken(0, 1, 1, (StartAttempt(FIRST, 1),)))
+    assert stand.broken == []
+    stand.watch.tell(LeadershipTaken(0, 1, 1, ()))
+    stand.watch.tell(LeadershipTaken(0, 1, 1, (StartAttempt(FIRST, 1), ArmTimer(5, 1))))
+    assert len(stand.broken) == 2
+
+
+# P9
+
+
+def test_p9_accepts_a_timer_on_time() -> None:
+    stand = two_invocations()
+    checker = stand.put(Timers)
+    stand.step(stand.truth.commands[FIRST], (ArmTimer(100, 1),))
+    assert checker.left(99) == []
+    assert len(checker.left(100)) == 1
+    stand.step(TimerFired(100, 1), (StartAttempt(FIRST, 1),), time_ms=100)
+    assert stand.broken == []
+    assert checker.left(1000) == []
+
+
+def test_p9_refuses_early_and_double_firing() -> None:
+    stand = two_invocations()
+    stand.put(Timers)
+    stand.step(stand.truth.commands[FIRST], (ArmTimer(100, 1), ArmTimer(50, 2)))
+    stand.step(TimerFired(100, 1), time_ms=99)
+    stand.step(TimerFired(100, 1), (StartAttempt(FIRST, 1),), time_ms=101)
+    stand.step(Purge(FIRST), (DisarmTimer(2),))
+    stand.step(TimerFired(50, 2), time_ms=101)
+    assert len(stand.broken) == 2
+
+
+# P10
+
+
+def test_p10_wants_every_count_at_zero() -> None:
+    stand = Stand()
+    checker = stand.put(Leaks)
+    checker.check({"waiters for a reply": 0})
+    assert stand.broken == []
+    checker.check({"waiters for a reply": 1})
+    assert len(stand.broken) == 1
+
+
+# P12
+
+
+def test_p12_accepts_what_is_durable() -> None:
+    stand = two_invocations()
+    stand.put(DurableAnswers)
+    stand.complete(FIRST)
+    stand.watch.tell(Answered(asked(), answer(FIRST)))
+    stand.watch.tell(Answered(asked(), answer(SECOND, status=202)))
+    assert stand.broken == []
+
+
+def test_p12_refuses_an_acknowledgement_without_a_record() -> None:
+    stand = Stand()
+    stand.put(DurableAnswers)
+    stand.watch.tell(Answered(asked(), answer(FIRST, status=202)))
+    stand.invocation(SECOND)
+    stand.watch.tell(Answered(asked(), answer(SECOND)))
+    assert len(stand.broken) == 2
+
+
+def test_p12_refuses_records_that_changed_or_went() -> None:
+    stand = Stand()
+    stand.put(DurableAnswers)
+    stand.truth.learn(0, Record(1, 0, stand.invocation(FIRST)))
+    known = stand.truth.records[0][0]
+    stand.watch.tell(Replayed(0, known, known))
+    stand.watch.tell(LeadershipTaken(0, 1, 1, ()))
+    assert stand.broken == []
+    stand.watch.tell(Replayed(0, Record(1, 0, Purge(FIRST)), known))
+    stand.watch.tell(LeadershipTaken(0, 1, 0, ()))
+    assert len(stand.broken) == 2
+
+
+# P13
+
+
+def test_p13_reports_each_place_once() -> None:
+    stand = Stand()
+    stand.put(Hazards)
+    assert stand.broken == []
+    for _ in range(2):
+        stand.watch.tell(HazardSeen("entropy", "uuid.uuid4()", "shop.py", 12))
+    assert len(stand.broken) == 1
+    assert stand.broken[0].startswith("shop.py:12:")
+
+
+def test_a_checker_says_how_often_it_had_something_to_check() -> None:
+    stand = Stand()
+    stand.put(Leaks).check({"waiters": 0})
+    assert stand.watch.hits == {"P10 waiters": 1}
+
+
+def test_failures_are_results_too() -> None:
+    stand = two_invocations()
+    stand.put(AnswerStability)
+    stand.truth.results[FIRST] = Failure(409, "cancelled")
+    stand.watch.tell(Answered(asked(), answer(FIRST, b"a", status=409, source="invocation")))
+    stand.watch.tell(Answered(asked(), answer(FIRST, b"b", status=409, source="invocation")))
+    assert len(stand.broken) == 1
