@@ -3,10 +3,10 @@
 Not a parser and not a handler: `H1Server` (whole requests) and `AsgiServer` (streams) say what is spoken.
 
 Rules:
-- the hot path keeps no timer: it sets `phase` and counts `mark`; one sweeping task looks at all connections now and then
-  and acts on those whose mark stood still for too long;
-- a request that is handled for longer than one sweep gets a watcher, which reads ahead: a client that goes away cancels
-  its handler (and so its waiter), never the invocation;
+- the hot path keeps no timer: it sets `phase` and counts `mark`; one sweeping task looks at all connections now and
+  then and acts on those whose mark stood still for too long;
+- a request that is handled for longer than one sweep gets a watcher, which reads ahead: a client that goes away
+  cancels its handler (and so its waiter), never the invocation;
 - every table is walked in order of birth.
 """
 

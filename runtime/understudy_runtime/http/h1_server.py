@@ -1,8 +1,8 @@
 """A thin HTTP/1.1 server loop for whole requests: parse, handle, one write per response.
 
 It runs on any `trio.abc` stream and knows no route.  Requests of one connection are handled one after the other
-(pipelined ones wait in the parser, and reading waits with them).  The handler must not raise: an exception there is a bug
-and ends the server.
+(pipelined ones wait in the parser, and reading waits with them).  The handler must not raise: an exception there is
+a bug and ends the server.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Durations and instants as text: what clients may write, what answers say.  Pure integer arithmetic.
 
-Two grammars are read: ISO-8601 (`PT1H`, `P1DT2H30M`, `PT0.5S`) and the friendly one (`10sec`, `1m 30s`, `2 days`).  Refused:
-bare numbers, negative durations, the empty text, and units above weeks, whose length depends on the calendar.
+Two grammars are read: ISO-8601 (`PT1H`, `P1DT2H30M`, `PT0.5S`) and the friendly one (`10sec`, `1m 30s`, `2 days`).
+Refused: bare numbers, negative durations, the empty text, and units above weeks, whose length is the calendar's.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def _friendly_ns(text: str) -> int:
         match = FRIENDLY.match(text, at)
         if match is None:
             raise BadDuration(
-                f"the duration {text!r} is not understood from position {at}: expected a number and a unit such as 10sec"
+                f"the duration {text!r} is not understood from position {at}: write a number and a unit, such as 10sec"
             )
         number, fraction, word = match.groups()
         unit = UNITS.get(word) or UNITS.get(word.lower())
