@@ -1,0 +1,168 @@
+"""From admission to removal: locks, leases, ends, retention.
+
+Every path to INVOKED goes through `start`, every path to COMPLETED through `complete_invocation`.  This module appends
+nothing to a journal.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from understudy_runtime.machine.invocation import Invocation
+from understudy_runtime.machine.rows import Timer
+from understudy_runtime.machine.status import HOLDING, StatusEvent, advance
+from understudy_runtime.machine.turn import Turn
+from understudy_runtime.model.actions import Completed, StartAttempt
+from understudy_runtime.model.commands import Attach, Complete
+from understudy_runtime.model.invocation import Failure, HandlerType, Result, Status
+
+NOT_FOUND = Failure(404, "no such invocation is known")
+
+
+class TimerKind(IntEnum):
+    """What a timer wakes.  On disk: numbers are never reused."""
+
+    SLEEP = 1
+    START = 2
+    RETENTION = 3
+
+
+def arm_timer(turn: Turn, invocation: Invocation, due_ms: int, kind: TimerKind, completion_id: int = 0) -> None:
+    """Arm a timer that belongs to *invocation*."""
+    turn.tables.touch(invocation)
+    timer_id = turn.arm(Timer(due_ms, kind, invocation.id, completion_id))
+    invocation.timers[timer_id] = None
+
+
+def disarm_timers(turn: Turn, invocation: Invocation) -> None:
+    """Forget every timer of *invocation* (P10)."""
+    for timer_id in invocation.timers:
+        turn.disarm(timer_id)
+    invocation.timers.clear()
+
+
+def schedule(turn: Turn, invocation: Invocation) -> None:
+    """Let *invocation* start at its execution time."""
+    assert invocation.execution_time_ms > turn.now_ms, "what is due starts at once"
+    advance(invocation, StatusEvent.SCHEDULED)
+    arm_timer(turn, invocation, invocation.execution_time_ms, TimerKind.START)
+
+
+def admit(turn: Turn, invocation: Invocation) -> None:
+    """Start *invocation* now, or when its object's lock comes to it."""
+    tables = turn.tables
+    tables.touch(invocation)
+    if not invocation.takes_lock:
+        begin(turn, invocation)
+    elif tables.objects.is_locked(invocation):
+        advance(invocation, StatusEvent.ENQUEUED)
+        invocation.inbox_sequence = tables.next_inbox_sequence()
+        tables.objects.enqueue(invocation)
+    else:
+        tables.objects.lock(invocation)
+        begin(turn, invocation)
+
+
+def begin(turn: Turn, invocation: Invocation) -> None:
+    """Start *invocation* for the first time."""
+    assert invocation.lease == 0, "an invocation begins once"
+    invocation.last_append_ms = turn.now_ms
+    start(turn, invocation, StatusEvent.STARTED)
+
+
+def start(turn: Turn, invocation: Invocation, event: StatusEvent) -> None:
+    """Make *invocation* INVOKED under a new lease, so that nothing of an earlier attempt counts any more (P1)."""
+    turn.tables.touch(invocation)
+    advance(invocation, event)
+    assert invocation.status is Status.INVOKED, "starting leads to INVOKED"
+    invocation.lease += 1
+    invocation.lease_entries = invocation.journal_length
+    invocation.start_sequence = turn.tables.next_start_sequence()
+    invocation.attempt_last = 0
+    invocation.awaiting = None
+    turn.actions.append(StartAttempt(invocation.id, invocation.lease))
+
+
+def resume(turn: Turn, invocation: Invocation) -> None:
+    """Run a suspended or paused *invocation* again."""
+    start(turn, invocation, StatusEvent.RESUMED)
+
+
+def complete_invocation(turn: Turn, invocation: Invocation, result: Result, event: StatusEvent) -> None:
+    """End *invocation* with *result*: tell who waits, hand its lock on, keep the result or forget it."""
+    tables = turn.tables
+    tables.touch(invocation)
+    leave_object(turn, invocation, event)
+    assert invocation.status is Status.COMPLETED, "an end leads to COMPLETED"
+    invocation.result = result
+    invocation.completed_ms = turn.now_ms
+    invocation.awaiting = None
+    invocation.open_completions.clear()
+    invocation.signals.clear()
+    disarm_timers(turn, invocation)
+    tables.drop_journal(invocation)
+    for caller in invocation.callers:
+        turn.send(Complete(caller.invocation_id, caller.completion_id, result))
+    invocation.callers.clear()
+    retain(turn, invocation)
+    turn.actions.append(Completed(invocation.id, result, invocation.expires_ms))
+    if invocation.expires_ms == 0:
+        free(turn, invocation)
+
+
+def leave_object(turn: Turn, invocation: Invocation, event: StatusEvent) -> None:
+    """Move *invocation* by *event* to its end; its lock goes to the head of the inbox, its inbox place is given up."""
+    status = invocation.status
+    advance(invocation, event)
+    if not invocation.takes_lock:
+        return
+    if status is Status.INBOXED:
+        turn.tables.objects.withdraw(invocation)
+    if status in HOLDING:
+        pass_lock(turn, invocation)
+
+
+def pass_lock(turn: Turn, invocation: Invocation) -> None:
+    """Give the lock of *invocation* to the one that waits longest."""
+    head_id = turn.tables.objects.unlock(invocation)
+    if head_id is None:
+        return
+    head = turn.tables.invocation(head_id)
+    assert head is not None, "C2: an inbox holds no dead id"
+    assert head.status is Status.INBOXED, "an inbox holds only who waits"
+    turn.tables.objects.lock(head)
+    begin(turn, head)
+
+
+def retain(turn: Turn, invocation: Invocation) -> None:
+    """Keep the result for as long as was asked for."""
+    if invocation.completion_retention_ms > 0:
+        invocation.expires_ms = turn.now_ms + invocation.completion_retention_ms
+        arm_timer(turn, invocation, invocation.expires_ms, TimerKind.RETENTION)
+
+
+def free(turn: Turn, invocation: Invocation) -> None:
+    """Forget a completed *invocation*; with a workflow's run go the state and promises of its key."""
+    turn.tables.touch(invocation)
+    disarm_timers(turn, invocation)
+    advance(invocation, StatusEvent.PURGED)
+    turn.tables.remove(invocation)
+    key = invocation.target.key
+    if invocation.handler_type is HandlerType.WORKFLOW and key is not None:
+        turn.tables.objects.clear_all_state(invocation.target.service, key)
+        turn.tables.objects.clear_promises(invocation.target.service, key)
+
+
+def on_attach(turn: Turn, command: Attach) -> None:
+    """Answer the caller with the result of an invocation, now or when it completes."""
+    invocation = turn.tables.invocation(command.invocation_id)
+    caller = command.caller
+    if invocation is None:
+        turn.send(Complete(caller.invocation_id, caller.completion_id, NOT_FOUND))
+    elif invocation.status is Status.COMPLETED:
+        turn.send(Complete(caller.invocation_id, caller.completion_id, invocation.result))
+    elif command.wait:
+        turn.tables.touch(invocation)
+        invocation.callers.append(caller)
+    else:
+        turn.send(Complete(caller.invocation_id, caller.completion_id, None))

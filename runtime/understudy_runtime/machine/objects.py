@@ -1,0 +1,204 @@
+"""Keyed objects of one partition: locks, inboxes, state and promises, by (service, key).
+
+Locks and inboxes live in memory alone: they are derived from the invocations.  State and promises are read from storage
+when first asked for and kept while the object is busy or recently used.  This module decides nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import attrs
+
+from understudy_runtime.machine import rows
+from understudy_runtime.machine.invocation import Invocation
+from understudy_runtime.machine.rows import Promise
+from understudy_runtime.storage.port import Storage
+
+# Idle objects kept in memory after a flush; the oldest leave first and are read back when needed.
+IDLE_OBJECTS_MAX: Final = 4_096
+
+
+@attrs.define(eq=False, slots=True)
+class KeyedObject:
+    """One object or workflow key.  `state` and `promises` are None until they are read."""
+
+    service: str
+    key: str
+    holder: str | None = None
+    inbox: dict[int, str] = attrs.field(factory=dict)
+    state: dict[bytes, bytes] | None = None
+    promises: dict[str, Promise] | None = None
+    state_dirty: dict[bytes, None] = attrs.field(factory=dict)
+    promises_dirty: dict[str, None] = attrs.field(factory=dict)
+    is_dirty: bool = False
+
+    @property
+    def is_idle(self) -> bool:
+        return self.holder is None and not self.inbox
+
+
+class Objects:
+    """The objects of one partition, over *storage*."""
+
+    def __init__(self, storage: Storage) -> None:
+        self.changes = 0
+        self._storage = storage
+        self._objects: dict[tuple[str, str], KeyedObject] = {}
+        self._dirty: list[KeyedObject] = []
+
+    def _at(self, service: str, key: str) -> KeyedObject:
+        found = self._objects.get((service, key))
+        if found is None:
+            found = self._objects[(service, key)] = KeyedObject(service, key)
+        return found
+
+    def _of(self, invocation: Invocation) -> KeyedObject:
+        key = invocation.target.key
+        assert key is not None, "only keyed targets have an object"
+        return self._at(invocation.target.service, key)
+
+    # Locks and inboxes.
+
+    def holder(self, service: str, key: str) -> str | None:
+        found = self._objects.get((service, key))
+        return None if found is None else found.holder
+
+    def inbox(self, service: str, key: str) -> Sequence[str]:
+        found = self._objects.get((service, key))
+        return () if found is None else tuple(found.inbox.values())
+
+    def is_locked(self, invocation: Invocation) -> bool:
+        """Whether the object of *invocation* has a holder."""
+        return self._of(invocation).holder is not None
+
+    def lock(self, invocation: Invocation) -> None:
+        """Give *invocation* the lock of its object (P1: one holder at a time)."""
+        found = self._of(invocation)
+        assert invocation.takes_lock, "a shared handler takes no lock"
+        assert found.holder is None, f"P1: {found.holder} holds the lock that {invocation.id} wants"
+        found.holder = invocation.id
+
+    def unlock(self, invocation: Invocation) -> str | None:
+        """Take the lock from *invocation*; the head of the inbox, if any, is removed and returned."""
+        found = self._of(invocation)
+        assert found.holder == invocation.id, f"P1: {invocation.id} gives back a lock of {found.holder}"
+        found.holder = None
+        if not found.inbox:
+            return None
+        return found.inbox.pop(next(iter(found.inbox)))
+
+    def enqueue(self, invocation: Invocation) -> None:
+        """Put *invocation* at the end of its object's inbox."""
+        found = self._of(invocation)
+        assert invocation.inbox_sequence > 0, "a place in an inbox has a number"
+        assert next(reversed(found.inbox), 0) < invocation.inbox_sequence, "P2: an inbox is first come, first served"
+        found.inbox[invocation.inbox_sequence] = invocation.id
+
+    def withdraw(self, invocation: Invocation) -> None:
+        """Take *invocation* out of its object's inbox."""
+        withdrawn = self._of(invocation).inbox.pop(invocation.inbox_sequence)
+        assert withdrawn == invocation.id, "an inbox place belongs to one invocation"
+
+    # State.
+
+    def state(self, service: str, key: str) -> dict[bytes, bytes]:
+        """The state of an object, to read."""
+        found = self._at(service, key)
+        if found.state is None:
+            prefix = rows.object_prefix(rows.STATE, service, key)
+            found.state = {name[len(prefix) :]: value for name, value in self._storage.scan(prefix)}
+        return found.state
+
+    def set_state(self, service: str, key: str, name: bytes, value: bytes) -> None:
+        self.state(service, key)[name] = value
+        self._touch_state(service, key, name)
+
+    def clear_state(self, service: str, key: str, name: bytes) -> None:
+        if self.state(service, key).pop(name, None) is not None:
+            self._touch_state(service, key, name)
+
+    def clear_all_state(self, service: str, key: str) -> None:
+        for name in list(self.state(service, key)):
+            self.clear_state(service, key, name)
+
+    def _touch_state(self, service: str, key: str, name: bytes) -> None:
+        found = self._at(service, key)
+        found.state_dirty[name] = None
+        self._touch(found)
+
+    # Promises.
+
+    def promises(self, service: str, key: str) -> dict[str, Promise]:
+        """The promises of a workflow, to read."""
+        found = self._at(service, key)
+        if found.promises is None:
+            prefix = rows.object_prefix(rows.PROMISE, service, key)
+            found.promises = {
+                name[len(prefix) :].decode(): rows.decode_promise(value) for name, value in self._storage.scan(prefix)
+            }
+        return found.promises
+
+    def set_promise(self, service: str, key: str, name: str, promise: Promise) -> None:
+        self.promises(service, key)[name] = promise
+        self._touch_promise(service, key, name)
+
+    def clear_promises(self, service: str, key: str) -> None:
+        promises = self.promises(service, key)
+        for name in list(promises):
+            del promises[name]
+            self._touch_promise(service, key, name)
+
+    def _touch_promise(self, service: str, key: str, name: str) -> None:
+        found = self._at(service, key)
+        found.promises_dirty[name] = None
+        self._touch(found)
+
+    def _touch(self, found: KeyedObject) -> None:
+        self.changes += 1
+        if not found.is_dirty:
+            found.is_dirty = True
+            self._dirty.append(found)
+
+    # Writing behind.
+
+    def flush(self, batch: dict[bytes, bytes | None]) -> None:
+        """Put the dirty rows into *batch*."""
+        for found in self._dirty:
+            if found.state_dirty:
+                self._flush_state(batch, found)
+            if found.promises_dirty:
+                self._flush_promises(batch, found)
+            found.is_dirty = False
+        self._dirty.clear()
+        self.changes = 0
+
+    def _flush_state(self, batch: dict[bytes, bytes | None], found: KeyedObject) -> None:
+        assert found.state is not None, "dirty state is in memory"
+        prefix = rows.object_prefix(rows.STATE, found.service, found.key)
+        for name in found.state_dirty:
+            batch[prefix + name] = found.state.get(name)
+        found.state_dirty.clear()
+
+    def _flush_promises(self, batch: dict[bytes, bytes | None], found: KeyedObject) -> None:
+        assert found.promises is not None, "dirty promises are in memory"
+        prefix = rows.object_prefix(rows.PROMISE, found.service, found.key)
+        for name in found.promises_dirty:
+            promise = found.promises.get(name)
+            batch[prefix + name.encode()] = None if promise is None else rows.encode_promise(promise)
+        found.promises_dirty.clear()
+
+    def evict(self) -> None:
+        """Let the oldest idle objects leave memory, down to the bound.  Nothing is dirty then."""
+        assert not self._dirty, "a dirty object must be written first"
+        surplus = len(self._objects) - IDLE_OBJECTS_MAX
+        if surplus <= 0:
+            return
+        idle = [place for place, found in self._objects.items() if found.is_idle]
+        for place in idle[:surplus]:
+            del self._objects[place]
+
+    def busy(self) -> Mapping[tuple[str, str], KeyedObject]:
+        """The objects that have a holder or an inbox."""
+        return {place: found for place, found in self._objects.items() if not found.is_idle}

@@ -1,0 +1,261 @@
+"""How the tables lie in storage: keys, and values as integer-keyed CBOR.
+
+A key is a table's letter, then the partition key where the row belongs to one, then what names the row.  Numbers of
+fields are never reused; unknown ones are ignored.  FORMAT grows when an older build could misread what a newer wrote.
+
+    m                               meta: format, counters, epoch
+    l <raw id>                      a live invocation
+    c <raw id>                      a completed one whose result is kept
+    j <raw id> <index>              a journal entry of a live invocation
+    s <partition key> <object> <name>   one value of an object's state
+    p <partition key> <object> <name>   one promise of a workflow
+    t <partition key> <timer id>    a timer
+    x <target partition> <sequence> an outbox message
+    d <source partition>            the last sequence seen of a partition
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any, Final
+
+import attrs
+import cbor2
+
+from understudy_runtime.log.codec import class_decoder, class_encoder, converters
+from understudy_runtime.machine.invocation import Invocation
+from understudy_runtime.model import ids
+from understudy_runtime.model.commands import Attach, Caller, Cancel, Complete, Invoke, Kill, Signal, Suspend
+from understudy_runtime.model.fields import numbered
+from understudy_runtime.model.invocation import (
+    Entry,
+    HandlerType,
+    Result,
+    RetryPolicy,
+    ServiceType,
+    Status,
+    Target,
+)
+
+FORMAT: Final = 1
+
+META: Final = b"m"
+LIVE: Final = b"l"
+COMPLETED: Final = b"c"
+JOURNAL: Final = b"j"
+STATE: Final = b"s"
+PROMISE: Final = b"p"
+TIMER: Final = b"t"
+OUTBOX: Final = b"x"
+DEDUP: Final = b"d"
+
+Message = Invoke | Complete | Signal | Attach | Cancel | Kill
+
+_U32: Final = struct.Struct(">I")
+_U64: Final = struct.Struct(">Q")
+
+
+@attrs.frozen
+class Timer:
+    """A wake-up the tables hold.  `kind` says what it wakes; `completion_id` is that of a sleep."""
+
+    due_ms: int = numbered(1)
+    kind: int = numbered(2)
+    invocation_id: str = numbered(3)
+    completion_id: int = numbered(4, default=0)
+
+
+@attrs.define(eq=False, slots=True)
+class Promise:
+    """A workflow's promise: its result once it has one, until then who waits for it."""
+
+    result: Result | None = numbered(1, default=None)
+    listeners: tuple[Caller, ...] = numbered(2, default=())
+
+
+def journal_key(raw: bytes, index: int) -> bytes:
+    assert len(raw) == ids.RAW_ID_BYTES, "journal rows are named by raw ids"
+    return JOURNAL + raw + _U32.pack(index)
+
+
+def object_prefix(table: bytes, service: str, key: str) -> bytes:
+    """What all rows of an object start with.  Lengths come first, so that no object's prefix starts another's."""
+    service_bytes, key_bytes = service.encode(), key.encode()
+    lengths = _U32.pack(len(service_bytes)) + _U32.pack(len(key_bytes))
+    return table + _U64.pack(ids.partition_key_for_key(key)) + lengths + service_bytes + key_bytes
+
+
+def timer_key(timer_id: int, invocation_id: str) -> bytes:
+    return TIMER + _U64.pack(ids.partition_key_of(invocation_id)) + _U64.pack(timer_id)
+
+
+def timer_id_of(key: bytes) -> int:
+    assert key[:1] == TIMER, "a timer's key"
+    return int(_U64.unpack(key[-8:])[0])
+
+
+def outbox_key(target_partition: int, sequence: int) -> bytes:
+    return OUTBOX + _U32.pack(target_partition) + _U64.pack(sequence)
+
+
+def outbox_place(key: bytes) -> tuple[int, int]:
+    """(target partition, sequence) of an outbox key."""
+    assert key[:1] == OUTBOX, "an outbox key"
+    assert len(key) == 13, "an outbox key names a partition and a sequence"
+    return int(_U32.unpack(key[1:5])[0]), int(_U64.unpack(key[5:])[0])
+
+
+def dedup_key(source_partition: int) -> bytes:
+    return DEDUP + _U32.pack(source_partition)
+
+
+def dedup_source(key: bytes) -> int:
+    assert key[:1] == DEDUP, "a dedup key"
+    assert len(key) == 5, "a dedup key names a partition"
+    return int(_U32.unpack(key[1:])[0])
+
+
+def encode(value: Any) -> bytes:
+    """Plain values (numbers, text, bytes, lists, integer-keyed maps) as bytes."""
+    return cbor2.dumps(value)
+
+
+def decode(data: bytes) -> Any:
+    return cbor2.loads(data)
+
+
+_encode_timer: Final = class_encoder(Timer)
+_decode_timer: Final = class_decoder(Timer)
+_encode_promise: Final = class_encoder(Promise)
+_decode_promise: Final = class_decoder(Promise)
+_encode_message, _decode_message = converters(Message)
+_encode_target: Final = class_encoder(Target)
+_decode_target: Final = class_decoder(Target)
+_encode_policy: Final = class_encoder(RetryPolicy)
+_decode_policy: Final = class_decoder(RetryPolicy)
+_encode_suspend: Final = class_encoder(Suspend)
+_decode_suspend: Final = class_decoder(Suspend)
+_encode_result, _decode_result = converters(Result)
+assert _encode_message is not None, "messages are a union"
+assert _encode_result is not None, "results are a union"
+
+
+def encode_timer(timer: Timer) -> bytes:
+    return cbor2.dumps(_encode_timer(timer))
+
+
+def decode_timer(data: bytes) -> Timer:
+    timer: Timer = _decode_timer(cbor2.loads(data))
+    return timer
+
+
+def encode_promise(promise: Promise) -> bytes:
+    return cbor2.dumps(_encode_promise(promise))
+
+
+def decode_promise(data: bytes) -> Promise:
+    promise: Promise = _decode_promise(cbor2.loads(data))
+    return promise
+
+
+def encode_message(message: Message) -> bytes:
+    assert _encode_message is not None
+    return cbor2.dumps(_encode_message(message))
+
+
+def decode_message(data: bytes) -> Message:
+    message: Message = _decode_message(cbor2.loads(data))
+    return message
+
+
+def encode_entry(entry: Entry) -> bytes:
+    return cbor2.dumps((entry.type, entry.payload))
+
+
+def decode_entry(data: bytes) -> Entry:
+    return Entry(*cbor2.loads(data))
+
+
+# The fields of an invocation's row: number, name.  Each value is its own plain form and left out when it is empty.
+_PLAIN_FIELDS: Final = (
+    (5, "idempotency_key"),
+    (6, "execution_time_ms"),
+    (7, "created_ms"),
+    (8, "completion_retention_ms"),
+    (9, "random_seed"),
+    (11, "schema_revision"),
+    (13, "lease"),
+    (14, "start_sequence"),
+    (15, "lease_entries"),
+    (16, "inbox_sequence"),
+    (17, "attempt_epoch"),
+    (18, "attempt_last"),
+    (20, "deployment_id"),
+    (21, "protocol_version"),
+    (22, "journal_length"),
+    (23, "command_count"),
+    (24, "last_append_ms"),
+    (25, "open_completions"),
+    (26, "completion_id_last"),
+    (27, "signals"),
+    (31, "completed_ms"),
+    (32, "expires_ms"),
+)
+
+
+def encode_invocation(invocation: Invocation) -> bytes:
+    """Everything about *invocation* but its journal."""
+    row: dict[int, Any] = {
+        1: invocation.id,
+        2: _encode_target(invocation.target),
+        3: int(invocation.service_type),
+        4: int(invocation.handler_type),
+        10: _encode_policy(invocation.retry_policy),
+        12: int(invocation.status),
+    }
+    for number, name in _PLAIN_FIELDS:
+        value = getattr(invocation, name)
+        if value or value == "":
+            row[number] = value
+    if invocation.callers:
+        row[19] = [(caller.invocation_id, caller.completion_id) for caller in invocation.callers]
+    if invocation.timers:
+        row[28] = list(invocation.timers)
+    if invocation.awaiting is not None:
+        row[29] = _encode_suspend(invocation.awaiting)
+    if invocation.result is not None:
+        assert _encode_result is not None
+        row[30] = _encode_result(invocation.result)
+    return cbor2.dumps(row)
+
+
+def decode_invocation(data: bytes, stored_under: bytes) -> Invocation:
+    """The invocation of a row of table *stored_under*, its journal left in storage."""
+    assert stored_under in (LIVE, COMPLETED), "invocations lie in two tables"
+    row: dict[int, Any] = cbor2.loads(data)
+    invocation = Invocation(
+        id=row[1],
+        target=_decode_target(row[2]),
+        service_type=ServiceType(row[3]),
+        handler_type=HandlerType(row[4]),
+        idempotency_key=None,
+        execution_time_ms=0,
+        created_ms=0,
+        completion_retention_ms=0,
+        random_seed=0,
+        retry_policy=_decode_policy(row[10]),
+        schema_revision=0,
+        status=Status(row[12]),
+        callers=[Caller(*pair) for pair in row.get(19, ())],
+        timers=dict.fromkeys(row.get(28, ())),
+        awaiting=_decode_suspend(row[29]) if 29 in row else None,
+        result=_decode_result(row[30]) if 30 in row else None,
+        stored_under=stored_under,
+        journal=[] if stored_under == COMPLETED else None,
+    )
+    for number, name in _PLAIN_FIELDS:
+        if number in row:
+            setattr(invocation, name, row[number])
+    if stored_under == LIVE:
+        invocation.journal_stored = invocation.journal_length
+    return invocation

@@ -1,0 +1,359 @@
+"""The tables of one partition: live objects, over the rows of its storage.
+
+Handlers change the live objects through the methods here, which remember what is dirty; `flush` writes the dirty rows
+behind, in one commit with the LSN they are true at.  Everything unfinished stays in memory; results that are kept, idle
+objects and journals not needed yet are read back from storage when asked for.
+
+Rules: nothing here decides what a command means; nothing awaits; dicts are walked in insertion order and what is walked
+after a reload is sorted by a number given at birth, so that a reload cannot be told from having lived on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from operator import attrgetter
+from types import MappingProxyType
+from typing import Any, Final
+
+from understudy_runtime.machine import rows
+from understudy_runtime.machine.invocation import Invocation
+from understudy_runtime.machine.objects import Objects
+from understudy_runtime.machine.rows import Message, Promise, Timer
+from understudy_runtime.machine.status import HOLDING
+from understudy_runtime.model import ids
+from understudy_runtime.model.invocation import Entry, Status
+from understudy_runtime.storage.port import Storage, StorageError
+
+_META_NUMBERS: Final = MappingProxyType(
+    {
+        4: "epoch",
+        5: "rule_version",
+        6: "timer_id_last",
+        7: "inbox_sequence_last",
+        8: "start_sequence_last",
+    }
+)
+
+
+class Tables:
+    """Everything one partition knows.  `applied_lsn` is the last record that made it so."""
+
+    def __init__(self, partition: int, partition_count: int, storage: Storage) -> None:
+        assert 0 <= partition < partition_count, "a partition is one of its count"
+        self.partition = partition
+        self.partition_count = partition_count
+        self.applied_lsn = storage.applied_lsn()
+        self.epoch = 0
+        self.rule_version = 0
+        self.timer_id_last = 0
+        self.inbox_sequence_last = 0
+        self.start_sequence_last = 0
+        self.outbox_last: dict[int, int] = {}
+        self.timers: dict[int, Timer] = {}
+        self.outbox: dict[int, dict[int, Message]] = {}
+        self.dedup: dict[int, int] = {}
+        self.objects = Objects(storage)
+        self._storage = storage
+        self._invocations: dict[str, Invocation] = {}
+        self._dirty: list[Invocation] = []
+        # Ids whose removal is not flushed yet, and completed ones that may leave memory at the next flush.
+        self._removed: dict[str, None] = {}
+        self._finished: dict[str, None] = {}
+        self._timers_new: dict[int, None] = {}
+        self._timers_gone: list[bytes] = []
+        self._outbox_new: dict[tuple[int, int], None] = {}
+        self._outbox_gone: list[bytes] = []
+        self._dedup_dirty: dict[int, None] = {}
+        self._changes = 0
+
+    @classmethod
+    def load(cls, storage: Storage, partition: int, partition_count: int) -> Tables:
+        """The tables as the last commit of *storage* left them.
+
+        Raises StorageError when the rows belong to another partition or to a newer format.
+        """
+        tables = cls(partition, partition_count, storage)
+        meta = storage.get(rows.META)
+        if meta is None:
+            assert storage.applied_lsn() == 0, "rows without a meta row"
+            return tables
+        tables._load_meta(rows.decode(meta))
+        loaded = [rows.decode_invocation(value, rows.LIVE) for _, value in storage.scan(rows.LIVE)]
+        for invocation in sorted(loaded, key=attrgetter("start_sequence", "inbox_sequence", "id")):
+            tables._invocations[invocation.id] = invocation
+        tables._load_locks()
+        timers = [(rows.timer_id_of(key), rows.decode_timer(value)) for key, value in storage.scan(rows.TIMER)]
+        tables.timers.update(sorted(timers, key=lambda pair: pair[0]))
+        for key, value in storage.scan(rows.OUTBOX):
+            target, sequence = rows.outbox_place(key)
+            tables.outbox.setdefault(target, {})[sequence] = rows.decode_message(value)
+        for key, value in storage.scan(rows.DEDUP):
+            tables.dedup[rows.dedup_source(key)] = rows.decode(value)
+        return tables
+
+    def _load_meta(self, meta: dict[int, Any]) -> None:
+        if meta[1] > rows.FORMAT:
+            raise StorageError(
+                f"the tables of partition {self.partition} have format {meta[1]}, "
+                f"this build reads up to {rows.FORMAT}: start it with the newer build that wrote them"
+            )
+        if (meta[2], meta[3]) != (self.partition, self.partition_count):
+            raise StorageError(
+                f"the store holds partition {meta[2]} of {meta[3]}, "
+                f"partition {self.partition} of {self.partition_count} was expected: check the data folder"
+            )
+        for number, name in _META_NUMBERS.items():
+            setattr(self, name, meta[number])
+        self.outbox_last = dict(meta[9])
+
+    def _load_locks(self) -> None:
+        """Locks and inboxes are not stored: they follow from the invocations that hold them and wait in them."""
+        waiting = []
+        for invocation in self._invocations.values():
+            if not invocation.takes_lock:
+                continue
+            if invocation.status in HOLDING:
+                self.objects.lock(invocation)
+            elif invocation.status is Status.INBOXED:
+                waiting.append(invocation)
+        for invocation in sorted(waiting, key=attrgetter("inbox_sequence")):
+            self.objects.enqueue(invocation)
+
+    # Reading.
+
+    def invocation(self, invocation_id: str) -> Invocation | None:
+        """What is known about *invocation_id*; None when it is unknown, purged or no id at all."""
+        found = self._invocations.get(invocation_id)
+        if found is not None or invocation_id in self._removed:
+            return found
+        try:
+            key = rows.COMPLETED + ids.raw_id(invocation_id)
+        except ids.InvalidId:
+            return None
+        value = self._storage.get(key)
+        if value is None:
+            return None
+        found = rows.decode_invocation(value, rows.COMPLETED)
+        assert found.status is Status.COMPLETED, "only completed invocations leave memory"
+        self._invocations[invocation_id] = found
+        self._finished[invocation_id] = None
+        return found
+
+    def live(self) -> Iterator[Invocation]:
+        """All invocations that have not completed, in no particular order."""
+        return (found for found in self._invocations.values() if found.status is not Status.COMPLETED)
+
+    def journal(self, invocation_id: str) -> Sequence[Entry]:
+        """The journal of *invocation_id* from its Input on; empty when it is unknown or has completed."""
+        invocation = self.invocation(invocation_id)
+        return () if invocation is None else self.entries(invocation)
+
+    def entries(self, invocation: Invocation) -> list[Entry]:
+        """The journal of *invocation*, to read."""
+        if invocation.journal is None:
+            prefix = rows.JOURNAL + invocation.raw
+            invocation.journal = [rows.decode_entry(value) for _, value in self._storage.scan(prefix)]
+            assert len(invocation.journal) == invocation.journal_length, "a stored journal has no gaps"
+        return invocation.journal
+
+    def state(self, service: str, key: str) -> Mapping[bytes, bytes]:
+        """The state of an object, by name.  Not sorted."""
+        return self.objects.state(service, key)
+
+    def promises(self, service: str, key: str) -> Mapping[str, Promise]:
+        """The promises of a workflow, by name."""
+        return self.objects.promises(service, key)
+
+    def lock_holder(self, service: str, key: str) -> str | None:
+        """The invocation that holds the lock of an object."""
+        return self.objects.holder(service, key)
+
+    def inbox(self, service: str, key: str) -> Sequence[str]:
+        """The invocations that wait for an object's lock, first come first."""
+        return self.objects.inbox(service, key)
+
+    def owns(self, invocation_id: str) -> bool:
+        """Whether *invocation_id* belongs to this partition.  Raises InvalidId."""
+        return self.partition_count == 1 or self.partition == self.partition_for(invocation_id)
+
+    def partition_for(self, invocation_id: str) -> int:
+        """The partition *invocation_id* belongs to.  Raises InvalidId."""
+        return ids.partition_of(ids.partition_key_of(invocation_id), self.partition_count)
+
+    # Changing.
+
+    def touch(self, invocation: Invocation) -> None:
+        """*invocation* is about to change."""
+        self._changes += 1
+        if not invocation.is_dirty:
+            invocation.is_dirty = True
+            self._dirty.append(invocation)
+
+    def add(self, invocation: Invocation) -> None:
+        """Take in a new *invocation*."""
+        assert invocation.id not in self._invocations, "an id is taken once"
+        self._invocations[invocation.id] = invocation
+        self.touch(invocation)
+
+    def append(self, invocation: Invocation, entry: Entry, now_ms: int) -> int:
+        """Append *entry* to the journal of *invocation* and return its index."""
+        self.touch(invocation)
+        index = invocation.journal_length
+        self.entries(invocation).append(entry)
+        invocation.journal_length = index + 1
+        invocation.last_append_ms = now_ms
+        return index
+
+    def drop_journal(self, invocation: Invocation) -> None:
+        """Forget the journal of *invocation*, which has completed."""
+        assert invocation.status is Status.COMPLETED, "a live invocation needs its journal"
+        self.touch(invocation)
+        invocation.journal = []
+        self._finished[invocation.id] = None
+
+    def remove(self, invocation: Invocation) -> None:
+        """Forget *invocation* altogether."""
+        assert invocation.status is Status.FREE, "only a freed invocation is forgotten"
+        assert not invocation.timers, "a forgotten invocation leaves no timer behind"
+        self.touch(invocation)
+        invocation.journal = []
+        del self._invocations[invocation.id]
+        self._finished.pop(invocation.id, None)
+        self._removed[invocation.id] = None
+
+    def add_timer(self, timer: Timer) -> int:
+        """Hold *timer* and return its id."""
+        self._changes += 1
+        self.timer_id_last += 1
+        timer_id = self.timer_id_last
+        self.timers[timer_id] = timer
+        self._timers_new[timer_id] = None
+        return timer_id
+
+    def remove_timer(self, timer_id: int) -> None:
+        self._changes += 1
+        timer = self.timers.pop(timer_id)
+        if timer_id in self._timers_new:
+            del self._timers_new[timer_id]
+        else:
+            self._timers_gone.append(rows.timer_key(timer_id, timer.invocation_id))
+
+    def add_message(self, target_partition: int, message: Message) -> int:
+        """Put *message* into the outbox to *target_partition* and return its sequence."""
+        assert target_partition != self.partition, "a partition sends itself nothing"
+        self._changes += 1
+        sequence = self.outbox_last.get(target_partition, 0) + 1
+        self.outbox_last[target_partition] = sequence
+        self.outbox.setdefault(target_partition, {})[sequence] = message
+        self._outbox_new[(target_partition, sequence)] = None
+        return sequence
+
+    def remove_message(self, target_partition: int, sequence: int) -> None:
+        self._changes += 1
+        del self.outbox[target_partition][sequence]
+        if (target_partition, sequence) in self._outbox_new:
+            del self._outbox_new[(target_partition, sequence)]
+        else:
+            self._outbox_gone.append(rows.outbox_key(target_partition, sequence))
+
+    def set_seen(self, source_partition: int, sequence: int) -> None:
+        """Messages of *source_partition* up to *sequence* have been taken."""
+        assert sequence > self.dedup.get(source_partition, 0), "sequences only grow"
+        self._changes += 1
+        self.dedup[source_partition] = sequence
+        self._dedup_dirty[source_partition] = None
+
+    def next_inbox_sequence(self) -> int:
+        self.inbox_sequence_last += 1
+        return self.inbox_sequence_last
+
+    def next_start_sequence(self) -> int:
+        self.start_sequence_last += 1
+        return self.start_sequence_last
+
+    # Writing behind.
+
+    @property
+    def dirty_rows(self) -> int:
+        """Changes since the last flush: at least the rows a flush would write, and a bound for the replay."""
+        return self._changes + self.objects.changes
+
+    def flush(self, storage: Storage) -> int:
+        """Write what is dirty in one commit and let finished invocations and idle objects leave memory.
+
+        Returns the number of rows written.  *storage* is the one the tables were loaded from.
+        """
+        assert storage is self._storage, "the overlay lies over one storage"
+        batch: dict[bytes, bytes | None] = {}
+        for invocation in self._dirty:
+            self._flush_invocation(batch, invocation)
+        self._flush_timers(batch)
+        self._flush_outbox(batch)
+        self.objects.flush(batch)
+        batch[rows.META] = rows.encode(self._meta())
+        storage.commit(batch, self.applied_lsn)
+        self._dirty.clear()
+        self._removed.clear()
+        for invocation_id in self._finished:
+            del self._invocations[invocation_id]
+        self._finished.clear()
+        self.objects.evict()
+        self._changes = 0
+        return len(batch)
+
+    def _meta(self) -> dict[int, Any]:
+        meta: dict[int, Any] = {1: rows.FORMAT, 2: self.partition, 3: self.partition_count}
+        for number, name in _META_NUMBERS.items():
+            meta[number] = getattr(self, name)
+        meta[9] = self.outbox_last
+        return meta
+
+    def _flush_invocation(self, batch: dict[bytes, bytes | None], invocation: Invocation) -> None:
+        invocation.is_dirty = False
+        wanted = _table_of(invocation.status)
+        if not wanted and not invocation.stored_under:
+            return
+        raw = invocation.raw
+        if invocation.stored_under not in (b"", wanted):
+            batch[invocation.stored_under + raw] = None
+        if wanted == rows.LIVE:
+            journal = invocation.journal
+            assert journal is not None or invocation.journal_stored == invocation.journal_length
+            for index in range(invocation.journal_stored, invocation.journal_length):
+                assert journal is not None, "unwritten entries are in memory"
+                batch[rows.journal_key(raw, index)] = rows.encode_entry(journal[index])
+            invocation.journal_stored = invocation.journal_length
+        else:
+            for index in range(invocation.journal_stored):
+                batch[rows.journal_key(raw, index)] = None
+            invocation.journal_stored = 0
+        if wanted:
+            batch[wanted + raw] = rows.encode_invocation(invocation)
+        invocation.stored_under = wanted
+
+    def _flush_timers(self, batch: dict[bytes, bytes | None]) -> None:
+        for key in self._timers_gone:
+            batch[key] = None
+        for timer_id in self._timers_new:
+            timer = self.timers[timer_id]
+            batch[rows.timer_key(timer_id, timer.invocation_id)] = rows.encode_timer(timer)
+        self._timers_gone.clear()
+        self._timers_new.clear()
+
+    def _flush_outbox(self, batch: dict[bytes, bytes | None]) -> None:
+        for key in self._outbox_gone:
+            batch[key] = None
+        for target, sequence in self._outbox_new:
+            batch[rows.outbox_key(target, sequence)] = rows.encode_message(self.outbox[target][sequence])
+        for source in self._dedup_dirty:
+            batch[rows.dedup_key(source)] = rows.encode(self.dedup[source])
+        self._outbox_gone.clear()
+        self._outbox_new.clear()
+        self._dedup_dirty.clear()
+
+
+def _table_of(status: Status) -> bytes:
+    """The table an invocation's row lies in; none once it is freed."""
+    if status is Status.FREE:
+        return b""
+    return rows.COMPLETED if status is Status.COMPLETED else rows.LIVE

@@ -1,0 +1,94 @@
+"""Storage in memory that is faithful about crashes: a medium that survives, and the store of one process over it.
+
+What a power cut takes are whole commits, newest first: commits are atomic and ordered, not durable.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections import deque
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+# Commits that a power cut can still take back.
+COMMITS_KEPT_MAX: Final = 16
+
+
+class MemoryMedium:
+    """What is left when the process is gone.  Remembers how to undo its last commits."""
+
+    def __init__(self, commits_kept_max: int = COMMITS_KEPT_MAX) -> None:
+        assert commits_kept_max >= 0, "a number of commits"
+        self.rows: dict[bytes, bytes] = {}
+        self.applied_lsn = 0
+        self.owner: MemoryStorage | None = None
+        self._keys: list[bytes] = []
+        self._undo: deque[tuple[dict[bytes, bytes | None], int]] = deque(maxlen=commits_kept_max)
+
+    @property
+    def commits_kept(self) -> int:
+        """How many commits a power cut could take back."""
+        return len(self._undo)
+
+    def keys_from(self, prefix: bytes) -> Iterator[bytes]:
+        """The keys that start with *prefix*, in order."""
+        keys = self._keys
+        for index in range(bisect_left(keys, prefix), len(keys)):
+            if not keys[index].startswith(prefix):
+                return
+            yield keys[index]
+
+    def commit(self, rows: Mapping[bytes, bytes | None], applied_lsn: int) -> None:
+        assert applied_lsn >= self.applied_lsn, "the applied LSN never goes back"
+        self._undo.append(({key: self.rows.get(key) for key in rows}, self.applied_lsn))
+        self._write(rows)
+        self.applied_lsn = applied_lsn
+
+    def power_cut(self, commits_lost: int) -> None:
+        """Lose the newest *commits_lost* commits (at most those kept) and whoever had the store open."""
+        assert 0 <= commits_lost <= len(self._undo), f"{len(self._undo)} commits can be lost, not {commits_lost}"
+        self.owner = None
+        for _ in range(commits_lost):
+            rows, applied_lsn = self._undo.pop()
+            self._write(rows)
+            self.applied_lsn = applied_lsn
+        self._undo.clear()
+
+    def _write(self, rows: Mapping[bytes, bytes | None]) -> None:
+        for key, value in rows.items():
+            if value is not None:
+                if key not in self.rows:
+                    insort(self._keys, key)
+                self.rows[key] = value
+            elif key in self.rows:
+                del self.rows[key]
+                del self._keys[bisect_left(self._keys, key)]
+        assert len(self._keys) == len(self.rows), "one sorted key per row"
+
+
+class MemoryStorage:
+    """The store of one process over *medium*.  Opening it takes it from whoever had it."""
+
+    def __init__(self, medium: MemoryMedium) -> None:
+        self._medium = medium
+        medium.owner = self
+
+    def _owned(self) -> MemoryMedium:
+        assert self._medium.owner is self, "this store was closed, lost or opened by another"
+        return self._medium
+
+    def get(self, key: bytes) -> bytes | None:
+        return self._owned().rows.get(key)
+
+    def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        medium = self._owned()
+        return ((key, medium.rows[key]) for key in medium.keys_from(prefix))
+
+    def commit(self, rows: Mapping[bytes, bytes | None], applied_lsn: int) -> None:
+        self._owned().commit(rows, applied_lsn)
+
+    def applied_lsn(self) -> int:
+        return self._owned().applied_lsn
+
+    def close(self) -> None:
+        self._owned().owner = None
