@@ -39,7 +39,11 @@ PORTS = (
     "understudy_runtime.invoker.port",
     "understudy_runtime.ingress.port",
     "understudy.hosting",
+    # Not a port: one task's parking place, shared by all who wait.
+    "understudy_runtime.slot",
 )
+# Shells that stand on another part's shell: the meta log is a log.
+BELOW = (("understudy_runtime.meta.shell", "understudy_runtime.log.shell"),)
 MODEL = Layer(
     (
         *VALUES,
@@ -139,7 +143,7 @@ def _refusal(module: str, layer: str, name: str) -> str | None:
             return f"{module} may not import {name}: {why}"
     if _is_core(module):
         return _core_refusal(module, name)
-    if _is_shell(name) and _is_shell(module) and _part(name) != _part(module):
+    if _is_shell(name) and _is_shell(module) and _part(name) != _part(module) and not _stands_on(module, name):
         return f"a shell may not import another part's shell ({name}): let node.py hand it over"
     if name.split(".")[0] in OURS:
         if any(_within(name, allowed) for allowed in (*rule.ours, module)):
@@ -170,6 +174,10 @@ def _is_core(module: str) -> bool:
 
 def _is_shell(module: str) -> bool:
     return module.startswith("understudy_runtime.") and ".shell" in module
+
+
+def _stands_on(module: str, name: str) -> bool:
+    return any(module == upper and _within(name, lower) for upper, lower in BELOW)
 
 
 def _part(module: str) -> str:
