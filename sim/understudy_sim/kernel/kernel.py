@@ -20,6 +20,7 @@ import outcome
 
 from understudy_sim.kernel.choices import Choices
 from understudy_sim.kernel.clock import EPOCH_NS
+from understudy_sim.kernel.disk import DiskErrors, Medium, PlainDiskErrors
 from understudy_sim.kernel.loop import Budget, Ending, Loop, ProcessRunner, Timer
 from understudy_sim.kernel.network import Network
 from understudy_sim.kernel.policies import Policy, RandomPick
@@ -72,10 +73,13 @@ class Kernel:
         budget: Budget | None = None,
         epoch_ns: int = EPOCH_NS,
         step_ns: int = 1_000,
+        disk_errors: DiskErrors | type[PlainDiskErrors] = PlainDiskErrors,
     ) -> None:
         self.choices = choices
         self.trace = Trace()
         self.processes: dict[str, Process] = {}
+        self.media: dict[str, Medium] = {}
+        self._disk_errors = disk_errors
         self._epoch_ns = epoch_ns
         pick = policy if policy is not None else RandomPick(choices)
         self.loop = Loop(self.trace, pick, budget if budget is not None else Budget(), step_ns)
@@ -135,6 +139,17 @@ class Kernel:
             process.failed_silently = self._process_failed
             process.on_down(self.network.process_down)
         return process
+
+    def medium(self, name: str) -> Medium:
+        """The disk of process *name*;
+
+        it survives its incarnations.  Mount it with `medium.mount(process)`.
+        """
+        medium = self.media.get(name)
+        if medium is None:
+            medium = self.media[name] = Medium(self.loop, self.choices, name, self._disk_errors)
+            self.process(name).on_down(medium.process_down)
+        return medium
 
     @property
     def current_process(self) -> Process | None:

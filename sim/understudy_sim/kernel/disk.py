@@ -1,0 +1,498 @@
+"""A disk that outlives its process: what is written is visible at once, and durable only after a sync.
+
+At a power cut each unsynced write is kept, lost, or torn at a 512-byte sector, as drawn; names not yet synced
+are lost from some point on.  Folders themselves are durable at once.  A failed sync drops what was in doubt,
+as file systems do: the process must stop, and when it goes down the cache is gone with it.  Promise (single
+copy): lost and torn *unsynced* writes, slow and failing syncs.  Nothing that was synced is ever hurt in here.
+
+A `Medium` is the disk; `Medium.mount` gives one incarnation its `SimDisk`, whose calls are void once that
+incarnation is dead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, Protocol
+
+import attrs
+import trio
+
+from understudy_sim.kernel.choices import Choices, Stream
+from understudy_sim.kernel.loop import Loop, ProcessRunner
+from understudy_sim.kernel.process import Process
+
+SECTOR_BYTES: Final = 512
+
+
+class DiskErrors(Protocol):
+    """The exception classes the program under test expects of its disk (a module or class with these
+    attributes).
+    """
+
+    DiskError: type[Exception]
+    SyncFailed: type[Exception]
+    DiskFull: type[Exception]
+    DiskLocked: type[Exception]
+
+
+class PlainDiskErrors:
+    """For programs that have no classes of their own."""
+
+    DiskError: type[Exception] = OSError
+    SyncFailed: type[Exception] = OSError
+    DiskFull: type[Exception] = OSError
+    DiskLocked: type[Exception] = OSError
+
+
+@attrs.define
+class DiskProfile:
+    """How the disk behaves.  Drawn once per run; faults change it for a while."""
+
+    sync_low_ns: int = 50_000
+    sync_high_ns: int = 2_000_000
+    lose_writes: bool = True  # At a power cut, unsynced writes may be lost.
+    tear_writes: bool = True  # … and torn at a sector.
+    capacity_bytes: int | None = None
+
+
+@attrs.define
+class CutReport:
+    """What one power cut did to one disk."""
+
+    unsynced_writes: int = 0
+    lost_writes: int = 0
+    torn_writes: int = 0
+    lost_names: int = 0
+
+    @property
+    def bit(self) -> bool:
+        """Whether anything that had been written is gone."""
+        return self.lost_writes + self.torn_writes + self.lost_names > 0
+
+
+@attrs.frozen
+class _Write:
+    """One unsynced change of a file: *data* at *offset*, or a truncation to *offset* when *data* is None."""
+
+    number: int
+    offset: int
+    data: bytes | None
+
+
+@attrs.define(eq=False)
+class _Inode:
+    visible: bytearray = attrs.Factory(bytearray)
+    durable: bytearray = attrs.Factory(bytearray)
+    unsynced: list[_Write] = attrs.Factory(list)
+
+
+@attrs.frozen
+class _NameChange:
+    """*path* now means *inode* (None: nothing); *source* is the name it had before, for a rename."""
+
+    folders: tuple[str, ...]
+    path: str
+    inode: _Inode | None
+    source: str | None = None
+
+
+OnSync = Callable[[int, str], object]
+OnCut = Callable[[CutReport], object]
+
+
+class Medium:
+    """The disk of one host.
+
+    `syncs` counts syncs begun; *on_sync* hears `(ordinal, "before" | "after")` of each.
+    """
+
+    def __init__(
+        self, loop: Loop, choices: Choices, name: str, errors: DiskErrors | type[PlainDiskErrors] | None = None
+    ) -> None:
+        self.name = name
+        self.profile = DiskProfile()
+        self.errors: DiskErrors | type[PlainDiskErrors] = errors if errors is not None else PlainDiskErrors
+        self.syncs = 0
+        self.writes = 0
+        self.slow_ns = 0  # Added to every sync while a slow-sync fault lasts.
+        self.fail_syncs = 0  # How many of the next syncs fail.
+        self.on_sync: OnSync | None = None
+        self.on_cut: OnCut | None = None
+        self.loop = loop
+        self._choices = choices
+        self._stream: Stream | None = None
+        self._names: dict[str, _Inode] = {}
+        self._durable_names: dict[str, _Inode] = {}
+        self._changes: list[_NameChange] = []
+        self._folders: dict[str, None] = {"": None}
+        self._locks: dict[str, ProcessRunner] = {}
+        self._write_last = 0
+        self._tainted = False  # A sync failed: the cache does not outlive the process.
+
+    def mount(self, process: Process) -> SimDisk:
+        """The disk as *process*'s current incarnation has it."""
+        return SimDisk(self, process.runner)
+
+    @property
+    def unsynced(self) -> int:
+        """How many writes and names are not durable: whether a power cut now can bite."""
+        return sum(len(inode.unsynced) for inode in self._inodes()) + len(self._changes)
+
+    def durable_bytes(self, path: str) -> bytes | None:
+        """What the medium holds under *path*; None without such a durable name."""
+        inode = self._durable_names.get(path)
+        return bytes(inode.durable) if inode is not None else None
+
+    def _inodes(self) -> list[_Inode]:
+        return list({id(one): one for one in (*self._names.values(), *self._durable_names.values())}.values())
+
+    # The end of a process
+
+    def process_down(self, process: Process, runner: ProcessRunner, power: bool) -> None:
+        """An incarnation ended:
+
+        its locks are free; after a power cut only what is durable (or lucky) is left.
+        """
+        self._locks = {path: holder for path, holder in self._locks.items() if holder is not runner}
+        if power or self._tainted:
+            self.power_cut()
+
+    def power_cut(self) -> CutReport:
+        """Lose what is not durable, as drawn.  0 is the tame draw: everything happened to be written out."""
+        report = CutReport(unsynced_writes=sum(len(inode.unsynced) for inode in self._inodes()))
+        kinds = 0 if not self.profile.lose_writes else 3 if self.profile.tear_writes else 1
+        pending = report.unsynced_writes + len(self._changes) > 0
+        mode = self._choices.integer(f"disk.{self.name}.cut", 0, kinds) if pending else 0
+        stream = self._details()
+        self._cut_names(mode, stream, report)
+        for inode in self._inodes():
+            _cut_inode(inode, mode, stream, report)
+        self._names = dict(self._durable_names)
+        self._tainted = False
+        self.loop.trace.note("disk.cut", self.name, mode, report.lost_writes, report.torn_writes, report.lost_names)
+        if self.on_cut is not None:
+            self.on_cut(report)
+        return report
+
+    def _cut_names(self, mode: int, stream: Stream, report: CutReport) -> None:
+        changes, self._changes = self._changes, []
+        kept = len(changes) if mode == 0 else stream.integer(0, len(changes))
+        for change in changes[:kept]:
+            _apply_name(self._durable_names, change)
+        report.lost_names = len(changes) - kept
+
+    def _details(self) -> Stream:
+        if self._stream is None:
+            self._stream = self._choices.stream(f"disk.{self.name}")
+        return self._stream
+
+    # What SimDisk and SimFile do (their owner is alive)
+
+    def next_write(self) -> int:
+        """Number a write."""
+        self.writes += 1
+        self._write_last += 1
+        return self._write_last
+
+    def check_room(self, growth: int) -> None:
+        """Raise DiskFull when *growth* more bytes do not fit."""
+        capacity = self.profile.capacity_bytes
+        if capacity is None or growth <= 0:
+            return
+        used = sum(len(inode.visible) for inode in self._names.values())
+        if used + growth > capacity:
+            raise self.errors.DiskFull(
+                f"the disk of {self.name} is full: {used} of {capacity} bytes are used, {growth} more were wanted"
+            )
+
+    async def sync(
+        self, runner: ProcessRunner, what: str, commit: Callable[[], object], drop: Callable[[], object]
+    ) -> None:
+        """One sync of *what*: takes time, then *commit*s; or *drop*s and raises SyncFailed."""
+        self.syncs += 1
+        ordinal = self.syncs
+        if self.on_sync is not None:
+            self.on_sync(ordinal, "before")
+        await self._die_if(runner)
+        profile = self.profile
+        delay_ns = self._details().integer(profile.sync_low_ns, profile.sync_high_ns) + self.slow_ns
+        failing = self.fail_syncs > 0
+        if failing:
+            self.fail_syncs -= 1
+        await self.loop.sleep_until_ns(self.loop.now_ns + delay_ns)
+        self.loop.trace.note("disk.sync", self.name, ordinal, self.loop.now_ns, int(failing))
+        if failing:
+            self._tainted = True
+            drop()
+            raise self.errors.SyncFailed(
+                f"the disk of {self.name} failed to sync {what}: what was written since the last sync is in doubt. "
+                "Stop the process; do not retry."
+            )
+        commit()
+        if self.on_sync is not None:
+            self.on_sync(ordinal, "after")
+        await self._die_if(runner)
+
+    async def _die_if(self, runner: ProcessRunner) -> None:
+        if runner.dead:  # The hook cut the process within this very step: nothing after may run.
+            await trio.sleep_forever()
+
+    def change_name(self, change: _NameChange) -> None:
+        """Make a name change visible; it is durable after `sync_dir` of its folder."""
+        _apply_name(self._names, change)
+        self._changes.append(change)
+
+    def commit_names(self, folder: str, upto: int) -> None:
+        """The first *upto* changes, as far as they concern *folder*, are durable."""
+        rest: list[_NameChange] = []
+        for index, change in enumerate(self._changes):
+            if index < upto and folder in change.folders:
+                _apply_name(self._durable_names, change)
+            else:
+                rest.append(change)
+        self._changes = rest
+
+    def drop_names(self, folder: str) -> None:
+        """A folder's sync failed: nobody knows which changes made it."""
+        keep = self._details().integer(0, len(self._changes))
+        self.commit_names(folder, keep)
+
+
+class SimFile:
+    """A file opened by one incarnation."""
+
+    def __init__(self, medium: Medium, runner: ProcessRunner, path: str, inode: _Inode) -> None:
+        self._medium = medium
+        self._runner = runner
+        self._path = path
+        self._inode = inode
+        self._closed = False
+
+    def _check(self) -> None:
+        if self._closed:
+            raise self._medium.errors.DiskError(f"{self._path} was closed: open it again")
+
+    def size(self) -> int:
+        """Bytes."""
+        self._check()
+        return len(self._inode.visible)
+
+    def pread(self, offset: int, length: int) -> bytes:
+        """At most *length* bytes from *offset*; fewer at the end of the file."""
+        self._check()
+        assert offset >= 0, "an offset is not negative"
+        assert length >= 0, "a length is not negative"
+        return bytes(self._inode.visible[offset : offset + length])
+
+    def pwrite(self, offset: int, data: bytes) -> None:
+        """Write all of *data* at *offset*, growing the file with zeros if needed.
+
+        Raises DiskError, DiskFull.
+        """
+        self._check()
+        assert offset >= 0, "an offset is not negative"
+        if self._runner.dead or not data:
+            return
+        self._medium.check_room(offset + len(data) - len(self._inode.visible))
+        _apply_write(self._inode.visible, offset, data)
+        self._inode.unsynced.append(_Write(self._medium.next_write(), offset, bytes(data)))
+
+    def truncate(self, length: int) -> None:
+        """Cut or grow the file to *length* bytes."""
+        self._check()
+        assert length >= 0, "a length is not negative"
+        if self._runner.dead:
+            return
+        _apply_write(self._inode.visible, length, None)
+        self._inode.unsynced.append(_Write(self._medium.next_write(), length, None))
+
+    async def fdatasync(self) -> None:
+        """Make what was written before this call durable.
+
+        Raises SyncFailed; the caller stops the process then.
+        """
+        self._check()
+        inode = self._inode
+        upto = inode.unsynced[-1].number if inode.unsynced else 0
+        await self._medium.sync(self._runner, self._path, lambda: _commit_writes(inode, upto), lambda: self._drop(upto))
+
+    def _drop(self, upto: int) -> None:
+        """A failed sync: each write made it or did not; none will be tried again."""
+        stream = self._medium._details()
+        for write in [one for one in self._inode.unsynced if one.number <= upto]:
+            if stream.chance(500):
+                _apply_write(self._inode.durable, write.offset, write.data)
+        self._inode.unsynced = [one for one in self._inode.unsynced if one.number > upto]
+
+    def close(self) -> None:
+        """Give the file back.  Closing twice does nothing; closing syncs nothing."""
+        self._closed = True
+
+
+class SimDisk:
+    """One incarnation's view of its medium.  Paths are relative and `/`-separated."""
+
+    def __init__(self, medium: Medium, runner: ProcessRunner) -> None:
+        self._medium = medium
+        self._runner = runner
+
+    def open(self, path: str, *, create: bool = False) -> SimFile:
+        """Open *path*; with *create*, make it when it does not exist.  Raises FileNotFoundError."""
+        path = _normal(path)
+        inode = self._medium._names.get(path)
+        if inode is None:
+            if not create:
+                raise FileNotFoundError(f"{self._medium.name} has no file {path!r}")
+            if _folder(path) not in self._medium._folders:
+                raise FileNotFoundError(f"{self._medium.name} has no folder {_folder(path)!r}: make it first")
+            inode = _Inode()
+            if not self._runner.dead:
+                self._medium.change_name(_NameChange((_folder(path),), path, inode))
+        return SimFile(self._medium, self._runner, path, inode)
+
+    def exists(self, path: str) -> bool:
+        """Whether there is a file or folder of that name."""
+        path = _normal(path)
+        return path in self._medium._names or path in self._medium._folders
+
+    def list_dir(self, path: str) -> list[str]:
+        """Names in folder *path*, sorted; empty when the folder does not exist."""
+        folder = _normal(path)
+        files = [_base(name) for name in self._medium._names if _folder(name) == folder]
+        folders = [_base(name) for name in self._medium._folders if name and _folder(name) == folder]
+        return sorted([*files, *folders])
+
+    def make_dir(self, path: str) -> None:
+        """Make folder *path* and its parents; nothing happens when it exists."""
+        if self._runner.dead:
+            return
+        path = _normal(path)
+        while path:
+            self._medium._folders[path] = None
+            path = _folder(path)
+
+    def rename(self, source: str, target: str) -> None:
+        """Atomically give *source* the name *target*, replacing what had it.  Raises FileNotFoundError."""
+        source, target = _normal(source), _normal(target)
+        inode = self._medium._names.get(source)
+        if inode is None:
+            raise FileNotFoundError(f"{self._medium.name} has no file {source!r} to rename")
+        if not self._runner.dead:
+            folders = (_folder(source), _folder(target))
+            self._medium.change_name(_NameChange(folders, target, inode, source))
+
+    def unlink(self, path: str) -> None:
+        """Remove the name *path*.  Raises FileNotFoundError."""
+        path = _normal(path)
+        if path not in self._medium._names:
+            raise FileNotFoundError(f"{self._medium.name} has no file {path!r} to remove")
+        if not self._runner.dead:
+            self._medium.change_name(_NameChange((_folder(path),), path, None))
+
+    async def sync_dir(self, path: str) -> None:
+        """Make the names in folder *path* durable.  Raises SyncFailed."""
+        folder, medium = _normal(path), self._medium
+        upto = len(medium._changes)
+        await medium.sync(
+            self._runner,
+            f"folder {folder!r}",
+            lambda: medium.commit_names(folder, upto),
+            lambda: medium.drop_names(folder),
+        )
+
+    def lock(self, path: str) -> None:
+        """Hold *path* exclusively until the process ends.
+
+        Raises DiskLocked when another process holds it.
+        """
+        holder = self._medium._locks.get(path)
+        if holder is not None and holder is not self._runner and not holder.dead:
+            raise self._medium.errors.DiskLocked(
+                f"{path!r} on {self._medium.name} is held by process {holder.process.name!r}: stop that one first"
+            )
+        self._medium._locks[path] = self._runner
+
+
+def _apply_write(content: bytearray, offset: int, data: bytes | None) -> None:
+    if data is None:
+        if offset < len(content):
+            del content[offset:]
+        else:
+            content.extend(bytes(offset - len(content)))
+        return
+    if offset > len(content):
+        content.extend(bytes(offset - len(content)))
+    content[offset : offset + len(data)] = data
+
+
+def _commit_writes(inode: _Inode, upto: int) -> None:
+    for write in inode.unsynced:
+        if write.number <= upto:
+            _apply_write(inode.durable, write.offset, write.data)
+    inode.unsynced = [write for write in inode.unsynced if write.number > upto]
+
+
+def _cut_inode(inode: _Inode, mode: int, stream: Stream, report: CutReport) -> None:
+    """Modes: 0 all kept, 1 all lost, 2 a prefix kept and the next write torn, 3 each sector on its own."""
+    writes, inode.unsynced = inode.unsynced, []
+    kept = {0: len(writes), 1: 0}.get(mode, -1)
+    if mode == 2:
+        kept = stream.integer(0, len(writes))
+    for index, write in enumerate(writes):
+        if mode == 3 or (mode == 2 and index == kept):
+            _tear(inode.durable, write, stream, report)
+        elif index < kept:
+            _apply_write(inode.durable, write.offset, write.data)
+        else:
+            report.lost_writes += 1
+    inode.visible = bytearray(inode.durable)
+
+
+def _tear(content: bytearray, write: _Write, stream: Stream, report: CutReport) -> None:
+    """Keep some sectors of *write*."""
+    pieces = _sectors(write)
+    kept = [piece for piece in pieces if stream.chance(500)]
+    for offset, data in kept:
+        _apply_write(content, offset, data)
+    if not kept:
+        report.lost_writes += 1
+    elif len(kept) < len(pieces):
+        report.torn_writes += 1
+
+
+def _sectors(write: _Write) -> list[tuple[int, bytes | None]]:
+    if write.data is None:
+        return [(write.offset, None)]
+    pieces: list[tuple[int, bytes | None]] = []
+    at = write.offset
+    end = write.offset + len(write.data)
+    while at < end:
+        upto = min(end, (at // SECTOR_BYTES + 1) * SECTOR_BYTES)
+        pieces.append((at, write.data[at - write.offset : upto - write.offset]))
+        at = upto
+    assert pieces, "a write has a sector"
+    return pieces
+
+
+def _apply_name(names: dict[str, _Inode], change: _NameChange) -> None:
+    if change.source is not None and names.get(change.source) is change.inode:
+        del names[change.source]
+    if change.inode is None:
+        names.pop(change.path, None)
+    else:
+        names[change.path] = change.inode
+
+
+def _normal(path: str) -> str:
+    parts = [part for part in path.split("/") if part not in ("", ".")]
+    assert ".." not in parts, f"{path!r} leaves the folder"
+    assert not path.startswith("/"), f"{path!r} is not relative"
+    return "/".join(parts)
+
+
+def _folder(path: str) -> str:
+    return path.rpartition("/")[0]
+
+
+def _base(path: str) -> str:
+    return path.rpartition("/")[2]
