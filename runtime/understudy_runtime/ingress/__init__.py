@@ -1,0 +1,1 @@
+"""Requests to commands, and results to answers: `core.py` decides, `shell.py` acts."""

@@ -1,0 +1,1 @@
+"""The state machine: `apply(tables, record)` is the entry; nothing here awaits, draws or reads a clock."""

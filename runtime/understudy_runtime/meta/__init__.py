@@ -1,0 +1,1 @@
+"""Deployments and their services: a log of their own, with its own pure apply."""

@@ -1,0 +1,1 @@
+"""The values every part shares: commands, actions, events, ids.  No behaviour."""

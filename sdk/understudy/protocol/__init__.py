@@ -1,0 +1,1 @@
+"""The wire: messages, and frames of them.  No I/O."""

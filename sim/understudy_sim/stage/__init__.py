@@ -1,0 +1,1 @@
+"""Where kernel and product meet: clusters, clients, properties, scenarios."""
