@@ -10,6 +10,7 @@ A journal entry is kept as the SDK sent it, `(type, payload)`.  A notification i
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
@@ -43,7 +44,8 @@ class Invocation:
     callers: list[c.Caller]
     journal: list[tuple[int, bytes] | Note] = attrs.Factory(list)
     lease: int = 0
-    attempt: int = 0
+    lease_entries: int = 0  # journal length when the lease began
+    attempt: tuple[int, int] = (0, 0)  # (epoch, attempt) heard last
     awaiting: c.Suspend | None = None
     result: Result | None = None
     expires_ms: int = 0
@@ -83,6 +85,8 @@ class PartitionModel:
         self.sequences: dict[int, int] = {}
         self.seen: dict[int, int] = {}
         self.effects = Effects()
+        self._queue: deque[Any] = deque()  # the record, then what it causes here, in order
+        self._silent = ""  # whose attempt has ended with this record: it is told nothing more
 
     def apply(self, record: c.Record) -> Effects:
         """Take one record; returns what it touched and wanted."""
@@ -90,7 +94,11 @@ class PartitionModel:
         self.lsn = record.lsn
         self.now_ms = record.time_ms
         self.effects = Effects()
-        self._perform(record.command)
+        self._silent = ""
+        self._queue.append(record.command)
+        while self._queue:
+            command = self._queue.popleft()
+            _COMMANDS[type(command)](self, command)
         return self.effects
 
     def outstanding(self) -> list[tuple[Any, ...]]:
@@ -103,15 +111,12 @@ class PartitionModel:
         rows += [("send", to, n, m) for to, messages in self.outbox.items() for n, m in messages.items()]
         return rows
 
-    def _perform(self, command: Any) -> None:
-        _COMMANDS[type(command)](self, command)
-
     # --- messages to invocations, here or in another partition ----------------------------------------------
 
     def send(self, invocation_id: str, message: Any) -> None:
         owner = partition_of(partition_key_of(invocation_id), self.count)
         if owner == self.index:
-            self._perform(message)
+            self._queue.append(message)
             return
         sequence = self.sequences[owner] = self.sequences.get(owner, 0) + 1
         self.outbox.setdefault(owner, {})[sequence] = message
@@ -143,12 +148,15 @@ class PartitionModel:
                 known.callers.append(command.caller)
         if command.request_id:
             self.effects.wanted.append(("acked", command.request_id, id_, known is None, conflict))
+            if known is not None and known.status is Status.COMPLETED and not conflict:
+                self.effects.wanted.append(("completed", id_, known.result))
 
     def _accept(self, command: c.Invoke) -> None:
         self.effects.accepted.append(command)
         callers = [] if command.caller is None else [command.caller]
         inv = self.invocations[command.invocation_id] = Invocation(command, Status.SCHEDULED, callers)
-        if command.execution_time_ms:
+        inv.journal.append((M.INPUT, b""))
+        if command.execution_time_ms > self.now_ms:
             self.arm(command.execution_time_ms, "start", command.invocation_id)
         else:
             self._admit(inv)
@@ -163,14 +171,14 @@ class PartitionModel:
                 self.inboxes.setdefault(key, []).append(id_)
                 return
             self.locks[key] = id_
-        inv.journal.append((M.INPUT, b""))
         self._run(inv)
 
     def _run(self, inv: Invocation) -> None:
         inv.status = Status.INVOKED
         inv.awaiting = None
         inv.lease += 1
-        inv.attempt = 0
+        inv.lease_entries = len(inv.journal)
+        inv.attempt = (0, 0)
         id_ = inv.command.invocation_id
         self.effects.invocations[id_] = None
         self.effects.wanted.append(("start", id_, inv.lease))
@@ -180,9 +188,11 @@ class PartitionModel:
         self.effects.invocations[id_] = None
         before = inv.status
         inv.status, inv.result, inv.awaiting = Status.COMPLETED, result, None
-        callers, inv.callers = inv.callers, []
-        for timer_id in [n for n, timer in self.timers.items() if timer.invocation_id == id_]:
-            del self.timers[timer_id]
+        self._leave(inv, before)
+        self._disarm(id_)
+        for caller in inv.callers:
+            self.answer(caller, result)
+        inv.callers = []
         if inv.command.completion_retention_ms:
             inv.expires_ms = self.now_ms + inv.command.completion_retention_ms
             self.arm(inv.expires_ms, "retention", id_)
@@ -190,9 +200,11 @@ class PartitionModel:
             del self.invocations[id_]
         self.effects.wanted.append(("completed", id_, result))
         self.effects.completed[id_] = result
-        for caller in callers:
-            self.answer(caller, result)
-        self._leave(inv, before)
+
+    def _disarm(self, invocation_id: str) -> None:
+        for timer_id in [n for n, timer in self.timers.items() if timer.invocation_id == invocation_id]:
+            del self.timers[timer_id]
+            self.effects.wanted.append(("disarm", timer_id))
 
     def _leave(self, inv: Invocation, before: Status) -> None:
         if inv.command.handler_type is not HandlerType.EXCLUSIVE:
@@ -218,33 +230,35 @@ class PartitionModel:
             or inv.status is not Status.INVOKED
             or command.epoch != self.epoch
             or command.lease != inv.lease
-            or command.attempt < inv.attempt
+            or (command.epoch == inv.attempt[0] and command.attempt < inv.attempt[1])
         ):
             return
         self.effects.invocations[command.invocation_id] = None
-        inv.attempt = command.attempt
+        inv.attempt = (command.epoch, command.attempt)
+        self._silent = "" if command.end is None else command.invocation_id
         for proposed in command.entries:
             self._append(inv, proposed)
         end = command.end
         if isinstance(end, c.Suspend):
-            if any(resolves(end, entry) for entry in inv.journal):
-                self._run(inv)
-            else:
-                inv.status, inv.awaiting = Status.SUSPENDED, end
+            inv.status, inv.awaiting = Status.SUSPENDED, end
+            self._wake(inv)
         elif isinstance(end, c.GaveUp):
             if end.pause:
                 inv.status = Status.PAUSED
             else:
                 self._complete(inv, end.failure)
         elif isinstance(end, c.Finished):
-            payload = next(entry[1] for entry in reversed(inv.journal) if entry[0] == M.OUTPUT)
-            self._complete(inv, one_of(pb.OutputCommand.FromString(payload), "result"))
+            payload = next((entry[1] for entry in reversed(inv.journal) if entry[0] == M.OUTPUT), None)
+            failed = Failure(500, "")
+            result = failed if payload is None else one_of(pb.OutputCommand.FromString(payload), "result")
+            self._complete(inv, result)
 
     def _append(self, inv: Invocation, proposed: c.ProposedEntry) -> None:
         type_, payload = proposed.entry.type, proposed.entry.payload
         if type_ == M.PROPOSE_RUN_COMPLETION:
             proposal = pb.ProposeRunCompletion.FromString(payload)
-            self._answer_command(inv, proposal.result_completion_id, one_of(proposal, "result"))
+            if inv.expects.get(proposal.result_completion_id) == M.RUN_COMPLETION:
+                self._answer_command(inv, proposal.result_completion_id, one_of(proposal, "result"))
             return
         inv.journal.append((type_, payload))
         effect = ENTRY_RULES.get(type_)
@@ -252,20 +266,33 @@ class PartitionModel:
             effect(self, inv, payload, proposed.callee)
 
     def notify(self, inv: Invocation, note: Note) -> None:
-        """Deliver *note*: stored unless the invocation has not started or is over, and perhaps it wakes up."""
-        if inv.status not in (Status.INVOKED, Status.SUSPENDED, Status.PAUSED):
+        """Deliver *note*: stored unless the invocation is over, told to a running attempt, and perhaps it wakes up."""
+        if inv.status is Status.COMPLETED:
             return
         id_ = inv.command.invocation_id
         self.effects.invocations[id_] = None
         inv.journal.append(note)
-        if inv.status is Status.INVOKED:
+        if inv.status is Status.INVOKED and id_ != self._silent:
             self.effects.wanted.append(("notify", id_, inv.lease, note))
         elif inv.status is Status.SUSPENDED:
-            assert inv.awaiting is not None, "P7: a suspended invocation waits for something"
-            if resolves(inv.awaiting, note):
-                self._run(inv)
-        elif note.type == M.SIGNAL_NOTIFICATION and note.answers == CANCEL_SIGNAL:
+            self._wake(inv)
+        elif inv.status is Status.PAUSED and note.type == M.SIGNAL_NOTIFICATION and note.answers == CANCEL_SIGNAL:
             self._run(inv)
+
+    def _wake(self, inv: Invocation) -> None:
+        """Run a suspended invocation again when anything it awaits is there, or only itself can bring it about."""
+        awaiting = inv.awaiting
+        assert awaiting is not None, "P7: a suspended invocation waits for something"
+        own_run = any(inv.expects.get(cid) == M.RUN_COMPLETION for cid in awaiting.completions)
+        if own_run or any(self._counts(inv, awaiting, index, note) for index, note in enumerate(inv.journal)):
+            self._run(inv)
+
+    def _counts(self, inv: Invocation, awaiting: c.Suspend, index: int, note: tuple[int, bytes] | Note) -> bool:
+        if not resolves(awaiting, note):
+            return False
+        # A cancel the attempt was started with was seen by it: every suspension lists signal 1.
+        cancel = note[0] == M.SIGNAL_NOTIFICATION and note[1] == CANCEL_SIGNAL
+        return not cancel or index >= inv.lease_entries
 
     def _deliver_completion(self, command: c.Complete) -> None:
         inv = self.invocations.get(command.invocation_id)
@@ -280,8 +307,10 @@ class PartitionModel:
 
     def _signal(self, command: c.Signal) -> None:
         inv = self.invocations.get(command.invocation_id)
-        if inv is not None:
-            answers = command.name or command.index
+        answers = command.name or command.index
+        if answers == CANCEL_SIGNAL:
+            self._cancel_invocation(inv)
+        elif inv is not None:
             self.notify(inv, Note(M.SIGNAL_NOTIFICATION, answers, saying(command.result)))
         if command.request_id:
             self.effects.wanted.append(("request", command.request_id, command.invocation_id))
@@ -299,23 +328,24 @@ class PartitionModel:
             self.answer(command.caller, None)
 
     def _cancel(self, command: c.Cancel) -> None:
-        inv = self.invocations.get(command.invocation_id)
+        self._cancel_invocation(self.invocations.get(command.invocation_id))
+        if command.request_id:
+            self.effects.wanted.append(("request", command.request_id, command.invocation_id))
+
+    def _cancel_invocation(self, inv: Invocation | None) -> None:
         if inv is not None and inv.status in (Status.SCHEDULED, Status.INBOXED):
             self._complete(inv, Failure(409, ""))
         elif inv is not None:
             self.notify(inv, Note(M.SIGNAL_NOTIFICATION, CANCEL_SIGNAL, VOID))
-        if command.request_id:
-            self.effects.wanted.append(("request", command.request_id, command.invocation_id))
 
     def _kill(self, command: c.Kill) -> None:
         inv = self.invocations.get(command.invocation_id)
         if inv is not None and inv.status is not Status.COMPLETED:
             if inv.status is Status.INVOKED:
                 self.effects.wanted.append(("abort", command.invocation_id, inv.lease))
-            callees = inv.callees
-            self._complete(inv, Failure(409, ""))
-            for callee in callees:
+            for callee in inv.callees:
                 self.send(callee, c.Kill(callee))
+            self._complete(inv, Failure(409, ""))
         if command.request_id:
             self.effects.wanted.append(("request", command.request_id, command.invocation_id))
 
@@ -330,8 +360,7 @@ class PartitionModel:
         id_ = inv.command.invocation_id
         self.effects.invocations[id_] = None
         del self.invocations[id_]
-        for timer_id in [n for n, timer in self.timers.items() if timer.invocation_id == id_]:
-            del self.timers[timer_id]
+        self._disarm(id_)
         if inv.command.handler_type is HandlerType.WORKFLOW:
             key = key_of(inv.command.target)
             self.effects.keys[key] = None
@@ -339,9 +368,13 @@ class PartitionModel:
             self.promises.pop(key, None)
 
     def _timer_fired(self, command: c.TimerFired) -> None:
-        timer = self.timers.pop(command.timer_id, None)
-        if timer is None:
+        timer = self.timers.get(command.timer_id)
+        if timer is None or timer.due_ms != command.due_ms:
             return
+        if self.now_ms < timer.due_ms:  # P9: the clock went back, it is not due any more
+            self.effects.wanted.append(("arm", timer.due_ms, command.timer_id))
+            return
+        del self.timers[command.timer_id]
         inv = self.invocations[timer.invocation_id]
         self.effects.invocations[timer.invocation_id] = None
         if timer.what == "start":
@@ -354,7 +387,7 @@ class PartitionModel:
     def _delivered(self, command: c.Delivered) -> None:
         if command.sequence > self.seen.get(command.source_partition, 0):
             self.seen[command.source_partition] = command.sequence
-            self._perform(command.message)
+            self._queue.append(command.message)
 
     def _outbox_delivered(self, command: c.OutboxDelivered) -> None:
         messages = self.outbox.get(command.target_partition, {})

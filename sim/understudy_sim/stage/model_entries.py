@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -10,7 +10,7 @@ from understudy.protocol import service_pb2 as pb
 from understudy.protocol.messages import MessageType as M
 from understudy_runtime.model import commands as c
 from understudy_runtime.model.ids import parse_awakeable_id
-from understudy_runtime.model.invocation import Failure, Result, Success, Target
+from understudy_runtime.model.invocation import Failure, HandlerType, Result, Success, Target
 
 from understudy_sim.stage.model_words import VOID, Note, key_of, one_of
 
@@ -20,15 +20,18 @@ if TYPE_CHECKING:
 
 def _set_state(model: PartitionModel, inv: Invocation, payload: bytes, _: Any) -> None:
     command = pb.SetStateCommand.FromString(payload)
-    _state(model, inv)[command.key] = command.value.content
+    if inv.command.handler_type is not HandlerType.SHARED:
+        _state(model, inv)[command.key] = command.value.content
 
 
 def _clear_state(model: PartitionModel, inv: Invocation, payload: bytes, _: Any) -> None:
-    _state(model, inv).pop(pb.ClearStateCommand.FromString(payload).key, None)
+    if inv.command.handler_type is not HandlerType.SHARED:
+        _state(model, inv).pop(pb.ClearStateCommand.FromString(payload).key, None)
 
 
 def _clear_all_state(model: PartitionModel, inv: Invocation, payload: bytes, _: Any) -> None:
-    _state(model, inv).clear()
+    if inv.command.handler_type is not HandlerType.SHARED:
+        _state(model, inv).clear()
 
 
 def _state(model: PartitionModel, inv: Invocation) -> dict[bytes, bytes]:
@@ -115,6 +118,8 @@ def _place(
     )
     keyed = callee.service_type != 0
     target = Target(command.service_name, command.handler_name, command.key if keyed else None)
+    # A workflow's run has the key of its workflow, no other.
+    has_key = command.HasField("idempotency_key") and callee.handler_type is not HandlerType.WORKFLOW
     invoke = c.Invoke(
         invocation_id=callee.invocation_id,
         target=target,
@@ -122,7 +127,7 @@ def _place(
         handler_type=callee.handler_type,
         payload=command.parameter,
         headers=tuple((header.key, header.value) for header in command.headers),
-        idempotency_key=command.idempotency_key if command.HasField("idempotency_key") else None,
+        idempotency_key=command.idempotency_key if has_key else None,
         execution_time_ms=at_ms,
         completion_retention_ms=callee.completion_retention_ms,
         random_seed=callee.random_seed,
@@ -165,7 +170,7 @@ def _run_step(model: PartitionModel, inv: Invocation, payload: bytes, _: Any) ->
     inv.expects[pb.RunCommand.FromString(payload).result_completion_id] = M.RUN_COMPLETION
 
 
-ENTRY_RULES: Final = MappingProxyType[int, Callable[[PartitionModel, Invocation, bytes, Any], None]](
+ENTRY_RULES: Final[Mapping[int, Callable[[PartitionModel, Invocation, bytes, Any], None]]] = MappingProxyType(
     {
         M.SET_STATE: _set_state,
         M.CLEAR_STATE: _clear_state,

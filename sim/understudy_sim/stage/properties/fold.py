@@ -43,7 +43,7 @@ class Fold(Property):
         for key in step.effects.keys:
             self._compare_key(tables, model, key)
         self._compare_counts(tables, model)
-        found = [words for words in map(_words, step.actions) if words is not None]
+        found = [_words(action) for action in step.actions]
         if not same_words(step.effects.wanted, found):
             self.broken(
                 f"record {step.record.lsn} of partition {step.partition} ({type(step.record.command).__name__}) "
@@ -158,8 +158,8 @@ def _entry_words(entry: Entry) -> Any:
     return note_of(entry.type, entry.payload) if entry.type >= NOTIFICATION_FIRST else (entry.type, entry.payload)
 
 
-def _words(action: a.Action) -> tuple[Any, ...] | None:
-    """An action in the model's words; None for those the model does not predict."""
+def _words(action: a.Action) -> tuple[Any, ...]:
+    """An action in the model's words."""
     match action:
         case a.StartAttempt():
             return ("start", action.invocation_id, action.lease)
@@ -167,6 +167,8 @@ def _words(action: a.Action) -> tuple[Any, ...] | None:
             return ("abort", action.invocation_id, action.lease)
         case a.Notify():
             return ("notify", action.invocation_id, action.lease, note_of(action.entry.type, action.entry.payload))
+        case a.DisarmTimer():
+            return ("disarm", action.timer_id)
         case a.ArmTimer():
             return ("arm", action.due_ms, action.timer_id)
         case a.Send():
@@ -177,8 +179,6 @@ def _words(action: a.Action) -> tuple[Any, ...] | None:
             return ("request", action.request_id, action.invocation_id)
         case a.Completed():
             return ("completed", action.invocation_id, action.result)
-        case _:
-            return None
 
 
 def same_words(wanted: Sequence[tuple[Any, ...]], found: Sequence[tuple[Any, ...]]) -> bool:
