@@ -1,0 +1,61 @@
+"""The SDK: services, virtual objects and workflows whose handlers survive crashes.
+
+`app(services=[...])` is what a server runs; everything a handler author needs is named here.
+"""
+
+from understudy.api.combinators import as_completed, gather, select, wait_completed
+from understudy.api.context import (
+    Context,
+    DurablePromise,
+    ObjectContext,
+    ObjectSharedContext,
+    Request,
+    WorkflowContext,
+    WorkflowSharedContext,
+)
+from understudy.api.errors import ContextMisuse, RetryableError, TerminalError
+from understudy.api.futures import CallFuture, DurableFuture, SendHandle
+from understudy.api.options import InvocationRetryPolicy, RunOptions
+from understudy.api.serde import (
+    BytesSerde,
+    DefaultSerde,
+    JsonSerde,
+    MsgspecJsonSerde,
+    PydanticJsonSerde,
+    Serde,
+)
+from understudy.api.service import Service, VirtualObject, Workflow
+from understudy.endpoint import App, app
+
+__all__ = [
+    "App",
+    "BytesSerde",
+    "CallFuture",
+    "Context",
+    "ContextMisuse",
+    "DefaultSerde",
+    "DurableFuture",
+    "DurablePromise",
+    "InvocationRetryPolicy",
+    "JsonSerde",
+    "MsgspecJsonSerde",
+    "ObjectContext",
+    "ObjectSharedContext",
+    "PydanticJsonSerde",
+    "Request",
+    "RetryableError",
+    "RunOptions",
+    "SendHandle",
+    "Serde",
+    "Service",
+    "TerminalError",
+    "VirtualObject",
+    "Workflow",
+    "WorkflowContext",
+    "WorkflowSharedContext",
+    "app",
+    "as_completed",
+    "gather",
+    "select",
+    "wait_completed",
+]

@@ -1,7 +1,8 @@
 """Future trees: what an await waits for, when it is over, and what is left to wait for.
 
-A leaf is the key of one notification: a completion id (``> 0``), a signal (``-index``) or a named signal (its name).
-A node joins leaves and nodes with a combinator.  Pure functions over an immutable tree and the map of ready results.
+A leaf is the key of one notification: a completion id (``> 0``), a signal (``-index``) or a named signal (its
+name). A node joins leaves and nodes with a combinator. Pure functions over an immutable tree and the map of
+ready results.
 """
 
 from __future__ import annotations

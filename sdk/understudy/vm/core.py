@@ -34,6 +34,14 @@ VERSIONS: Final = (5, 6)
 
 _START = int(MessageType.START)
 
+_URGENT: Final = (
+    MessageType.CALL,
+    MessageType.ONE_WAY_CALL,
+    MessageType.SEND_SIGNAL,
+    MessageType.COMPLETE_AWAKEABLE,
+    MessageType.COMPLETE_PROMISE,
+)
+
 
 class Answer(Enum):
     """What an await has come to."""
@@ -182,6 +190,11 @@ class Core:
         """Whether frames wait to be taken."""
         return bool(self._output)
 
+    @property
+    def has_urgent_output(self) -> bool:
+        """Whether frames wait that start work elsewhere: they should not lie here while a run executes."""
+        return any(frame.type in _URGENT for frame in self._output)
+
     def _on_start(self, payload: bytes) -> None:
         self._accept(Event.START_RECEIVED, "a second start message")
         try:
@@ -253,7 +266,7 @@ class Core:
     def _mismatch(self, type_: int, payload: bytes, name: str, recorded_type: int, recorded: bytes) -> NoReturn:
         index = self._command_index
         try:
-            found = describe(recorded_type, recorded) if is_command(recorded_type) else type_name(recorded_type)
+            found = describe(recorded_type, recorded)
         except (VmError, ValueError):
             found = type_name(recorded_type)
         attempted = describe(type_, payload)
@@ -276,10 +289,15 @@ class Core:
         """The visible result of *key*; it is the caller's now."""
         return self._ready.pop(key)
 
+    def give_back(self, key: Leaf, result: Result) -> None:
+        """Make a result that was taken visible again, for a later await."""
+        self._ready[key] = result
+
     def do_await(self, tree: Tree) -> Answer:
         """Find out how an await on *tree* stands.  Raises what ended the attempt, or JournalMismatch.
 
-        Notifications become visible one by one in journal order, so that a race has the same winner in every replay.
+        Notifications become visible one by one in journal order, so that a race has the same winner in every
+        replay.
         """
         if self._state is State.CLOSED:
             self._raise_closed()

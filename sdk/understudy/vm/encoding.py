@@ -1,7 +1,7 @@
 """The few hottest messages, written by hand: byte-equal to protobuf's encoding and several times as quick to build.
 
-Everything that is not on the path of a plain step is built with `service_pb2`.  A test holds each function here to
-protobuf.
+Everything that is not on the path of a plain step is built with `service_pb2`. A test holds each function
+here to protobuf.
 """
 
 from __future__ import annotations

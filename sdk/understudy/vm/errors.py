@@ -1,7 +1,8 @@
 """How an attempt can end against the handler's will: the codes of the protocol, and the exceptions that carry them.
 
-Everything here derives from BaseException through `AttemptEnded`, so that a handler's `except Exception` does not
-keep a dead attempt running.  What a handler is meant to catch (`TerminalError`) is not here: see `understudy.api.errors`.
+Everything here derives from BaseException through `AttemptEnded`, so that a handler's `except Exception` does
+not keep a dead attempt running.  What a handler is meant to catch (`TerminalError`) is in
+`understudy.api.errors`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Reading the journal: notifications into results, and recorded commands against attempted ones.
 
-Recorded bytes come back as they were sent, so equal bytes are the normal case; only when they differ are both messages
-decoded and compared field by field, minus the fields in `NOT_COMPARED`.
+Recorded bytes come back as they were sent, so equal bytes are the normal case; only when they differ are both
+messages decoded and compared field by field, minus the fields in `NOT_COMPARED`.
 """
 
 from __future__ import annotations

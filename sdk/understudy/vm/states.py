@@ -1,7 +1,7 @@
 """The life of one attempt as the SDK sees it: states, events, and the one table of what follows what.
 
-An event that is not in a state's row is not allowed there; `VM` turns that into a ProtocolViolation when the peer
-caused it and into an assertion when we did.
+An event that is not in a state's row is not allowed there; `VM` turns that into a ProtocolViolation when the
+peer caused it and into an assertion when we did.
 """
 
 from __future__ import annotations

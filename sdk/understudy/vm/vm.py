@@ -1,7 +1,7 @@
 """The operations of an invocation, one method per step a handler can take.
 
-Each allocates its completion ids at call time, in program order, whether replaying or not, and either issues its
-command or is checked against the recorded one.  What it returns is a leaf to await (or two).
+Each allocates its completion ids at call time, in program order, whether replaying or not, and either issues
+its command or is checked against the recorded one.  What it returns is a leaf to await (or two).
 """
 
 from __future__ import annotations
@@ -147,8 +147,8 @@ class VM(Core):
                 absent = eager.WhichOneof("result") != "value"
                 self._ready[completion_id] = EMPTY_VOID if absent else ("value", eager.value.content)
                 return
-        lazy = pb.GetLazyStateCommand(key=key, result_completion_id=completion_id, name=name).SerializeToString()
-        if recorded_type != _T.GET_LAZY_STATE or recorded != lazy:
+        lazy = pb.GetLazyStateCommand(key=key, result_completion_id=completion_id, name=name)
+        if recorded_type != _T.GET_LAZY_STATE or recorded != lazy.SerializeToString():
             attempted = encoding.get_eager_state_command(key, None, name)
             self._mismatch(_T.GET_EAGER_STATE, attempted, name, recorded_type, recorded)
 
@@ -381,8 +381,9 @@ class VM(Core):
     ) -> None:
         """A run has failed in a way that may be tried again.
 
-        Without a policy the server's invocation policy decides.  With one, either the attempt ends with an Error that
-        names the pause, or the run is given up and its failure proposed.  Raises *error* when the attempt ends.
+        Without a policy the server's invocation policy decides. With one, either the attempt ends with an
+        Error that names the pause, or the run is given up and its failure proposed. Raises *error* when the
+        attempt ends.
         """
         if self.is_closed:
             return

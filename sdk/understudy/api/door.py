@@ -1,0 +1,217 @@
+"""The door of an attempt: reads its journal, runs the handler, and turns the way it ended into the last messages.
+
+The four ends of a handler (structured concurrency):
+
+- it returns, or raises for good (a durable cancel it does not handle is TerminalError 409): output and end;
+- the attempt is suspended or has failed: the VM has written the last message, whatever the handler did after
+it;
+- the task is cancelled from outside or the link is lost: nothing is written, the cancellation goes on its
+way;
+- the process dies: nothing runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from types import MappingProxyType
+from typing import Any, Final
+
+from understudy.api.attempt import HAZARD_LOCAL_TIMEOUT, HAZARD_SWALLOWED_END, Attempt
+from understudy.api.context import (
+    Context,
+    ObjectContext,
+    ObjectSharedContext,
+    WorkflowContext,
+    WorkflowSharedContext,
+)
+from understudy.api.ends import Outcome, outcome_of
+from understudy.api.errors import RetryableError, TerminalError, failure_of
+from understudy.api.handler import Handler
+from understudy.api.options import milliseconds
+from understudy.api.regions import REGION
+from understudy.api.sites import Site
+from understudy.api.tracebacks import stacktrace_of
+from understudy.hosting import Host, Link, LinkLost
+from understudy.vm import VM, AttemptEnded, Input, InternalError, VmError
+
+CONTEXTS: Final = MappingProxyType(
+    {
+        ("SERVICE", None): Context,
+        ("VIRTUAL_OBJECT", "EXCLUSIVE"): ObjectContext,
+        ("VIRTUAL_OBJECT", "SHARED"): ObjectSharedContext,
+        ("WORKFLOW", "WORKFLOW"): WorkflowContext,
+        ("WORKFLOW", "SHARED"): WorkflowSharedContext,
+    }
+)
+"""The context a handler of each kind is given."""
+
+
+async def run_attempt(handler: Handler, version: int, link: Link, host: Host, headers: Mapping[str, str]) -> None:
+    """Run one attempt of *handler* to its end in the calling task.
+
+    Returns when the last message was sent, or when the link is lost. A cancellation from outside goes
+    through.
+    """
+    vm = VM(version)
+    try:
+        if await _read_journal(vm, link):
+            await _play(handler, vm, link, host, headers)
+        output = vm.take_output()
+        if output:
+            await link.send(output)
+    except LinkLost:
+        vm.abort()
+
+
+async def _read_journal(vm: VM, link: Link) -> bool:
+    """Take frames in until the handler may begin; False when what came is no journal (the VM has said so)."""
+    try:
+        while not vm.is_ready_to_run:
+            frames = await link.receive()
+            if frames is None:
+                vm.notify_input_closed()
+            else:
+                vm.notify_input(frames)
+    except VmError:
+        assert vm.is_closed, "a VM error closes the attempt"
+        return False
+    return True
+
+
+async def _play(handler: Handler, vm: VM, link: Link, host: Host, headers: Mapping[str, str]) -> None:
+    """Run the handler's code and settle how it ended."""
+    attempt = Attempt(vm, link, host)
+    region = REGION.set("handler")
+    error: BaseException | None = None
+    value: Any = None
+    context: Context | None = None
+    try:
+        called_with = vm.sys_input()
+        context = CONTEXTS[handler.service_kind, handler.kind](attempt, called_with, headers)
+        value = await attempt.watch(_perform(handler, context, called_with))
+    except BaseException as raised:
+        error = raised
+    finally:
+        REGION.reset(region)
+        await attempt.close()
+        if context is not None:
+            context._finish()
+    await _settle(handler, attempt, value, error)
+
+
+async def _perform(handler: Handler, context: Context, input: Input) -> Any:
+    arguments: tuple[Any, ...] = (context,)
+    if handler.takes_argument:
+        arguments = (context, _argument(handler, input))
+    if not handler.options.context_managers:
+        return await handler.function(*arguments)
+    async with AsyncExitStack() as stack:
+        for factory in handler.options.context_managers:
+            await stack.enter_async_context(factory())
+        return await handler.function(*arguments)
+
+
+def _argument(handler: Handler, input: Input) -> Any:
+    """The handler's argument.  Raises TerminalError when the caller's bytes are none."""
+    try:
+        return handler.input.serde.deserialize(input.body)
+    except Exception as error:
+        raise TerminalError(
+            f"Unable to parse an input argument. {handler.service}/{handler.name} was called with a body of "
+            f"{len(input.body)} bytes that is not what it takes: {error}",
+            status_code=500,
+        ) from error
+
+
+async def _settle(handler: Handler, attempt: Attempt, value: Any, error: BaseException | None) -> None:
+    """Turn the handler's end into the attempt's last messages, or pass a cancellation on."""
+    vm = attempt.vm
+    outcome, leaf = (None, None) if error is None else outcome_of(error, attempt.tasks.is_cancellation)
+    if outcome is Outcome.CRASHED or outcome is Outcome.CANCELLED:
+        vm.abort()
+        assert leaf is not None, "an outcome has an exception"
+        raise leaf
+    if attempt.cut_off_at is not None and not vm.is_closed:
+        await _settle_cut_off(attempt, attempt.cut_off_at)
+        return
+    if vm.is_closed:
+        if outcome is not Outcome.ENDED:
+            _report_swallowed_end(handler, attempt)
+        return
+    try:
+        if outcome is None:
+            _output_value(handler, vm, value)
+        elif isinstance(leaf, TerminalError):
+            vm.sys_output_failure(failure_of(leaf))
+            vm.sys_end()
+        else:
+            assert leaf is not None, "an outcome has an exception"
+            _fail(vm, leaf, error or leaf)
+    except AttemptEnded:
+        assert vm.is_closed, "what ends an attempt closes its VM"
+
+
+def _output_value(handler: Handler, vm: VM, value: Any) -> None:
+    try:
+        data = handler.output.serde.serialize(value)
+    except Exception as error:
+        _fail(vm, error, error)
+        return
+    vm.sys_output(data)
+    vm.sys_end()
+
+
+def _fail(vm: VM, leaf: BaseException, error: BaseException) -> None:
+    """The attempt failed for now: an Error message.  Always raises."""
+    if isinstance(leaf, AttemptEnded):
+        vm.fail(
+            InternalError(
+                f"the handler raised {leaf!r} itself, which only the SDK may", stacktrace=stacktrace_of(error)
+            )
+        )
+    message, delay_ms = repr(leaf), None
+    if isinstance(leaf, RetryableError):
+        message = leaf.message
+        delay_ms = None if leaf.retry_after is None else milliseconds(leaf.retry_after)
+    vm.fail(InternalError(message, stacktrace=stacktrace_of(error), next_retry_delay_ms=delay_ms))
+
+
+async def _settle_cut_off(attempt: Attempt, site: Site) -> None:
+    """A cancellation passed through a durable await and the handler caught it: whose was it?"""
+    vm = attempt.vm
+    try:
+        await attempt.tasks.raise_if_cancelled()
+    except BaseException:
+        vm.abort()
+        raise
+    attempt.report(
+        HAZARD_LOCAL_TIMEOUT,
+        "a timeout of the scheduler fired inside a durable await: it is not in the journal and another attempt "
+        "would not repeat it; race the await against ctx.sleep with select instead",
+        site,
+    )
+    try:
+        vm.fail(
+            InternalError(
+                f"a local timeout or cancel scope cut off a durable await at {site}. This attempt cannot go on, "
+                "because another one would not be cut off there; race the await against ctx.sleep with select instead."
+            )
+        )
+    except VmError:
+        assert vm.is_closed, "a VM error closes the attempt"
+
+
+def _report_swallowed_end(handler: Handler, attempt: Attempt) -> None:
+    code = handler.function.__code__ if hasattr(handler.function, "__code__") else None
+    site = Site(
+        code.co_filename if code is not None else "<unknown>",
+        code.co_firstlineno if code is not None else 0,
+        handler.name,
+    )
+    attempt.report(
+        HAZARD_SWALLOWED_END,
+        f"{handler.service}/{handler.name} went on after its attempt had ended: a bare `except` (or "
+        "`except BaseException`, or a `finally` that raises) caught what ended it; catch Exception instead",
+        site,
+    )

@@ -1,0 +1,77 @@
+"""The endpoint: the services of a process, behind HTTP (ASGI) or called in process.
+
+`App.attempt` is the in-process door: one attempt, over frames, in the calling task. `App.__call__` is an ASGI
+3 application that speaks the same protocol over a byte stream; see `asgi.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Literal
+
+from understudy.api.door import run_attempt
+from understudy.api.handler import Handler
+from understudy.api.service import Definition
+from understudy.hosting import Host, Link
+from understudy.vm import VERSIONS
+
+ProtocolMode = Literal["bidi", "request_response"]
+
+_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+
+
+class NotFound(LookupError):
+    """There is no such service or handler here."""
+
+
+class App:
+    """Services that can be discovered and invoked."""
+
+    def __init__(self, services: Sequence[Definition], protocol: ProtocolMode | None = None) -> None:
+        """Raises ValueError for two services of one name, TypeError for what is no service."""
+        self.protocol: ProtocolMode | None = protocol
+        self.services: dict[str, Definition] = {}
+        for service in services:
+            if not isinstance(service, Definition):
+                raise TypeError(f"{service!r} is no Service, VirtualObject or Workflow")
+            if service.name in self.services:
+                raise ValueError(f"two services are named {service.name!r}")
+            self.services[service.name] = service
+
+    def handler(self, service: str, handler: str) -> Handler:
+        """The handler of those names.  Raises NotFound."""
+        definition = self.services.get(service)
+        found = definition.handlers.get(handler) if definition is not None else None
+        if found is None:
+            raise NotFound(f"there is no handler {service}/{handler} here")
+        return found
+
+    async def attempt(
+        self,
+        *,
+        service: str,
+        handler: str,
+        version: int,
+        link: Link,
+        host: Host,
+        headers: Mapping[str, str] = _NO_HEADERS,
+    ) -> None:
+        """Run one attempt to its end, over frames, in the calling task.
+
+        Returns when the last message was sent or the link was lost; a cancellation from outside goes through.
+        Raises NotFound for an unknown handler and ValueError for a protocol version that is not spoken here,
+        before anything is read.
+        """
+        found = self.handler(service, handler)
+        if version not in VERSIONS:
+            raise ValueError(f"protocol version {version} is not spoken here, expected one of {VERSIONS}")
+        await run_attempt(found, version, link, host, headers)
+
+
+def app(services: Sequence[Definition], protocol: ProtocolMode | None = None) -> App:
+    """An application of *services*.  *protocol* None: full duplex unless discovered over HTTP/1."""
+    return App(services, protocol)
+
+
+__all__ = ["App", "NotFound", "ProtocolMode", "app"]
