@@ -1,7 +1,7 @@
 """What an SDK may propose: checked before the log, so that applying a durable record can never fail on its content.
 
-`validate_entry` is the invoker's gate for every entry; `addressed` tells it whom an entry is about, so that it can write
-the callee into the command.  Both decode the payload once each; neither looks anything up.
+`validate_entry` is the invoker's gate for every entry; `addressed` tells it whom an entry is about, so that it can
+write the callee into the command.  Both decode the payload once each; neither looks anything up.
 """
 
 from __future__ import annotations
