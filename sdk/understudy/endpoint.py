@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
 from understudy.api.door import run_attempt
 from understudy.api.handler import Handler
+from understudy.api.manifest import build_manifest
 from understudy.api.service import Definition
+from understudy.asgi import Receive, Scope, Send, serve
 from understudy.hosting import Host, Link
 from understudy.vm import VERSIONS
 
@@ -46,6 +48,24 @@ class App:
         if found is None:
             raise NotFound(f"there is no handler {service}/{handler} here")
         return found
+
+    def has_handler(self, service: str, handler: str) -> bool:
+        """Whether there is a handler of those names."""
+        definition = self.services.get(service)
+        return definition is not None and handler in definition.handlers
+
+    def manifest(self, version: int = 4, *, over_http1: bool = False) -> dict[str, Any]:
+        """What the endpoint tells a server about its services, as JSON values.
+
+        Raises ManifestError when *version* lacks a field that is in use.
+        """
+        request_response = over_http1 if self.protocol is None else self.protocol == "request_response"
+        mode: Literal["BIDI_STREAM", "REQUEST_RESPONSE"] = "REQUEST_RESPONSE" if request_response else "BIDI_STREAM"
+        return build_manifest(self.services.values(), version, mode)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one ASGI scope: discovery, invocations, health."""
+        await serve(self, scope, receive, send)
 
     async def attempt(
         self,

@@ -126,9 +126,9 @@ def load_json(buf: bytes) -> Any:
 def _codec(type_hint: Any) -> _Codec:
     if type_hint is None or is_plain(type_hint):
         return dump_json, load_json
-    if _mentions(type_hint, _is_pydantic):
+    if _mentions(type_hint, is_pydantic_type):
         return _pydantic_codec(type_hint)
-    if _mentions(type_hint, _is_msgspec):
+    if _mentions(type_hint, is_msgspec_type):
         return _msgspec_codec(type_hint)
     return _cattrs_codec(type_hint)
 
@@ -147,12 +147,14 @@ def _mentions(type_hint: Any, test: Callable[[Any], bool]) -> bool:
     return test(type_hint) or any(_mentions(argument, test) for argument in typing.get_args(type_hint))
 
 
-def _is_pydantic(type_hint: Any) -> bool:
+def is_pydantic_type(type_hint: Any) -> bool:
+    """Whether *type_hint* is a pydantic model."""
     pydantic = sys.modules.get("pydantic")
     return pydantic is not None and isinstance(type_hint, type) and issubclass(type_hint, pydantic.BaseModel)
 
 
-def _is_msgspec(type_hint: Any) -> bool:
+def is_msgspec_type(type_hint: Any) -> bool:
+    """Whether *type_hint* is a msgspec struct."""
     msgspec = sys.modules.get("msgspec")
     return msgspec is not None and isinstance(type_hint, type) and issubclass(type_hint, msgspec.Struct)
 
@@ -192,9 +194,9 @@ def _converter() -> Any:
 
 def _take_apart(obj: Any) -> Any:
     """For `json.dumps`: a value of a class JSON does not know, as one it does."""
-    if _is_pydantic(type(obj)):
+    if is_pydantic_type(type(obj)):
         return obj.model_dump(mode="json")
-    if _is_msgspec(type(obj)):
+    if is_msgspec_type(type(obj)):
         import msgspec
 
         return msgspec.to_builtins(obj)
