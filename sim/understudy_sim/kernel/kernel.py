@@ -27,6 +27,7 @@ from understudy_sim.kernel.policies import Policy, RandomPick
 from understudy_sim.kernel.process import Process
 from understudy_sim.kernel.reaper import reap
 from understudy_sim.kernel.trace import Trace
+from understudy_sim.kernel.trio_parts import refuse_nested_run
 from understudy_sim.kernel.waiters import Waiter
 
 MAIN = "main"
@@ -99,7 +100,8 @@ class Kernel:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._cut_the_living()
-        reap(self.loop.graveyard)
+        if self.loop.graveyard:
+            reap(self.loop.graveyard)
 
     # Time
 
@@ -172,6 +174,7 @@ class Kernel:
         """
         assert self._entered, "use the kernel as a context manager: the dead must be reaped"
         assert not self._ran, "a kernel is one run"
+        refuse_nested_run()
         self._ran = True
         process = self.process(MAIN)
         process.start(self._main, main, args, on_exit=_ignore_exit)

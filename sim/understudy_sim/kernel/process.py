@@ -117,24 +117,24 @@ class Process:
 
         Without *power* only it dies, not what the disk caches.
         """
-        runner = self.runner
         self._move(Event.CRASH)
+        runner = self.runner
         self._loop.trace.note("process.crash", self.name, self.incarnation, self._loop.now_ns, int(power))
         self._go_down(runner, power)
 
     def pause(self, duration_ns: int) -> None:
         """Stall every task for *duration_ns*.  Time goes on; what comes due meanwhile is seen at the end."""
         assert duration_ns > 0, "a pause lasts"
-        runner = self.runner
         self._move(Event.PAUSE)
+        runner = self.runner
         self._loop.trace.note("process.pause", self.name, self._loop.now_ns, duration_ns)
         runner.held = self._loop.take_ready_of(runner)
         self._resume = self._loop.call_at(self._loop.now_ns + duration_ns, _resume, self, runner)
 
     def resume(self) -> None:
         """End a pause early."""
-        runner = self.runner
         self._move(Event.RESUME)
+        runner = self.runner
         held, runner.held = runner.held, None
         assert held is not None, "a paused process holds its tasks"
         if self._resume is not None:

@@ -2,8 +2,9 @@
 run any more.
 
 Each dead coroutine is closed, newest first, at most `_TRIES` times, with trio's context set and a runner that
-ignores wakes: an await in a cleanup merely parks, so `while True: except BaseException` loops end.  A cleanup
-that spins without awaiting is broken off by a watchdog.
+ignores wakes: an await in a cleanup merely parks.  A cleanup that spins without awaiting is broken off by a
+watchdog.  A coroutine that will not end (`while True` around an `except BaseException`) is kept for ever:
+freeing it would run it again.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from understudy_sim.kernel.loop import ProcessRunner
 
 _TRIES = 3
 _WATCHDOG_S = 0.5
+# The one exception to "no module-level state": nothing reads it, it only keeps the collector away.
+_UNDEAD: list[object] = []
 
 
 class Overdue(BaseException):
@@ -53,6 +56,7 @@ def _reap_runner(runner: ProcessRunner, context: dict[str, Any]) -> int:
         context["task"] = task
         if not _close(task):
             stubborn += 1
+            _UNDEAD.append(task.coro)
     for generator in runner.asyncgens.take_all():
         with contextlib.suppress(BaseException), _watchdog():
             generator.aclose().send(None)

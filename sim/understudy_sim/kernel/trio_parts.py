@@ -59,12 +59,14 @@ _demand(Runner, "reschedule", "spawn_impl", "task_exited", "init", "wait_all_tas
 _demand(Runner, "main_task", "main_task_outcome", "init_task", "entry_queue", "asyncgens", "io_manager", "_locals")
 _demand(Task, "_runner", "_next_send_fn", "_next_send", "_abort_func", "_cancel_status", "_counter", "_child_nurseries")
 _demand(Task, "_attempt_delivery_of_any_pending_cancel", "_schedule_points", "_cancel_points", "iter_await_frames")
-_demand(CancelScope, "_cancel", "_registered_deadline")
+_demand(CancelScope, "cancel", "_registered_deadline")
 _demand(CancelStatus, "_tasks", "_children", "_parent", "recalculate", "__attrs_post_init__", "effectively_cancelled")
 
 _run_module = importlib.import_module(_RUN)
 # Who cancelled, for the text of Cancelled: trio has it from 0.31.
 _CancelReason = getattr(_run_module, "CancelReason", None)
+if _CancelReason is not None:
+    _demand(CancelScope, "_cancel")
 DEADLINE_REASON: Any = _CancelReason(source="deadline") if _CancelReason is not None else None
 _parking = importlib.import_module("trio._core._parking_lot")
 # Which lots a task holds, module-wide: the dead must be taken out of it.  trio has it from 0.27.
@@ -220,6 +222,12 @@ def _ordered_post_init(status: Any) -> None:
         status.recalculate()
 
 
+def refuse_nested_run() -> None:
+    """Raise RuntimeError when this thread is inside a trio run, real or simulated."""
+    if "runner" in GLOBAL_RUN_CONTEXT.__dict__:
+        raise RuntimeError("a simulation cannot run inside a trio run: call Kernel.run from plain synchronous code")
+
+
 @contextlib.contextmanager
 def trio_context(first_iteration: Callable[[AsyncGenerator[Any, Any]], None]) -> Iterator[dict[str, Any]]:
     """Become trio's run on this thread: run context, sniffio, ordered cancel trees, async generator hooks.
@@ -230,8 +238,7 @@ def trio_context(first_iteration: Callable[[AsyncGenerator[Any, Any]], None]) ->
     import sys
 
     context: dict[str, Any] = GLOBAL_RUN_CONTEXT.__dict__
-    if "runner" in context:
-        raise RuntimeError("a simulation cannot run inside a trio run: call Kernel.run from plain synchronous code")
+    refuse_nested_run()
     hooks = sys.get_asyncgen_hooks()
     post_init = CancelStatus.__attrs_post_init__
     library = sniffio.thread_local.name
