@@ -1,0 +1,154 @@
+"""Who on this node waits for what: acknowledgements by request id, results by invocation id.
+
+A waiter is registered before its command is proposed and removed when its task leaves, however it leaves: nothing is
+lost and nothing leaks.  Replies are not durable; after a restart clients ask again by key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Generic, Protocol, TypeVar
+
+import attrs
+
+from understudy_runtime.model.actions import Completed, InvokeAcked, RequestAcked
+from understudy_runtime.model.commands import Cancel, Command, Invoke, Kill, Purge, Signal
+from understudy_runtime.slot import Slot
+
+A = TypeVar("A")
+
+
+class Overloaded(Exception):
+    """The partition's queue is full: the client may try again later."""
+
+
+class Proposer(Protocol):
+    """A partition, as the replies see it."""
+
+    @property
+    def has_room(self) -> bool: ...
+
+    def propose(self, command: Command) -> None: ...
+
+
+class Waiter(Generic[A]):
+    """One task that waits for one answer."""
+
+    __slots__ = ("_answer", "_slot")
+
+    def __init__(self) -> None:
+        self._slot = Slot()
+        self._answer: A | None = None
+
+    def give(self, answer: A) -> None:
+        """Answer; the first answer counts."""
+        if self._answer is None:
+            self._answer = answer
+            self._slot.wake()
+
+    async def wait(self) -> A:
+        while self._answer is None:
+            await self._slot.park()
+        return self._answer
+
+
+class Replies:
+    """The waiters of one node."""
+
+    def __init__(self) -> None:
+        self._request_id_last = 0
+        self._acks: dict[int, Waiter[InvokeAcked | RequestAcked]] = {}
+        self._results: dict[str, list[Waiter[Completed]]] = {}
+
+    @property
+    def ack_count(self) -> int:
+        """Requests whose record is not applied yet."""
+        return len(self._acks)
+
+    @property
+    def result_count(self) -> int:
+        """Tasks that wait for a result."""
+        return sum(len(waiters) for waiters in self._results.values())
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody waits."""
+        return not self._acks and not self._results
+
+    def new_request_id(self) -> int:
+        """A request id no other request of this node has."""
+        self._request_id_last += 1
+        return self._request_id_last
+
+    async def invoke(self, partition: Proposer, command: Invoke) -> InvokeAcked:
+        """Propose *command* and wait until it is durable and applied.  Raises Overloaded."""
+        if command.request_id == 0:
+            command = attrs.evolve(command, request_id=self.new_request_id())
+        with self._ack(command.request_id) as waiter:
+            self._propose(partition, command)
+            answer = await waiter.wait()
+        assert isinstance(answer, InvokeAcked), "an Invoke is answered by InvokeAcked"
+        return answer
+
+    async def invoke_and_wait(self, partition: Proposer, command: Invoke) -> tuple[InvokeAcked, Completed | None]:
+        """Propose *command* and wait for the invocation's result; None when the request was a conflict.
+
+        Raises Overloaded.
+        """
+        with self._result(command.invocation_id) as waiter:
+            acked = await self.invoke(partition, command)
+            return acked, None if acked.conflict else await waiter.wait()
+
+    async def result(self, invocation_id: str) -> Completed:
+        """Wait for the result of an invocation that, as of this step, has not completed."""
+        with self._result(invocation_id) as waiter:
+            return await waiter.wait()
+
+    async def request(self, partition: Proposer, command: Signal | Cancel | Kill | Purge) -> RequestAcked:
+        """Propose *command* and wait until it is durable and applied.  Raises Overloaded."""
+        if command.request_id == 0:
+            command = attrs.evolve(command, request_id=self.new_request_id())
+        with self._ack(command.request_id) as waiter:
+            self._propose(partition, command)
+            answer = await waiter.wait()
+        assert isinstance(answer, RequestAcked), "a request is answered by RequestAcked"
+        return answer
+
+    def acked(self, action: InvokeAcked | RequestAcked) -> None:
+        """Answer the request *action* names; nobody may be waiting any more."""
+        waiter = self._acks.get(action.request_id)
+        if waiter is not None:
+            waiter.give(action)
+
+    def completed(self, action: Completed) -> None:
+        """Answer everybody who waits for this result."""
+        for waiter in self._results.get(action.invocation_id, ()):
+            waiter.give(action)
+
+    def _propose(self, partition: Proposer, command: Command) -> None:
+        if not partition.has_room:
+            raise Overloaded("the queue of the partition is full: try again later")
+        partition.propose(command)
+
+    @contextmanager
+    def _ack(self, request_id: int) -> Iterator[Waiter[InvokeAcked | RequestAcked]]:
+        assert request_id not in self._acks, "a request id is used once"
+        waiter: Waiter[InvokeAcked | RequestAcked] = Waiter()
+        self._acks[request_id] = waiter
+        try:
+            yield waiter
+        finally:
+            del self._acks[request_id]
+
+    @contextmanager
+    def _result(self, invocation_id: str) -> Iterator[Waiter[Completed]]:
+        waiter: Waiter[Completed] = Waiter()
+        self._results.setdefault(invocation_id, []).append(waiter)
+        try:
+            yield waiter
+        finally:
+            waiters = self._results[invocation_id]
+            waiters.remove(waiter)
+            if not waiters:
+                del self._results[invocation_id]

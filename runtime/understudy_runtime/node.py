@@ -1,0 +1,256 @@
+"""A node: a data folder, its partitions, their effects, in one nursery.
+
+`run` opens everything, performs what is outstanding and serves until it is cancelled or the disk fails.  The ingress
+uses `schema`, `partition_for` and `replies`; nothing here knows HTTP.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import attrs
+import cbor2
+import trio
+
+from understudy_runtime.effects.dispatch import PartitionEffects
+from understudy_runtime.effects.outbox import Outbox
+from understudy_runtime.effects.replies import Replies
+from understudy_runtime.effects.timers import Timers
+from understudy_runtime.invoker.port import Transport
+from understudy_runtime.invoker.shell import Invoker
+from understudy_runtime.limits import Limits
+from understudy_runtime.log.codec import COMMANDS
+from understudy_runtime.log.shell import Log
+from understudy_runtime.machine.tables import Tables
+from understudy_runtime.meta.shell import Meta
+from understudy_runtime.model import ids
+from understudy_runtime.model.commands import Command, Delivered
+from understudy_runtime.model.events import Observe
+from understudy_runtime.model.schema import Schema
+from understudy_runtime.partition import Partition
+from understudy_runtime.world import Disk, World
+
+FORMAT: Final = 1
+FORMAT_FILE: Final = "format"
+LOCK_FILE: Final = "lock"
+PARTITIONS_MAX: Final = 1024
+DRAIN_POLL_S: Final = 0.01
+
+
+class DataFolderError(Exception):
+    """The data folder cannot be used: what was found, what was expected, what to do."""
+
+
+@attrs.frozen
+class Deployment:
+    """An endpoint the node is given at start: how to reach it, and what it offers (JSON bytes or decoded)."""
+
+    id: str
+    transport: Transport
+    manifest: bytes | dict[str, object]
+
+
+@attrs.frozen
+class FolderFormat:
+    """What a data folder says of itself.  *identity* tells its logs from any other folder's."""
+
+    identity: int
+    partition_count: int
+
+
+class Node:
+    """One server process.  *partition_count* None takes the folder's own, or one in a new folder."""
+
+    def __init__(
+        self,
+        world: World,
+        limits: Limits,
+        *,
+        partition_count: int | None = None,
+        deployments: Sequence[Deployment] = (),
+        observe: Observe,
+    ) -> None:
+        assert partition_count is None or 1 <= partition_count <= PARTITIONS_MAX, "a sensible partition count"
+        self.world = world
+        self.limits = limits
+        self.replies = Replies()
+        self.partitions: list[Partition] = []
+        self.effects: list[PartitionEffects] = []
+        self.invokers: list[Invoker] = []
+        self._wanted_partition_count = partition_count
+        self._deployments = deployments
+        self._transports = {deployment.id: deployment.transport for deployment in deployments}
+        self._observe = observe
+        self._meta: Meta | None = None
+
+    @property
+    def schema(self) -> Schema:
+        """What all endpoints offer, as of now."""
+        assert self._meta is not None, "the node runs"
+        return self._meta.schema
+
+    def partition_for(self, invocation_id: str) -> Partition:
+        """The partition that owns *invocation_id*.  Raises InvalidId."""
+        return self.partitions[ids.partition_of(ids.partition_key_of(invocation_id), len(self.partitions))]
+
+    def propose(self, invocation_id: str, command: Command) -> None:
+        """Queue *command* with the partition that owns *invocation_id*.  Raises InvalidId."""
+        self.partition_for(invocation_id).propose(command)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Recover, then serve until cancelled.
+
+        Raises DataFolderError, DiskLocked, LogError, StorageError, ManifestError at start; LeadershipLost, SyncFailed,
+        DiskFull later: the process must end then, a restart recovers.
+        """
+        try:
+            await self._open()
+            async with trio.open_nursery() as nursery:
+                for invoker in self.invokers:
+                    await nursery.start(invoker.run)
+                for partition, effects in zip(self.partitions, self.effects, strict=True):
+                    nursery.start_soon(effects.timers.run)
+                    nursery.start_soon(partition.run, effects)
+                task_status.started()
+        finally:
+            self._close()
+
+    async def drain(self) -> None:
+        """Wait until no request is waiting and no attempt runs, at most `limits.drain_timeout_ms`; then write behind.
+
+        The ingress must take no new requests any more.  What does not finish in time is durable and goes on after a
+        restart.
+        """
+        with trio.move_on_after(self.limits.drain_timeout_ms / 1000):
+            await until(lambda: self.replies.is_idle)
+            for invoker in self.invokers:
+                invoker.close_all()
+            await until(lambda: not any(invoker.running_count for invoker in self.invokers))
+        for partition in self.partitions:
+            partition.flush()
+
+    # PartitionRouter: all partitions are on this node.
+
+    def deliver(self, target_partition: int, message: Delivered) -> None:
+        self.partitions[target_partition].propose(message)
+
+    def acknowledge(self, source_partition: int, target_partition: int, sequence: int) -> None:
+        self.effects[source_partition].outbox.delivered(target_partition, sequence)
+
+    async def _open(self) -> None:
+        disk = self.world.disk
+        disk.lock(LOCK_FILE)
+        folder = await open_folder(self.world, self._wanted_partition_count)
+        self._meta = await Meta.open(self.world, identity=folder.identity, limits=self.limits, observe=self._observe)
+        for deployment in self._deployments:
+            await self._meta.register(deployment.id, deployment.manifest)
+        for index in range(folder.partition_count):
+            await self._open_partition(index, folder)
+
+    async def _open_partition(self, index: int, folder: FolderFormat) -> None:
+        log: Log[Command] = await Log.open(
+            self.world.disk,
+            f"partition-{index}",
+            identity=partition_identity(folder.identity, index),
+            codec=COMMANDS,
+            limits=self.limits,
+            observe=self._observe,
+        )
+        storage = self.world.open_storage(f"partition-{index}")
+        partition = Partition(
+            index,
+            world=self.world,
+            limits=self.limits,
+            observe=self._observe,
+            log=log,
+            storage=storage,
+            tables=Tables.load(storage, index, folder.partition_count),
+        )
+        self.partitions.append(partition)
+        await partition.recover()
+        self.effects.append(self._effects_of(partition))
+
+    def _effects_of(self, partition: Partition) -> PartitionEffects:
+        invoker = Invoker(
+            partition,
+            world=self.world,
+            limits=self.limits,
+            observe=self._observe,
+            transports=self._transports,
+            schema=lambda: self.schema,
+        )
+        self.invokers.append(invoker)
+        outbox = Outbox(partition.index, self, partition.propose, self.limits.outbox_in_flight_max)
+        timers = Timers(self.world.now_ms, partition.propose)
+        return PartitionEffects(partition.index, timers, outbox, self.replies, invoker, self)
+
+    def _close(self) -> None:
+        for partition in self.partitions:
+            partition.close()
+        if self._meta is not None:
+            self._meta.close()
+
+
+async def until(is_true: Callable[[], bool]) -> None:
+    """Look again until *is_true*; for the end of a process, where nothing is hot."""
+    while not is_true():  # noqa: ASYNC110 - what is waited for has many sources
+        await trio.sleep(DRAIN_POLL_S)
+
+
+async def open_folder(world: World, partition_count: int | None) -> FolderFormat:
+    """Read what the data folder says of itself, or write it into a new one.  Raises DataFolderError, DiskError."""
+    disk = world.disk
+    if not disk.exists(FORMAT_FILE):
+        found = FolderFormat(int.from_bytes(world.entropy(8), "big"), partition_count or 1)
+        await write_format(disk, found)
+        return found
+    found = read_format(disk)
+    if partition_count is not None and partition_count != found.partition_count:
+        raise DataFolderError(
+            f"the data folder has {found.partition_count} partitions, {partition_count} were asked for: "
+            "the number is fixed when the folder is created"
+        )
+    return found
+
+
+async def write_format(disk: Disk, folder: FolderFormat) -> None:
+    """Write the format file as one step: it is there whole, or not at all."""
+    temporary = f"{FORMAT_FILE}.new"
+    file = disk.open(temporary, create=True)
+    try:
+        file.truncate(0)
+        file.pwrite(0, cbor2.dumps([FORMAT, folder.identity, folder.partition_count]))
+        await file.fdatasync()
+    finally:
+        file.close()
+    disk.rename(temporary, FORMAT_FILE)
+    await disk.sync_dir("")
+
+
+def read_format(disk: Disk) -> FolderFormat:
+    """Raises DataFolderError unless the file says a format this program knows."""
+    file = disk.open(FORMAT_FILE)
+    try:
+        data = file.pread(0, file.size())
+    finally:
+        file.close()
+    try:
+        value = cbor2.loads(data)
+    except Exception as error:  # the decoder's own errors have no common base across versions
+        raise DataFolderError(f"{FORMAT_FILE}: not written by this program ({error})") from error
+    if not isinstance(value, list) or not value or type(value[0]) is not int:
+        raise DataFolderError(f"{FORMAT_FILE}: not written by this program")
+    if value[0] > FORMAT:
+        raise DataFolderError(
+            f"{FORMAT_FILE}: the data folder has format {value[0]}, this program knows up to {FORMAT}: "
+            "start the version that wrote it, or a newer one"
+        )
+    if len(value) != 3 or not all(type(item) is int for item in value) or not 1 <= value[2] <= PARTITIONS_MAX:
+        raise DataFolderError(f"{FORMAT_FILE}: damaged; restore the data folder from a backup")
+    return FolderFormat(value[1], value[2])
+
+
+def partition_identity(identity: int, index: int) -> int:
+    """The identity of a partition's log: no two logs of one folder read each other's frames."""
+    return (identity + index + 1) % (1 << 64)
