@@ -12,8 +12,8 @@ from typing import Final, NoReturn
 
 from understudy.protocol import service_pb2 as pb
 from understudy.protocol.framing import Frame
-from understudy.protocol.messages import MessageType, is_command, is_notification
-from understudy.vm import awaits
+from understudy.protocol.messages import is_command, is_notification
+from understudy.vm import awaits, codes
 from understudy.vm.awaits import CANCEL, Combinator, Leaf, Node, Result, Tree
 from understudy.vm.errors import (
     AttemptAborted,
@@ -32,14 +32,13 @@ from understudy.vm.states import TRANSITIONS, Event, State
 
 VERSIONS: Final = (5, 6)
 
-_START = int(MessageType.START)
 
 _URGENT: Final = (
-    MessageType.CALL,
-    MessageType.ONE_WAY_CALL,
-    MessageType.SEND_SIGNAL,
-    MessageType.COMPLETE_AWAKEABLE,
-    MessageType.COMPLETE_PROMISE,
+    codes.CALL,
+    codes.ONE_WAY_CALL,
+    codes.SEND_SIGNAL,
+    codes.COMPLETE_AWAKEABLE,
+    codes.COMPLETE_PROMISE,
 )
 
 
@@ -140,7 +139,7 @@ class Core:
                 message.related_command_name = error.related.name
         if error.next_retry_delay_ms is not None:
             message.next_retry_delay = error.next_retry_delay_ms
-        self._output.append(Frame(MessageType.ERROR, message.SerializeToString()))
+        self._output.append(Frame(codes.ERROR, message.SerializeToString()))
         raise error
 
     def abort(self) -> None:
@@ -169,7 +168,7 @@ class Core:
                 self._on_notification(type_, payload)
             elif is_command(type_):
                 self._on_command(type_, payload)
-            elif type_ == _START:
+            elif type_ == codes.START:
                 self._on_start(payload)
             else:
                 self.fail(ProtocolViolation(f"the server sent a {type_name(type_)} message, which is ours to send"))
@@ -198,7 +197,7 @@ class Core:
     def _on_start(self, payload: bytes) -> None:
         self._accept(Event.START_RECEIVED, "a second start message")
         try:
-            start = decode(MessageType.START, payload)
+            start = decode(codes.START, payload)
         except VmError as error:
             self.fail(error)
         assert isinstance(start, pb.Start)
@@ -229,7 +228,7 @@ class Core:
         self._known_entries_left -= 1
         assert self._known_entries_left >= 0, "known entries are counted down to zero once"
         if self._known_entries_left == 0:
-            if not self._commands or self._commands[0][0] != MessageType.INPUT:
+            if not self._commands or self._commands[0][0] != codes.INPUT:
                 self.fail(ProtocolViolation("the server sent a journal that does not begin with the input"))
             self._advance(Event.JOURNAL_RECEIVED)
 
@@ -354,7 +353,7 @@ class Core:
         related = None
         if runs:
             run = self._runs[runs[0]]
-            related = RelatedCommand(run.command_index, MessageType.RUN, run.name)
+            related = RelatedCommand(run.command_index, codes.RUN, run.name)
         try:
             found = describe(recorded_type, recorded)
         except (VmError, ValueError):
@@ -382,7 +381,7 @@ class Core:
                 message.waiting_signals.append(-key)
         self._advance(Event.SUSPENDED)
         self._end = AttemptSuspended("the attempt is suspended until something it waits for arrives")
-        self._output.append(Frame(MessageType.SUSPENSION, message.SerializeToString()))
+        self._output.append(Frame(codes.SUSPENSION, message.SerializeToString()))
 
     def _cancel_children(self) -> Answer:
         """Pass the cancel on to every call made, then consume it.  May itself have to wait for their ids."""
@@ -394,7 +393,7 @@ class Core:
         for invocation_id in self._children.values():
             assert invocation_id is not None, "ids were awaited above"
             payload = pb.SendSignalCommand(target_invocation_id=invocation_id, idx=1, void=pb.Void())
-            self._command(MessageType.SEND_SIGNAL, payload.SerializeToString())
+            self._command(codes.SEND_SIGNAL, payload.SerializeToString())
         self._children.clear()
         del self._ready[CANCEL]
         self._cancelling = False
@@ -410,4 +409,4 @@ class Core:
             self.fail(ProtocolViolation("the journal continues after the invocation's output"))
         self._advance(Event.ENDED)
         self._end = AttemptFinished("the invocation has finished: its context cannot be used any more")
-        self._output.append(Frame(MessageType.END, b""))
+        self._output.append(Frame(codes.END, b""))

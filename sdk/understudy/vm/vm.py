@@ -13,15 +13,13 @@ from typing import Final, NamedTuple
 
 from understudy.protocol import service_pb2 as pb
 from understudy.protocol.framing import Frame
-from understudy.protocol.messages import MessageType
-from understudy.vm import encoding
+from understudy.vm import codes, encoding
 from understudy.vm.awaits import Failure, Leaf, signal_key
 from understudy.vm.core import Core
 from understudy.vm.errors import InternalError, RelatedCommand, UnsupportedFeature, VmError
 from understudy.vm.journal import EMPTY_VOID, decode, encode_failure
 from understudy.vm.runs import RetryBase, Run, RunRetryPolicy, RunStanding, next_delay_ms
 
-_T = MessageType
 _FIRST_SIGNAL: Final = 17
 _CANCEL_INDEX: Final = 1
 
@@ -87,9 +85,9 @@ class VM(Core):
 
     def sys_input(self) -> Input:
         """The first operation: what the invocation was called with."""
-        _, payload = self._take_recorded(_T.INPUT, "")
+        _, payload = self._take_recorded(codes.INPUT, "")
         try:
-            message = decode(_T.INPUT, payload)
+            message = decode(codes.INPUT, payload)
         except VmError as error:
             self.fail(error)
         assert isinstance(message, pb.InputCommand)
@@ -98,13 +96,13 @@ class VM(Core):
 
     def sys_output(self, value: bytes) -> None:
         """The invocation's result."""
-        self._command(_T.OUTPUT, encoding.output_value(value))
+        self._command(codes.OUTPUT, encoding.output_value(value))
 
     def sys_output_failure(self, failure: Failure) -> None:
         """The invocation's terminal failure."""
         self._check_failure(failure)
         message = pb.OutputCommand(failure=encode_failure(failure))
-        self._command(_T.OUTPUT, message.SerializeToString())
+        self._command(codes.OUTPUT, message.SerializeToString())
 
     def _check_failure(self, failure: Failure) -> None:
         if failure.metadata and self.version < 6:
@@ -128,16 +126,16 @@ class VM(Core):
             value = None
         else:
             lazy = pb.GetLazyStateCommand(key=key, result_completion_id=completion_id, name=name)
-            self._command(_T.GET_LAZY_STATE, lazy.SerializeToString(), name)
+            self._command(codes.GET_LAZY_STATE, lazy.SerializeToString(), name)
             return completion_id
-        self._command(_T.GET_EAGER_STATE, encoding.get_eager_state_command(key, value, name), name)
+        self._command(codes.GET_EAGER_STATE, encoding.get_eager_state_command(key, value, name), name)
         self._ready[completion_id] = EMPTY_VOID if value is None else ("value", value)
         return completion_id
 
     def _replay_get_state(self, key: bytes, name: str, completion_id: int) -> None:
         # What is eager now may have been lazy then and the other way round; the journal decides.
-        recorded_type, recorded = self._take_recorded(_T.GET_EAGER_STATE, name)
-        if recorded_type == _T.GET_EAGER_STATE:
+        recorded_type, recorded = self._take_recorded(codes.GET_EAGER_STATE, name)
+        if recorded_type == codes.GET_EAGER_STATE:
             try:
                 eager = decode(recorded_type, recorded)
             except VmError as error:
@@ -148,9 +146,9 @@ class VM(Core):
                 self._ready[completion_id] = EMPTY_VOID if absent else ("value", eager.value.content)
                 return
         lazy = pb.GetLazyStateCommand(key=key, result_completion_id=completion_id, name=name)
-        if recorded_type != _T.GET_LAZY_STATE or recorded != lazy.SerializeToString():
+        if recorded_type != codes.GET_LAZY_STATE or recorded != lazy.SerializeToString():
             attempted = encoding.get_eager_state_command(key, None, name)
-            self._mismatch(_T.GET_EAGER_STATE, attempted, name, recorded_type, recorded)
+            self._mismatch(codes.GET_EAGER_STATE, attempted, name, recorded_type, recorded)
 
     def sys_get_state_keys(self) -> Leaf:
         """Ask for the keys that have a value; the result is state_keys, sorted bytewise when answered here."""
@@ -160,17 +158,17 @@ class VM(Core):
             return completion_id
         if self._state_is_partial:
             lazy = pb.GetLazyStateKeysCommand(result_completion_id=completion_id)
-            self._command(_T.GET_LAZY_STATE_KEYS, lazy.SerializeToString())
+            self._command(codes.GET_LAZY_STATE_KEYS, lazy.SerializeToString())
             return completion_id
         keys = tuple(sorted(key for key, value in self._state_map.items() if value is not None))
         eager = pb.GetEagerStateKeysCommand(value=pb.StateKeys(keys=keys))
-        self._command(_T.GET_EAGER_STATE_KEYS, eager.SerializeToString())
+        self._command(codes.GET_EAGER_STATE_KEYS, eager.SerializeToString())
         self._ready[completion_id] = ("state_keys", keys)
         return completion_id
 
     def _replay_get_state_keys(self, completion_id: int) -> None:
-        recorded_type, recorded = self._take_recorded(_T.GET_EAGER_STATE_KEYS, "")
-        if recorded_type == _T.GET_EAGER_STATE_KEYS:
+        recorded_type, recorded = self._take_recorded(codes.GET_EAGER_STATE_KEYS, "")
+        if recorded_type == codes.GET_EAGER_STATE_KEYS:
             try:
                 eager = decode(recorded_type, recorded)
             except VmError as error:
@@ -179,22 +177,22 @@ class VM(Core):
             self._ready[completion_id] = ("state_keys", tuple(eager.value.keys))
             return
         lazy = pb.GetLazyStateKeysCommand(result_completion_id=completion_id).SerializeToString()
-        if recorded_type != _T.GET_LAZY_STATE_KEYS or recorded != lazy:
-            self._mismatch(_T.GET_EAGER_STATE_KEYS, b"", "", recorded_type, recorded)
+        if recorded_type != codes.GET_LAZY_STATE_KEYS or recorded != lazy:
+            self._mismatch(codes.GET_EAGER_STATE_KEYS, b"", "", recorded_type, recorded)
 
     def sys_set_state(self, key: bytes, value: bytes, name: str = "") -> None:
         """Give *key* the value *value*."""
-        self._command(_T.SET_STATE, encoding.set_state_command(key, value, name), name)
+        self._command(codes.SET_STATE, encoding.set_state_command(key, value, name), name)
         self._state_map[key] = value
 
     def sys_clear_state(self, key: bytes) -> None:
         """Take the value of *key* away."""
-        self._command(_T.CLEAR_STATE, pb.ClearStateCommand(key=key).SerializeToString())
+        self._command(codes.CLEAR_STATE, pb.ClearStateCommand(key=key).SerializeToString())
         self._state_map[key] = None
 
     def sys_clear_all_state(self) -> None:
         """Take all values away."""
-        self._command(_T.CLEAR_ALL_STATE, b"")
+        self._command(codes.CLEAR_ALL_STATE, b"")
         self._state_map.clear()
         self._state_is_partial = False
 
@@ -203,14 +201,14 @@ class VM(Core):
     def sys_sleep(self, wake_up_time_ms: int, name: str = "") -> Leaf:
         """Wait until the wall clock reaches *wake_up_time_ms* (epoch); the result is void."""
         completion_id = self._completion_id()
-        self._command(_T.SLEEP, encoding.sleep_command(wake_up_time_ms, completion_id, name), name)
+        self._command(codes.SLEEP, encoding.sleep_command(wake_up_time_ms, completion_id, name), name)
         return completion_id
 
     # -- calls --
 
     def sys_call(self, target: CallTarget, parameter: bytes) -> tuple[Leaf, Leaf]:
         """Call *target*; returns the leaves of the callee's invocation id and of its result."""
-        self._check_target(target, _T.CALL)
+        self._check_target(target, codes.CALL)
         id_key, result_key = self._completion_id(), self._completion_id()
         message = pb.CallCommand(
             service_name=target.service,
@@ -223,13 +221,13 @@ class VM(Core):
         )
         for header in target.headers:
             message.headers.add(key=header[0], value=header[1])
-        self._command(_T.CALL, message.SerializeToString())
+        self._command(codes.CALL, message.SerializeToString())
         self._children[id_key] = None
         return id_key, result_key
 
     def sys_one_way_call(self, target: CallTarget, parameter: bytes, invoke_time_ms: int = 0) -> Leaf:
         """Send to *target*, now or at *invoke_time_ms* (epoch); returns the leaf of the callee's invocation id."""
-        self._check_target(target, _T.ONE_WAY_CALL)
+        self._check_target(target, codes.ONE_WAY_CALL)
         id_key = self._completion_id()
         message = pb.OneWayCallCommand(
             service_name=target.service,
@@ -242,7 +240,7 @@ class VM(Core):
         )
         for header in target.headers:
             message.headers.add(key=header[0], value=header[1])
-        self._command(_T.ONE_WAY_CALL, message.SerializeToString())
+        self._command(codes.ONE_WAY_CALL, message.SerializeToString())
         return id_key
 
     def _check_target(self, target: CallTarget, type_: int) -> None:
@@ -259,14 +257,14 @@ class VM(Core):
         """Wait for the result of another invocation."""
         completion_id = self._completion_id()
         message = pb.AttachInvocationCommand(invocation_id=invocation_id, result_completion_id=completion_id)
-        self._command(_T.ATTACH_INVOCATION, message.SerializeToString())
+        self._command(codes.ATTACH_INVOCATION, message.SerializeToString())
         return completion_id
 
     def sys_get_invocation_output(self, invocation_id: str) -> Leaf:
         """Ask for the result of another invocation; void while it runs."""
         completion_id = self._completion_id()
         message = pb.GetInvocationOutputCommand(invocation_id=invocation_id, result_completion_id=completion_id)
-        self._command(_T.GET_INVOCATION_OUTPUT, message.SerializeToString())
+        self._command(codes.GET_INVOCATION_OUTPUT, message.SerializeToString())
         return completion_id
 
     # -- awakeables and signals --
@@ -287,7 +285,7 @@ class VM(Core):
         else:
             message.value.content = result
             message.value.SetInParent()
-        self._command(_T.COMPLETE_AWAKEABLE, message.SerializeToString())
+        self._command(codes.COMPLETE_AWAKEABLE, message.SerializeToString())
 
     def sys_signal(self, name: str) -> Leaf:
         """The next signal *name* of this invocation.  Nothing is journaled."""
@@ -302,12 +300,12 @@ class VM(Core):
         else:
             message.value.content = result
             message.value.SetInParent()
-        self._command(_T.SEND_SIGNAL, message.SerializeToString())
+        self._command(codes.SEND_SIGNAL, message.SerializeToString())
 
     def sys_cancel_invocation(self, invocation_id: str) -> None:
         """Send the cancel signal to another invocation."""
         message = pb.SendSignalCommand(target_invocation_id=invocation_id, idx=_CANCEL_INDEX, void=pb.Void())
-        self._command(_T.SEND_SIGNAL, message.SerializeToString())
+        self._command(codes.SEND_SIGNAL, message.SerializeToString())
 
     # -- promises --
 
@@ -315,14 +313,14 @@ class VM(Core):
         """Wait for the workflow's promise *key*."""
         completion_id = self._completion_id()
         message = pb.GetPromiseCommand(key=key, result_completion_id=completion_id)
-        self._command(_T.GET_PROMISE, message.SerializeToString())
+        self._command(codes.GET_PROMISE, message.SerializeToString())
         return completion_id
 
     def sys_peek_promise(self, key: str) -> Leaf:
         """Look at the promise *key*: void while nobody has completed it."""
         completion_id = self._completion_id()
         message = pb.PeekPromiseCommand(key=key, result_completion_id=completion_id)
-        self._command(_T.PEEK_PROMISE, message.SerializeToString())
+        self._command(codes.PEEK_PROMISE, message.SerializeToString())
         return completion_id
 
     def sys_complete_promise(self, key: str, result: bytes | Failure) -> Leaf:
@@ -335,7 +333,7 @@ class VM(Core):
         else:
             message.completion_value.content = result
             message.completion_value.SetInParent()
-        self._command(_T.COMPLETE_PROMISE, message.SerializeToString())
+        self._command(codes.COMPLETE_PROMISE, message.SerializeToString())
         return completion_id
 
     # -- runs --
@@ -343,7 +341,7 @@ class VM(Core):
     def sys_run(self, name: str) -> Leaf:
         """Announce a side effect.  It is executed when an await asks for it (`Answer.EXECUTE`)."""
         completion_id = self._completion_id()
-        self._command(_T.RUN, encoding.run_command(completion_id, name), name)
+        self._command(codes.RUN, encoding.run_command(completion_id, name), name)
         if completion_id not in self._ready:
             self._runs[completion_id] = Run(self._command_index, name)
         return completion_id
@@ -368,7 +366,7 @@ class VM(Core):
         run.standing = RunStanding.PROPOSED
         # Whatever fails from here on is not the entry the server counted retries of.
         self._commands_issued += 1
-        self._output.append(Frame(_T.PROPOSE_RUN_COMPLETION, payload))
+        self._output.append(Frame(codes.PROPOSE_RUN_COMPLETION, payload))
 
     def run_attempt_failed(
         self,
@@ -388,7 +386,7 @@ class VM(Core):
         if self.is_closed:
             return
         run = self._runs[completion_id]
-        related = RelatedCommand(run.command_index, _T.RUN, run.name)
+        related = RelatedCommand(run.command_index, codes.RUN, run.name)
         delay_ms = fixed_delay_ms
         if policy is not None:
             delay_ms = next_delay_ms(policy, self._retry_base(), elapsed_ms, fixed_delay_ms)
