@@ -56,6 +56,8 @@ ISO: Final = re.compile(
     r"(?:[tT](?:([0-9]{1,18})[hH])?(?:([0-9]{1,18})[mM])?(?:([0-9]{1,18})(?:[.,]([0-9]{1,9}))?[sS])?)?"
 )
 
+HTTP_DATE: Final = re.compile(r"[A-Za-z]{3}, ([0-9]{2}) ([A-Za-z]{3}) ([0-9]{4}) ([0-9]{2}):([0-9]{2}):([0-9]{2}) GMT")
+
 
 class BadDuration(ValueError):
     """The text is no duration we take: what was found and what is expected."""
@@ -144,3 +146,20 @@ def http_date(epoch_seconds: int) -> str:
     when = _instant(epoch_seconds * 1000)
     day, month = DAY_NAMES[when.weekday()], MONTH_NAMES[when.month - 1]
     return f"{day}, {when.day:02d} {month} {when.year:04d} {when:%H:%M:%S} GMT"
+
+
+def parse_http_date_ms(text: str) -> int | None:
+    """The epoch milliseconds of an HTTP date in its preferred form; None for anything else.
+
+    >>> parse_http_date_ms("Sun, 22 Nov 2026 08:12:06 GMT")
+    1795335126000
+    """
+    match = HTTP_DATE.fullmatch(text)
+    if match is None or match[2] not in MONTH_NAMES:
+        return None
+    day, month, year = int(match[1]), MONTH_NAMES.index(match[2]) + 1, int(match[3])
+    try:
+        when = datetime(year, month, day, int(match[4]), int(match[5]), int(match[6]), tzinfo=UTC)
+    except ValueError:
+        return None
+    return (when - EPOCH) // timedelta(milliseconds=1)

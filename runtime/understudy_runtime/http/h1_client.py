@@ -1,0 +1,157 @@
+"""The client's side of HTTP/1.1 on any stream: one connection, and a pool that keeps idle ones.
+
+Not a browser: no redirects, no cookies, no compression.  A kept connection may have been closed by its peer meanwhile;
+whoever reuses one must be ready to try again on a fresh one when it breaks before the first byte of an answer
+(`ClientPool.request` does, `deployment.py` does).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Final
+
+import attrs
+import trio
+
+from understudy_runtime.http.h1_parse import Headers, ProtocolViolation, ResponseHead, ResponseParser
+from understudy_runtime.http.h1_write import encode_request_head
+
+READ_BYTES: Final = 64 * 1024
+IDLE_MAX: Final = 256
+
+Dial = Callable[[], Awaitable[trio.abc.HalfCloseableStream]]
+
+
+class ConnectionLost(Exception):
+    """The connection broke, or the peer spoke something else.  `answered`: some of its answer had arrived."""
+
+    def __init__(self, message: str, *, answered: bool) -> None:
+        super().__init__(message)
+        self.answered = answered
+
+
+@attrs.frozen
+class ClientResponse:
+    """A whole answer."""
+
+    status: int
+    headers: Headers
+    body: bytes
+
+    def header(self, name: str) -> str | None:
+        """The first value of header *name* (lower-case)."""
+        return next((value for key, value in self.headers if key == name), None)
+
+
+class ClientConnection:
+    """One connection: write a request, then read the events of its answer.  `reused`: it has answered before."""
+
+    def __init__(self, stream: trio.abc.HalfCloseableStream, body_bytes_max: int | None) -> None:
+        self.stream = stream
+        self.reused = False
+        self._parser = ResponseParser(body_bytes_max)
+
+    def start(self, *, head_only: bool = False) -> None:
+        """Expect the answer to a new request."""
+        self._parser.start(head_only=head_only)
+
+    async def send(self, data: bytes) -> None:
+        """Write *data*.  Raises ConnectionLost."""
+        try:
+            await self.stream.send_all(data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            raise ConnectionLost(f"the peer closed the connection: {error}", answered=self._parser.bytes_seen) from None
+
+    async def event(self) -> ResponseHead | bytes | None:
+        """The next piece of the answer: its head, a part of its body, None at its end.  Raises ConnectionLost."""
+        events = self._parser.events
+        while not events:
+            await self._read()
+        return events.popleft()
+
+    async def _read(self) -> None:
+        parser = self._parser
+        try:
+            data = await self.stream.receive_some(READ_BYTES)
+            if data:
+                parser.feed(bytes(data))
+            else:
+                parser.feed_end()
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            raise ConnectionLost(f"the connection broke: {error}", answered=parser.bytes_seen) from None
+        except ProtocolViolation as violation:
+            raise ConnectionLost(str(violation), answered=parser.bytes_seen) from None
+
+    async def close(self) -> None:
+        """Close at once, whatever is under way."""
+        await trio.aclose_forcefully(self.stream)
+
+
+class ClientPool:
+    """Connections to one peer.  *dial* opens one and raises OSError when it cannot."""
+
+    def __init__(self, dial: Dial, *, body_bytes_max: int | None = None, idle_max: int = IDLE_MAX) -> None:
+        assert idle_max >= 0, "a pool keeps no negative number of connections"
+        self._dial = dial
+        self._body_bytes_max = body_bytes_max
+        self._idle_max = idle_max
+        self._idle: list[ClientConnection] = []
+
+    @property
+    def idle(self) -> int:
+        """How many connections are kept."""
+        return len(self._idle)
+
+    async def acquire(self, *, fresh: bool = False) -> ClientConnection:
+        """A connection for one exchange, the youngest kept one unless *fresh*.  Raises OSError."""
+        if self._idle and not fresh:
+            return self._idle.pop()
+        return ClientConnection(await self._dial(), self._body_bytes_max)
+
+    async def release(self, connection: ClientConnection) -> None:
+        """Keep *connection*, whose exchange has ended in order, for the next one."""
+        connection.reused = True
+        if len(self._idle) < self._idle_max:
+            self._idle.append(connection)
+        else:
+            await connection.close()
+
+    async def drop_idle(self) -> None:
+        """Close what is kept: one of them was found closed, the others are as old or older."""
+        while self._idle:
+            await self._idle.pop().close()
+
+    async def request(
+        self, method: str, target: str, headers: Iterable[tuple[str, str]], body: bytes = b""
+    ) -> ClientResponse:
+        """One whole exchange.  *headers* must hold `host`.  Raises OSError and ConnectionLost.
+
+        It is tried again, on a fresh connection, only when a kept one breaks before a byte of an answer came.
+        """
+        length = [("content-length", str(len(body)))] if body or method not in ("GET", "HEAD") else []
+        data = encode_request_head(method, target, [*headers, *length]) + body
+        connection = await self.acquire()
+        try:
+            return await self._exchange(connection, data, method == "HEAD")
+        except ConnectionLost as lost:
+            if lost.answered or not connection.reused:
+                raise
+        await self.drop_idle()
+        return await self._exchange(await self.acquire(fresh=True), data, method == "HEAD")
+
+    async def _exchange(self, connection: ClientConnection, data: bytes, head_only: bool) -> ClientResponse:
+        keep = False
+        try:
+            connection.start(head_only=head_only)
+            await connection.send(data)
+            head = await connection.event()
+            assert isinstance(head, ResponseHead), "an answer starts with its head"
+            parts = []
+            while isinstance(part := await connection.event(), bytes):
+                parts.append(part)
+            keep = head.keep_alive
+        finally:
+            if not keep:
+                await connection.close()
+        await self.release(connection)
+        return ClientResponse(head.status, head.headers, b"".join(parts))
