@@ -19,15 +19,8 @@ from understudy_runtime.slot import Slot
 A = TypeVar("A")
 
 
-class Overloaded(Exception):
-    """The partition's queue is full: the client may try again later."""
-
-
 class Proposer(Protocol):
     """A partition, as the replies see it."""
-
-    @property
-    def has_room(self) -> bool: ...
 
     def propose(self, command: Command) -> None: ...
 
@@ -82,20 +75,17 @@ class Replies:
         return self._request_id_last
 
     async def invoke(self, partition: Proposer, command: Invoke) -> InvokeAcked:
-        """Propose *command* and wait until it is durable and applied.  Raises Overloaded."""
+        """Propose *command* and wait until it is durable and applied."""
         if command.request_id == 0:
             command = attrs.evolve(command, request_id=self.new_request_id())
         with self._ack(command.request_id) as waiter:
-            self._propose(partition, command)
+            partition.propose(command)
             answer = await waiter.wait()
         assert isinstance(answer, InvokeAcked), "an Invoke is answered by InvokeAcked"
         return answer
 
     async def invoke_and_wait(self, partition: Proposer, command: Invoke) -> tuple[InvokeAcked, Completed | None]:
-        """Propose *command* and wait for the invocation's result; None when the request was a conflict.
-
-        Raises Overloaded.
-        """
+        """Propose *command* and wait for the invocation's result; None when the request was a conflict."""
         with self._result(command.invocation_id) as waiter:
             acked = await self.invoke(partition, command)
             return acked, None if acked.conflict else await waiter.wait()
@@ -106,11 +96,11 @@ class Replies:
             return await waiter.wait()
 
     async def request(self, partition: Proposer, command: Signal | Cancel | Kill | Purge) -> RequestAcked:
-        """Propose *command* and wait until it is durable and applied.  Raises Overloaded."""
+        """Propose *command* and wait until it is durable and applied."""
         if command.request_id == 0:
             command = attrs.evolve(command, request_id=self.new_request_id())
         with self._ack(command.request_id) as waiter:
-            self._propose(partition, command)
+            partition.propose(command)
             answer = await waiter.wait()
         assert isinstance(answer, RequestAcked), "a request is answered by RequestAcked"
         return answer
@@ -125,11 +115,6 @@ class Replies:
         """Answer everybody who waits for this result."""
         for waiter in self._results.get(action.invocation_id, ()):
             waiter.give(action)
-
-    def _propose(self, partition: Proposer, command: Command) -> None:
-        if not partition.has_room:
-            raise Overloaded("the queue of the partition is full: try again later")
-        partition.propose(command)
 
     @contextmanager
     def _ack(self, request_id: int) -> Iterator[Waiter[InvokeAcked | RequestAcked]]:

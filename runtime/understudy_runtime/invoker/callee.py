@@ -1,6 +1,7 @@
 """Whom an entry addresses: names resolved through the schema and written into the command.
 
-Pure; `apply` then looks nothing up.  A callee nobody offers fails the attempt, which is tried again: a deployment to come may offer it.
+Pure; `apply` then looks nothing up.  A callee nobody offers fails the attempt, which is tried again: a deployment to
+come may offer it.
 """
 
 from __future__ import annotations

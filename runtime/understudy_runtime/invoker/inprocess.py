@@ -46,9 +46,10 @@ class Exchange:
         self._closed = True
         self._wake()
 
-    def give(self, frames: Sequence[Frame]) -> None:
-        """From the SDK: frames for the server."""
+    async def give(self, frames: Sequence[Frame]) -> None:
+        """From the SDK: frames for the server; waits while the server is behind."""
         self._peer.received(frames)
+        await self._peer.room()
 
     async def take(self) -> Sequence[Frame] | None:
         """For the SDK: wait for frames; None once the server has closed its side and all is read."""
@@ -73,7 +74,7 @@ class SdkEnd:
         self._exchange = exchange
 
     async def send(self, frames: Sequence[Frame]) -> None:
-        self._exchange.give(frames)
+        await self._exchange.give(frames)
 
     async def receive(self) -> Sequence[Frame] | None:
         return await self._exchange.take()

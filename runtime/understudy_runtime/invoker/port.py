@@ -60,6 +60,9 @@ class AttemptPeer(Protocol):
     def received(self, frames: Sequence[Frame]) -> None:
         """Frames from the SDK, in order."""
 
+    async def room(self) -> None:
+        """Wait until the server wants more frames.  A transport awaits it after `received`, so that a fast SDK waits."""
+
 
 class Transport(Protocol):
     """The way to one deployment."""
