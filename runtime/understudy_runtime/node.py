@@ -17,6 +17,7 @@ from understudy_runtime.effects.dispatch import PartitionEffects
 from understudy_runtime.effects.outbox import Outbox
 from understudy_runtime.effects.replies import Replies
 from understudy_runtime.effects.timers import Timers
+from understudy_runtime.ingress.backend import Known, Overloaded, Unavailable
 from understudy_runtime.invoker.port import Transport
 from understudy_runtime.invoker.shell import Invoker
 from understudy_runtime.limits import Limits
@@ -25,7 +26,8 @@ from understudy_runtime.log.shell import Log
 from understudy_runtime.machine.tables import Tables
 from understudy_runtime.meta.shell import Meta
 from understudy_runtime.model import ids
-from understudy_runtime.model.commands import Command, Delivered
+from understudy_runtime.model.actions import Completed, InvokeAcked, RequestAcked
+from understudy_runtime.model.commands import Cancel, Command, Delivered, Invoke, Kill, Purge, Signal
 from understudy_runtime.model.events import Observe
 from understudy_runtime.model.schema import Schema
 from understudy_runtime.partition import Partition
@@ -83,6 +85,7 @@ class Node:
         self._transports = {deployment.id: deployment.transport for deployment in deployments}
         self._observe = observe
         self._meta: Meta | None = None
+        self._is_draining = False
 
     @property
     def schema(self) -> Schema:
@@ -93,6 +96,54 @@ class Node:
     def partition_for(self, invocation_id: str) -> Partition:
         """The partition that owns *invocation_id*.  Raises InvalidId."""
         return self.partitions[ids.partition_of(ids.partition_key_of(invocation_id), len(self.partitions))]
+
+    # The ingress's backend.
+
+    def now_ms(self) -> int:
+        return self.world.now_ms()
+
+    def entropy(self, length: int) -> bytes:
+        return self.world.entropy(length)
+
+    def new_request_id(self) -> int:
+        return self.replies.new_request_id()
+
+    async def submit(self, command: Invoke) -> InvokeAcked:
+        """Propose *command* and wait until it is applied.  Raises Overloaded, Unavailable, InvalidId."""
+        return await self.replies.invoke(self._taking(command.invocation_id), command)
+
+    async def call(self, command: Invoke) -> tuple[InvokeAcked, Completed | None]:
+        """Propose *command* and wait for the result; None for a conflict.  Raises as `submit` does."""
+        return await self.replies.invoke_and_wait(self._taking(command.invocation_id), command)
+
+    async def request(self, command: Signal | Cancel | Kill | Purge) -> RequestAcked:
+        """Propose *command* and wait until it is applied.  Raises as `submit` does."""
+        return await self.replies.request(self._taking(command.invocation_id), command)
+
+    async def result(self, invocation_id: str) -> Completed | None:
+        """Wait for a result; None when there is no such invocation.  Raises InvalidId."""
+        known = self.partition_for(invocation_id).tables.invocation(invocation_id)
+        if known is None:
+            return None
+        if known.result is not None:
+            return Completed(invocation_id, known.result, known.expires_ms)
+        return await self.replies.result(invocation_id)
+
+    def known(self, invocation_id: str) -> Known | None:
+        """What the tables say about *invocation_id* now.  Raises InvalidId."""
+        found = self.partition_for(invocation_id).tables.invocation(invocation_id)
+        if found is None:
+            return None
+        return Known(found.target, found.status, found.result, found.expires_ms)
+
+    def _taking(self, invocation_id: str) -> Partition:
+        """The partition of *invocation_id*, if it takes a request now."""
+        if self._is_draining:
+            raise Unavailable("the server stops: ask it again when it is back")
+        partition = self.partition_for(invocation_id)
+        if not partition.has_room:
+            raise Overloaded("the partition has as much to do as it takes: try again later")
+        return partition
 
     def propose(self, invocation_id: str, command: Command) -> None:
         """Queue *command* with the partition that owns *invocation_id*.  Raises InvalidId."""
@@ -113,15 +164,18 @@ class Node:
                     nursery.start_soon(effects.timers.run)
                     nursery.start_soon(partition.run, effects)
                 task_status.started()
+        except BaseExceptionGroup as group:
+            raise sole_error(group) from None
         finally:
             self._close()
 
     async def drain(self) -> None:
         """Wait until no request is waiting and no attempt runs, at most `limits.drain_timeout_ms`; then write behind.
 
-        The ingress must take no new requests any more.  What does not finish in time is durable and goes on after a
+        No new request is taken any more.  What does not finish in time is durable and goes on after a
         restart.
         """
+        self._is_draining = True
         with trio.move_on_after(self.limits.drain_timeout_ms / 1000):
             await until(lambda: self.replies.is_idle)
             for invoker in self.invokers:
@@ -190,6 +244,14 @@ class Node:
             partition.close()
         if self._meta is not None:
             self._meta.close()
+
+
+def sole_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The one error in *group*, without the nurseries' wrapping; *group* itself when there are several."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return group if isinstance(error, BaseExceptionGroup) else error
 
 
 async def until(is_true: Callable[[], bool]) -> None:

@@ -61,7 +61,7 @@ class AttemptPeer(Protocol):
         """Frames from the SDK, in order."""
 
     async def room(self) -> None:
-        """Wait until the server wants more frames.  A transport awaits it after `received`, so that a fast SDK waits."""
+        """Wait until the server wants more frames.  A transport awaits it after `received`."""
 
 
 class Transport(Protocol):

@@ -44,6 +44,9 @@ class Leader(Protocol):
     def epoch(self) -> int: ...
 
     @property
+    def has_room(self) -> bool: ...
+
+    @property
     def tables(self) -> Tables: ...
 
     def propose(self, command: Command) -> None: ...
@@ -74,6 +77,11 @@ class Attempt:
         """Frames from the SDK: into one command.  What comes after the end is nobody's."""
         if not self.is_over:
             self.invoker.received(self, frames)
+
+    async def room(self) -> None:
+        """Wait while the partition's queue is full."""
+        while not self.invoker.has_room:
+            await self.invoker.wait_for_room()
 
     def flush(self) -> None:
         """Send what was notified since the last flush, in one piece."""
@@ -115,6 +123,12 @@ class Invoker:
         self._ask_due_ms = 0
         self._slot = Slot()
         self._nursery: trio.Nursery | None = None
+        self._waiting_for_room: list[Slot] = []
+
+    @property
+    def has_room(self) -> bool:
+        """Whether attempts may propose more."""
+        return self._leader.has_room
 
     @property
     def running_count(self) -> int:
@@ -150,6 +164,10 @@ class Invoker:
 
     def pump(self) -> None:
         """Send what was notified and begin the attempts that have a slot."""
+        if self._waiting_for_room and self._leader.has_room:
+            waiting, self._waiting_for_room = self._waiting_for_room, []
+            for slot in waiting:
+                slot.wake()
         flushing, self._to_flush = self._to_flush, []
         for attempt in flushing:
             attempt.flush()
@@ -163,6 +181,12 @@ class Invoker:
         for attempt in self._running.values():
             attempt.timeouts.closed(self._now_ms())
             attempt.close_send()
+
+    async def wait_for_room(self) -> None:
+        """Park an attempt's task until a batch has left the queue."""
+        slot = Slot()
+        self._waiting_for_room.append(slot)
+        await slot.park()
 
     # Tasks.
 
@@ -199,6 +223,7 @@ class Invoker:
         placement = place(invocation, self._schema(), self._transports)
         if isinstance(placement, AttemptFailure):
             self._core.over(job, placement)
+            self._tell_ended(job, placement.how, placement.failure.message)
             self._core.task_ended(job)
             self._settle(self._core.settled(job))
             return
@@ -259,7 +284,7 @@ class Invoker:
         self._core.over(job, failed)
         how = failed.how if failed is not None else ("suspended" if isinstance(end, Suspend) else "finished")
         detail = "" if failed is None else failed.failure.message
-        self._observe(AttemptEnded(self._leader.index, job.invocation_id, job.lease, job.attempt, how, detail))
+        self._tell_ended(job, how, detail)
         attempt.timeouts.over(self._now_ms())
         self._sweep_by(attempt.timeouts.due_ms)
         attempt.close_send()
@@ -273,11 +298,14 @@ class Invoker:
             attempt.is_over = True
             self._core.over(job, failed)
             how = "aborted" if job.is_revoked else "failed"
-            self._observe(AttemptEnded(self._leader.index, job.invocation_id, job.lease, job.attempt, how, cut))
+            self._tell_ended(job, how, "" if job.is_revoked else cut)
         del self._running[job.invocation_id]
         self._core.task_ended(job)
         self._settle(self._core.settled(job))
         self._wake_for_ready()
+
+    def _tell_ended(self, job: Job, how: str, detail: str) -> None:
+        self._observe(AttemptEnded(self._leader.index, job.invocation_id, job.lease, job.attempt, how, detail))
 
     def _cut(self, job: Job | None) -> None:
         if job is not None and job.runner is not None:
