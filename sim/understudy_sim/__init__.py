@@ -1,0 +1,39 @@
+"""The simulator: rehearse an application against every accident that can happen on stage, from a seed.
+
+    from understudy_sim import Call, External, Ledger, Stage, faults, scenario
+
+`kernel/` is a deterministic world for any trio program, `stage/` binds it to the product.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from understudy_sim.stage import faults
+from understudy_sim.stage.operations import Call
+from understudy_sim.stage.scenario import Scenario, scenario
+
+if TYPE_CHECKING:
+    from understudy_sim.kernel.choices import Choices
+    from understudy_sim.stage.external import External
+    from understudy_sim.stage.ledger import Ledger
+    from understudy_sim.stage.play import Stage
+
+# Imported when first asked for: an application that declares a scenario beside its services must start without a server.
+_LATER = {
+    "Choices": "understudy_sim.kernel.choices",
+    "External": "understudy_sim.stage.external",
+    "Ledger": "understudy_sim.stage.ledger",
+    "Stage": "understudy_sim.stage.play",
+}
+
+
+def __getattr__(name: str) -> Any:
+    import importlib
+
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_LATER[name]), name)
+
+
+__all__ = ["Call", "Choices", "External", "Ledger", "Scenario", "Stage", "faults", "scenario"]

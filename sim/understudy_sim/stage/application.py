@@ -1,0 +1,54 @@
+"""The application under rehearsal, by import path: loaded afresh for each incarnation, so that its globals die with it."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from understudy.endpoint import App
+
+
+class FreshModules:
+    def __init__(self, module: str) -> None:
+        self._module = module
+
+    def load(self):
+        top = self._module.split(".")[0]
+        for name in [n for n in sys.modules if n == top or n.startswith(top + ".")]:
+            del sys.modules[name]
+        return importlib.import_module(self._module)
+
+
+class NoApplication(Exception):
+    """There is no application under that path: what was asked for, what was found, what to do."""
+
+
+class Application:
+    """An application named `package.module:attribute`."""
+
+    def __init__(self, path: str) -> None:
+        module, separator, attribute = path.partition(":")
+        if not separator or not module or not attribute:
+            raise NoApplication(f"{path!r} names no application: write it as package.module:attribute")
+        self.path = path
+        self._attribute = attribute
+        self._modules = FreshModules(module)
+
+    def load(self) -> App:
+        """Import the module and everything beside it anew, and return the application.  Raises NoApplication."""
+        found = getattr(self._modules.load(), self._attribute, None)
+        if found is None or not hasattr(found, "attempt"):
+            raise NoApplication(
+                f"{self.path} is {'missing' if found is None else repr(type(found).__name__)}: "
+                "an application made by understudy.app(services=[...]) was expected there"
+            )
+        app: App = found
+        return app
+
+    @cached_property
+    def manifest(self) -> dict[str, Any]:
+        """What the application's services are, as discovery tells it."""
+        return dict(self.load().manifest())

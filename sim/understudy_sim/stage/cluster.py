@@ -1,0 +1,127 @@
+"""All processes of one rehearsal: a server, an endpoint, external services and clients, in one kernel world.
+
+This file joins and starts; it draws nothing and checks nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import outcome
+from understudy_runtime.node import Deployment
+
+from understudy_sim.kernel.kernel import Kernel
+from understudy_sim.kernel.process import Process
+from understudy_sim.stage.client import Client, ExchangeConnection
+from understudy_sim.stage.endpoint import ENDPOINT, EndpointProcess
+from understudy_sim.stage.endpoint import EXCHANGE_PORT as ENDPOINT_PORT
+from understudy_sim.stage.exchange import ExchangeTransport
+from understudy_sim.stage.external import External, ExternalProcess
+from understudy_sim.stage.history import History
+from understudy_sim.stage.operations import Call
+from understudy_sim.stage.plan import NS_PER_MS, Plan
+from understudy_sim.stage.server import EXCHANGE_PORT as SERVER_PORT
+from understudy_sim.stage.server import SERVER, ServerProcess
+from understudy_sim.stage.tally import Tally
+from understudy_sim.stage.truth import Truth
+from understudy_sim.stage.watch import Watch
+
+if TYPE_CHECKING:
+    from understudy_sim.stage.application import Application
+
+RESTART_MS_MAX = 20_000
+
+
+class Cluster:
+    """Builds the processes of one seed and starts them again when they stop."""
+
+    def __init__(
+        self, kernel: Kernel, plan: Plan, truth: Truth, watch: Watch, tally: Tally, application: Application
+    ) -> None:
+        self.kernel = kernel
+        self.plan = plan
+        self.watch = watch
+        self.tally = tally
+        self.history = History()
+        self.application = application
+        self.server = ServerProcess(kernel, plan, truth, watch, self._deploy)
+        self.endpoint = EndpointProcess(kernel, watch, application.load)
+        self.externals: list[ExternalProcess] = []
+        self.clients: list[Client] = []
+        for process in (self.server.process, self.endpoint.process):
+            process.on_down(self._restart_later)
+
+    @property
+    def hosts(self) -> list[str]:
+        """Names of all processes a fault may hurt, clients last."""
+        names = [SERVER, ENDPOINT, *(one.external.name for one in self.externals)]
+        return [*names, *(client.name for client in self.clients)]
+
+    def add_external(self, external: External[Any]) -> None:
+        """A service that starts with the cluster."""
+        self.externals.append(ExternalProcess(self.kernel, external, self.plan, self.tally))
+
+    def start(self, calls: Sequence[Call]) -> None:
+        """Start everything; each client gets its own calls."""
+        self.server.start()
+        self.endpoint.start()
+        for external in self.externals:
+            external.start()
+        for name in dict.fromkeys(call.client for call in calls):
+            self._start_client(name, [call for call in calls if call.client == name])
+
+    def heal(self) -> None:
+        """Faults are over: everybody up, everybody patient."""
+        for client in self.clients:
+            client.healed = True
+        for external in self.externals:
+            external.healed = True
+            if not external.process.alive:
+                external.start()
+        for one in (self.server, self.endpoint):
+            if not one.process.alive:
+                one.start()
+
+    def _start_client(self, name: str, calls: list[Call]) -> None:
+        process = self.kernel.process(name)
+        client = Client(
+            self.kernel,
+            self.kernel.choices,
+            name,
+            calls,
+            connection=ExchangeConnection(self.kernel.network, process, SERVER, SERVER_PORT),
+            history=self.history,
+            watch=self.watch,
+        )
+        self.clients.append(client)
+        process.start(client.run, on_exit=_must_not_fail)
+
+    def _deploy(self, process: Process) -> list[Deployment]:
+        manifest = self.application.manifest
+        transport = ExchangeTransport(
+            self.kernel.network,
+            process,
+            ENDPOINT,
+            ENDPOINT_PORT,
+            bidi=self.plan.bidi,
+            manifest=json.dumps(manifest).encode(),
+        )
+        return [Deployment("dp_rehearsal", transport, manifest)]
+
+    def _restart_later(self, process: Process, *_: Any) -> None:
+        delay_ms = self.kernel.choices.integer(f"restart/{process.name}", 50, RESTART_MS_MAX)
+        self.kernel.call_later(delay_ms * NS_PER_MS, self._restart, process)
+
+    def _restart(self, process: Process) -> None:
+        if process.alive or self.server.failed is not None:
+            return
+        if process is self.server.process:
+            self.server.start()
+        else:
+            self.endpoint.start()
+
+
+def _must_not_fail(process: Process, result: outcome.Outcome[Any]) -> None:
+    result.unwrap()

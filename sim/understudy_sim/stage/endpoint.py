@@ -1,0 +1,115 @@
+"""The endpoint: a process that imports the application afresh in every incarnation and runs its attempts.
+
+Module globals die with the process, as they do on a real machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import trio
+from understudy.hosting import LinkLost
+
+from understudy_sim.kernel.kernel import Kernel
+from understudy_sim.kernel.pipes import SimExchange
+from understudy_sim.stage.exchange import ExchangeLink, Opening
+from understudy_sim.stage.happenings import BodyEnded, BodyStarted, EndpointStopped, HazardSeen
+from understudy_sim.stage.watch import Watch
+
+if TYPE_CHECKING:
+    from understudy.endpoint import App
+
+    from understudy_sim.kernel.process import Process
+
+T = TypeVar("T")
+
+ENDPOINT: Final = "endpoint"
+EXCHANGE_PORT: Final = 9080
+NS_PER_MS: Final = 1_000_000
+
+
+class SimSdkHost:
+    """The SDK's `Host` in one incarnation of the endpoint."""
+
+    def __init__(self, kernel: Kernel, process: Process, nursery: trio.Nursery, watch: Watch) -> None:
+        self._kernel = kernel
+        self._process = process
+        self._nursery = nursery
+        self._watch = watch
+
+    def now_ms(self) -> int:
+        return self._process.wall.now_ms()
+
+    def monotonic_ms(self) -> int:
+        return self._kernel.now_ns // NS_PER_MS
+
+    async def run_sync(self, function: Callable[[], T]) -> T:
+        return function()
+
+    def start_task(self, function: Callable[[], Awaitable[None]]) -> None:
+        self._nursery.start_soon(function)
+
+    def report_hazard(self, kind: str, detail: str, filename: str, line: int) -> None:
+        self._watch.tell(HazardSeen(kind, detail, filename, line))
+
+
+class EndpointProcess:
+    """Starts, and starts again, the process that serves *load*ed applications."""
+
+    def __init__(self, kernel: Kernel, watch: Watch, load: Callable[[], App]) -> None:
+        self.process = kernel.process(ENDPOINT)
+        self.running: dict[int, str] = {}  # body -> invocation id
+        self._kernel = kernel
+        self._watch = watch
+        self._load = load
+        self._body_last = 0
+        self.process.on_down(self._process_down)
+
+    def start(self) -> None:
+        """Start the next incarnation."""
+        self.process.start(self._main)
+
+    def _process_down(self, process: Process, *_: Any) -> None:
+        for body in self.running:
+            self._watch.tell(BodyEnded(body))
+        self.running.clear()
+        self._watch.tell(EndpointStopped(process.incarnation))
+
+    async def _main(self) -> None:
+        app = self._load()
+        listener = self._kernel.network.listen(self.process, EXCHANGE_PORT, exchanges=True)
+        async with trio.open_nursery() as nursery:
+            host = SimSdkHost(self._kernel, self.process, nursery, self._watch)
+            while True:
+                nursery.start_soon(self._serve, await listener.accept(), app, host)
+
+    async def _serve(self, exchange: SimExchange, app: App, host: SimSdkHost) -> None:
+        try:
+            opening: Opening = await exchange.receive()
+        except (trio.BrokenResourceError, trio.EndOfChannel):
+            exchange.close()
+            return
+        head = opening.head
+        self._body_last += 1
+        body = self._body_last
+        self.running[body] = head.invocation_id
+        self._watch.tell(BodyStarted(body, head.invocation_id))
+        try:
+            await app.attempt(
+                service=head.target.service,
+                handler=head.target.handler,
+                version=head.protocol_version,
+                link=ExchangeLink(exchange, opening.frames),
+                host=host,
+                headers=_NO_HEADERS,
+            )
+            exchange.close()
+        except LinkLost:
+            exchange.close()
+        finally:
+            self.running.pop(body, None)
+            self._watch.tell(BodyEnded(body))
+
+
+_NO_HEADERS: Final[Mapping[str, str]] = {}

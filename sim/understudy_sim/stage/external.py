@@ -1,0 +1,101 @@
+"""External services: payment, mail, whatever lies outside.  Each is a process of its own with a ledger that outlives it.
+
+A service author writes `answer`: one JSON request in, one JSON answer out, and what it did into the ledger.  Being slow,
+failing, hanging up after the work is done, and being gone are faults, drawn here; `answer` knows nothing of them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, ClassVar, Generic, TypeVar
+
+import trio
+
+from understudy_sim.kernel.choices import Choices
+from understudy_sim.kernel.kernel import Kernel
+from understudy_sim.stage.ledger import Ledger
+from understudy_sim.stage.plan import NS_PER_MS, Plan
+from understudy_sim.stage.tally import Tally
+
+E = TypeVar("E")
+
+REQUEST_BYTES_MAX = 64 * 1024
+SLOW_MS_MAX = 30_000
+# How often a call meets the fault, by intensity, in thousandths.
+CALL_THOUSANDTHS = (0, 60, 150, 350)
+
+
+class External(Generic[E]):
+    """A service at `name:port`.  Handlers learn its address from the environment variable `address_variable`."""
+
+    name: ClassVar[str]
+    port: ClassVar[int]
+    address_variable: ClassVar[str]
+
+    def __init__(self, choices: Choices, ledger: Ledger[E]) -> None:
+        self.choices = choices
+        self.ledger = ledger
+
+    def answer(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Do what is asked, record it, and answer.  Plain code: it happens at once or not at all."""
+        raise NotImplementedError
+
+
+class ExternalProcess:
+    """Runs an External in the kernel's world: one JSON line in, one out, as many as the connection brings."""
+
+    def __init__(self, kernel: Kernel, external: External[Any], plan: Plan, tally: Tally) -> None:
+        self.external = external
+        self.process = kernel.process(external.name)
+        self.healed = False
+        self._kernel = kernel
+        self._plan = plan
+        self._tally = tally
+
+    def start(self) -> None:
+        """Start it, or start it again."""
+        self.process.start(self._main, on_exit=lambda process, result: result.unwrap())
+
+    async def _main(self) -> None:
+        listener = self._kernel.network.listen(self.process, self.external.port)
+        async with trio.open_nursery() as nursery:
+            while True:
+                nursery.start_soon(self._serve, await listener.accept())
+
+    async def _serve(self, stream: trio.abc.HalfCloseableStream) -> None:
+        received = b""
+        try:
+            while data := await stream.receive_some():
+                received += data
+                assert len(received) <= REQUEST_BYTES_MAX, "a request is one short line"
+                while b"\n" in received:
+                    line, received = received.split(b"\n", 1)
+                    if not await self._respond(stream, line):
+                        await stream.aclose()
+                        return
+            await stream.aclose()
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            return  # The caller went away; what was done is in the ledger.
+
+    async def _respond(self, stream: trio.abc.HalfCloseableStream, line: bytes) -> bool:
+        """Answer one request; False when it hangs up without an answer."""
+        if self._meets("provider_slow"):
+            ms = self.external.choices.integer(f"{self.external.name}/slow_ms", 1_000, SLOW_MS_MAX)
+            await self._kernel.sleep_ns(ms * NS_PER_MS)
+        if self._meets("provider_error"):
+            await stream.send_all(b'{"error": "overloaded, try again later"}\n')
+            return True
+        answer = self.external.answer(json.loads(line))
+        if self._meets("provider_silent"):
+            return False
+        await stream.send_all(json.dumps(answer).encode() + b"\n")
+        return True
+
+    def _meets(self, kind: str) -> bool:
+        thousandths = 0 if self.healed else CALL_THOUSANDTHS[self._plan.intensity.get(kind, 0)]
+        met = self.external.choices.chance(f"{self.external.name}/{kind}", thousandths)
+        if met:
+            self._tally.fired(kind, bit=True)
+            self._kernel.trace.note("fault", kind, self.external.name, self._kernel.now_ns)
+        return met

@@ -1,0 +1,91 @@
+"""What one seed is like: drawn once at its start, so that every run differs in size, bounds and trouble (swarm).
+
+Everything here is a decision with a name, and 0 (or the lowest value) is the tame answer: one partition, generous bounds,
+no faults.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import attrs
+from understudy_runtime.limits import KIB, MIB, Limits
+from understudy_runtime.model.invocation import RetryPolicy
+
+from understudy_sim.kernel.choices import Choices
+from understudy_sim.stage.faults import KINDS, FaultSet
+
+NS_PER_MS: Final = 1_000_000
+NS_PER_S: Final = 1_000_000_000
+PARTITIONS_MAX: Final = 4
+# Of a thousand seeds, so many run all three hops as bytes.
+BYTES_THOUSANDTHS: Final = 330
+KIND_EXISTS_THOUSANDTHS: Final = 750
+
+
+@attrs.frozen
+class Plan:
+    """One seed's shape.  Times in nanoseconds unless named otherwise; `intensity` is 1 to 3 for each kind that exists."""
+
+    partition_count: int
+    limits: Limits
+    bytes_mode: bool
+    bidi: bool
+    protocol_version: int
+    latency_ns_max: int
+    hurt_ns: int
+    intensity: dict[str, int]
+    clock_jump_ms_max: int
+
+    def has(self, kind: str) -> bool:
+        """Whether *kind* exists in this seed."""
+        return kind in self.intensity
+
+
+def draw_plan(choices: Choices, faults: FaultSet) -> Plan:
+    """Draw a seed's plan; only kinds of *faults* exist in it."""
+    intensity: dict[str, int] = {}
+    for kind in KINDS:
+        # Drawn for every kind, allowed or not: leaving one out changes nothing else.
+        exists = choices.chance(f"plan/{kind}", KIND_EXISTS_THOUSANDTHS)
+        bite = choices.integer(f"plan/{kind}/bite", 1, 3)
+        if exists and kind in faults:
+            intensity[kind] = bite
+    return Plan(
+        partition_count=choices.integer("plan/partitions", 1, PARTITIONS_MAX),
+        limits=draw_limits(choices),
+        bytes_mode=choices.chance("plan/bytes", BYTES_THOUSANDTHS),
+        bidi=not choices.chance("plan/request_response", 250),
+        protocol_version=6 - choices.pick("plan/version", 2),
+        latency_ns_max=choices.one_of("plan/latency", (2, 1, 10, 50)) * NS_PER_MS,
+        hurt_ns=choices.integer("plan/hurt_s", 60, 1_500) * NS_PER_S,
+        intensity=intensity,
+        clock_jump_ms_max=choices.one_of("plan/jump", (10_000, 1_000, 60_000, 900_000)),
+    )
+
+
+def draw_limits(choices: Choices) -> Limits:
+    """Bounds, tiny where that can be survived.  Attempts are unlimited: pausing is a scenario of its own."""
+
+    def bound(name: str, *values: int) -> int:
+        return choices.one_of(f"limits/{name}", values)
+
+    delay_ms_first = bound("delay_ms_first", 500, 10, 50)
+    return Limits(
+        attempts_max=bound("attempts_max", 1_000, 2, 3, 5, 8),
+        batch_commands_max=bound("batch_commands_max", 256, 1, 2, 4, 16),
+        flush_rows=bound("flush_rows", 1_000, 1, 7, 30, 100),
+        segment_bytes_max=bound("segment_bytes_max", 64 * MIB, 4 * KIB, 16 * KIB, 128 * KIB),
+        eager_state_bytes_max=bound("eager_state_bytes_max", 32 * MIB, 0, 10, 64),
+        outbox_in_flight_max=bound("outbox_in_flight_max", 64, 1, 2, 5),
+        queue_commands_max=bound("queue_commands_max", 10_000, 256, 300),
+        inactivity_timeout_ms=bound("inactivity_timeout_ms", 60_000, 0, 100, 1_000, 5_000),
+        abort_timeout_ms=bound("abort_timeout_ms", 600_000, 45_000, 60_000, 120_000),
+        completion_retention_ms=bound("completion_retention_ms", 24, 6, 8) * 3_600_000,
+        retry_policy=RetryPolicy(
+            delay_ms_first=delay_ms_first,
+            factor_thousandths=bound("factor_thousandths", 2000, 1000, 1500),
+            delay_ms_max=max(delay_ms_first, bound("delay_ms_max", 60_000, 1_000, 10_000)),
+            attempts_max=None,
+        ),
+    )

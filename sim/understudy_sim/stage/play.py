@@ -1,0 +1,230 @@
+"""What a scenario works with: external services, claims, and the rehearsal itself.
+
+    payments = stage.external(PaymentProvider)      # a process of its own with a ledger
+    stage.always("one charge a seat", lambda: ...)  # looked at whenever what it reads may have changed
+    await stage.play()                              # the operations under faults, then the quiet phase
+
+A claim is a function without arguments that returns True or "" when it holds, False or a text when it does not.  It reads
+ledgers, committed state (`stage.state`) and what clients were answered, never the memory of a process.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeVar
+
+import attrs
+
+from understudy_sim.kernel.kernel import Kernel
+from understudy_sim.stage.cluster import Cluster
+from understudy_sim.stage.external import External
+from understudy_sim.stage.happenings import Step
+from understudy_sim.stage.history import Asked
+from understudy_sim.stage.ledger import Ledger
+from understudy_sim.stage.nemesis import Nemesis
+from understudy_sim.stage.operations import Call
+from understudy_sim.stage.plan import NS_PER_S, Plan
+from understudy_sim.stage.properties.accepted_ends import AcceptedEnds
+from understudy_sim.stage.properties.leaks import Leaks
+from understudy_sim.stage.properties.timers import Timers
+from understudy_sim.stage.truth import Truth
+from understudy_sim.stage.watch import Property, Watch
+
+E = TypeVar("E")
+Claim = Callable[[], bool | str | None]
+
+# The quiet phase is looked at so often, and for so long at most.
+LOOK_NS: Final = 20 * NS_PER_S
+QUIET_NS_MAX: Final = 12 * 3600 * NS_PER_S
+
+
+class StageMisuse(Exception):
+    """The scenario uses the stage in an order that cannot work."""
+
+
+@attrs.define
+class _Always:
+    name: str
+    claim: Claim
+    reads_state: bool = False
+
+
+class Stage:
+    """One rehearsal, as its scenario sees it."""
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        plan: Plan,
+        truth: Truth,
+        watch: Watch,
+        cluster: Cluster,
+        properties: Sequence[Property],
+        calls: Sequence[Call],
+    ) -> None:
+        self.kernel = kernel
+        self.plan = plan
+        self.watch = watch
+        self.cluster = cluster
+        self.calls = tuple(calls)
+        self.seen: dict[str, bool] = {}
+        self.played = False
+        self._truth = truth
+        self._properties = properties
+        self._always: list[_Always] = []
+        self._eventually: list[tuple[str, Claim]] = []
+        self._sometimes: list[tuple[str, Callable[[], bool] | bool]] = []
+        self._state_read = False
+        watch.subscribe({Step: self._step})
+
+    # --- what a scenario sets up ------------------------------------------------------------------------------
+
+    def external(self, kind: Callable[[Any, Ledger[E]], External[E]]) -> Ledger[E]:
+        """Add an external service; returns its ledger."""
+        self._require_before_play("stage.external")
+        assert isinstance(kind, type) and issubclass(kind, External), "an external service is a class of External"
+        ledger: Ledger[E] = Ledger(kind.name, self._ledger_grew)
+        self.cluster.add_external(kind(self.kernel.choices, ledger))
+        return ledger
+
+    def always(self, name: str, claim: Claim) -> None:
+        """*claim* must hold after every commit and every entry of a ledger."""
+        self._require_before_play("stage.always")
+        self._always.append(_Always(name, claim))
+
+    def eventually(self, name: str, claim: Claim) -> None:
+        """*claim* must hold at the end of the quiet phase."""
+        self._eventually.append((name, claim))
+        if self.played:
+            self._judge(name, claim)
+
+    def sometimes(self, name: str, condition: Callable[[], bool] | bool = True) -> None:
+        """Over many seeds *condition* must hold at the end of some; one that never does fails the search."""
+        self._sometimes.append((name, condition))
+        self.seen.setdefault(name, False)
+        if self.played:
+            self._look(name, condition)
+
+    def _require_before_play(self, what: str) -> None:
+        if self.played:
+            raise StageMisuse(f"{what} comes before stage.play(): it must be there while the operations run")
+
+    # --- what a claim may read --------------------------------------------------------------------------------
+
+    def state(self, service: str, key: str) -> dict[str, Any]:
+        """The committed state of an object: names to values."""
+        self._state_read = True
+        return self._truth.state(service, key)
+
+    def interruptions(self, invocation_id: str) -> int:
+        """How many attempts of an invocation were cut off, timed out or failed."""
+        return self._truth.interruptions.get(invocation_id, 0)
+
+    def ran(self, service: str, handler: str) -> bool:
+        """Whether the handler was ever asked for."""
+        return any(
+            (command.target.service, command.target.handler) == (service, handler)
+            for command in self._truth.commands.values()
+        )
+
+    def answers(self, service: str, handler: str) -> list[Asked]:
+        """What clients asked of a handler, with what they were answered."""
+        return [one for one in self.cluster.history.asked if (one.call.service, one.call.handler) == (service, handler)]
+
+    def answered(self, service: str, handler: str, value: Any) -> bool:
+        """Whether some client got *value* from the handler."""
+        import json
+
+        body = json.dumps(value).encode()
+        return any(one.answer is not None and one.answer.body == body for one in self.answers(service, handler))
+
+    # --- the rehearsal ----------------------------------------------------------------------------------------
+
+    async def play(self) -> None:
+        """Run the operations under faults, heal, wait until all is quiet, and check what must hold then."""
+        self._require_before_play("stage.play")
+        self._set_addresses()
+        self.cluster.start(self.calls)
+        nemesis = Nemesis(self.kernel, self.plan, self.cluster)
+        await nemesis.hurt()
+        nemesis.heal()
+        self.cluster.heal()
+        await self._quiet()
+        self.played = True
+        self._finish()
+
+    def _set_addresses(self) -> None:
+        for one in self.cluster.externals:
+            os.environ[one.external.address_variable] = f"{one.external.name}:{one.external.port}"
+
+    async def _quiet(self) -> None:
+        """Wait until nothing is pending; what is after a very long time will be reported."""
+        until_ns = self.kernel.now_ns + QUIET_NS_MAX
+        while self.kernel.now_ns < until_ns and self.cluster.server.failed is None:
+            await self.kernel.sleep_ns(LOOK_NS)
+            if self._is_quiet():
+                return
+
+    def _is_quiet(self) -> bool:
+        if not all(client.done for client in self.cluster.clients) or self.cluster.server.ingress is None:
+            return False
+        if self._property(AcceptedEnds).pending():
+            return False
+        for model in self._truth.models:
+            if any(model.outbox.values()):
+                return False
+        return True
+
+    def _property(self, kind: type[Any]) -> Any:
+        return next(one for one in self._properties if isinstance(one, kind))
+
+    def _finish(self) -> None:
+        if self.cluster.server.failed is None:
+            now_ms = self.cluster.server.process.wall.now_ms()
+            timers: Timers = self._property(Timers)
+            for left in timers.left(now_ms - timers.grace_ms):
+                timers.broken(left)
+            leaks: Leaks = self._property(Leaks)
+            leaks.check(self.cluster.server.counts())
+        for one in self.cluster.clients:
+            if not one.done:
+                self.watch.broken("every client is answered once faults are over", f"{one.name} still waits")
+        for checker in self._properties:
+            checker.finish()
+        for entry in self._always:
+            self._judge(entry.name, entry.claim)
+        for name, claim in self._eventually:
+            self._judge(name, claim)
+        for name, condition in self._sometimes:
+            self._look(name, condition)
+
+    # --- judging ----------------------------------------------------------------------------------------------
+
+    def _ledger_grew(self) -> None:
+        self.kernel.trace.note("ledger", self.kernel.now_ns)
+        for entry in self._always:
+            self._judge_always(entry)
+
+    def _step(self, step: Step) -> None:
+        # A claim that read no state when it was last judged cannot have changed with the state.
+        if step.effects.keys:
+            for entry in self._always:
+                if entry.reads_state:
+                    self._judge_always(entry)
+
+    def _judge_always(self, entry: _Always) -> None:
+        self._state_read = False
+        self._judge(entry.name, entry.claim)
+        entry.reads_state = self._state_read
+
+    def _judge(self, name: str, claim: Claim) -> None:
+        verdict = claim()
+        if verdict is False:
+            self.watch.broken(name, "it does not hold")
+        elif isinstance(verdict, str) and verdict:
+            self.watch.broken(name, verdict)
+
+    def _look(self, name: str, condition: Callable[[], bool] | bool) -> None:
+        held = condition() if callable(condition) else condition
+        self.seen[name] = self.seen.get(name, False) or bool(held)

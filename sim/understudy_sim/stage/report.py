@@ -1,0 +1,34 @@
+"""What one seed showed: a value that crosses processes, prints as JSON and names the run by its digest."""
+
+from __future__ import annotations
+
+import attrs
+
+from understudy_sim.stage.operations import Call
+from understudy_sim.stage.tally import Firing
+from understudy_sim.stage.watch import Violation
+
+
+@attrs.frozen(kw_only=True)
+class Report:
+    """One seed.  `faults` maps a kind to (fired, bit), `sometimes` an id to whether it was seen."""
+
+    seed: int
+    digest: str
+    violations: tuple[Violation, ...]
+    steps: int
+    virtual_ns: int
+    invocations: int
+    attempts: int
+    faults: dict[str, tuple[int, int]]
+    sometimes: dict[str, bool]
+    hits: dict[str, int]
+    bytes_mode: bool
+    partition_count: int
+    calls: tuple[Call, ...]
+    firings: tuple[Firing, ...]
+
+    @property
+    def failed(self) -> bool:
+        """Whether a claim broke."""
+        return bool(self.violations)

@@ -1,0 +1,126 @@
+"""One seed, from its choices to its report.  Everything a run needs is built here and thrown away after the verdict."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import attrs
+import outcome
+from understudy_runtime import world as disk_errors
+from understudy_runtime.model.events import AttemptStarted
+
+from understudy_sim.kernel.choices import Choices, Overrides, SeededChoices
+from understudy_sim.kernel.kernel import Kernel, KernelOutcome
+from understudy_sim.kernel.loop import Budget, Ending
+from understudy_sim.stage.application import Application
+from understudy_sim.stage.cluster import Cluster
+from understudy_sim.stage.faults import FaultSet
+from understudy_sim.stage.operations import Call
+from understudy_sim.stage.plan import NS_PER_S, draw_plan
+from understudy_sim.stage.play import Stage
+from understudy_sim.stage.properties import PROPERTIES
+from understudy_sim.stage.report import Report
+from understudy_sim.stage.scenario import Scenario
+from understudy_sim.stage.server import describe
+from understudy_sim.stage.tally import Tally
+from understudy_sim.stage.truth import Truth
+from understudy_sim.stage.watch import Violation, Watch
+
+STEPS_MAX = 3_000_000
+VIRTUAL_NS_MAX = 14 * 24 * 3600 * NS_PER_S
+# What a broken run is called when no claim could be judged.
+ENDED_EARLY = "the rehearsal comes to its end"
+
+
+@attrs.frozen(kw_only=True)
+class Variation:
+    """How a run differs from its seed: other faults, forced decisions, fewer operations.  For shrinking and searching."""
+
+    faults: FaultSet | None = None
+    overrides: Overrides | None = None
+    kept_calls: tuple[int, ...] | None = None
+
+
+AS_DRAWN = Variation()
+
+
+def run_seed(scenario: Scenario, application: Application, seed: int, variation: Variation = AS_DRAWN) -> Report:
+    """Rehearse *scenario* once under *seed*."""
+    return run_choices(scenario, application, SeededChoices(seed, variation.overrides), seed, variation)
+
+
+def run_choices(
+    scenario: Scenario,
+    application: Application,
+    choices: Choices,
+    seed: int = 0,
+    variation: Variation = AS_DRAWN,
+    calls: Sequence[Call] | None = None,
+) -> Report:
+    """Rehearse *scenario* once with decisions from *choices*; *calls* replace the drawn operations."""
+    plan = draw_plan(choices, scenario.faults if variation.faults is None else variation.faults)
+    drawn = tuple(scenario.workload(choices)) if calls is None else tuple(calls)
+    kept = drawn if variation.kept_calls is None else tuple(drawn[index] for index in variation.kept_calls)
+    budget = Budget(STEPS_MAX, VIRTUAL_NS_MAX)
+    with _environment(), Kernel(choices, budget=budget, disk_errors=disk_errors) as kernel:
+        watch = Watch(lambda: kernel.now_ns)
+        truth = Truth(plan.partition_count)
+        tally = Tally()
+        # Before the properties: what they read of the truth was learned when they are told.
+        properties = [kind(watch, truth) for kind in PROPERTIES]
+        for checker in properties:
+            watch.subscribe(checker.handlers())
+        attempts = _Counter(watch)
+        cluster = Cluster(kernel, plan, truth, watch, tally, application)
+        stage = Stage(kernel, plan, truth, watch, cluster, properties, kept)
+        ended = kernel.run(scenario.script, stage)
+        _judge_ending(watch, ended)
+        if not truth.commands:
+            watch.broken(ENDED_EARLY, "no invocation was ever accepted: a rehearsal that did nothing shows nothing")
+        return Report(
+            seed=seed,
+            digest=ended.digest,
+            violations=tuple(watch.violations),
+            steps=ended.steps,
+            virtual_ns=ended.time_ns,
+            invocations=len(truth.commands),
+            attempts=attempts.count,
+            faults=dict(tally.counts),
+            sometimes=dict(stage.seen),
+            hits=dict(watch.hits),
+            bytes_mode=plan.bytes_mode,
+            partition_count=plan.partition_count,
+            calls=kept,
+            firings=tuple(tally.firings),
+        )
+
+
+class _Counter:
+    def __init__(self, watch: Watch) -> None:
+        self.count = 0
+        watch.subscribe({AttemptStarted: self._add})
+
+    def _add(self, _: AttemptStarted) -> None:
+        self.count += 1
+
+
+def _judge_ending(watch: Watch, ended: KernelOutcome) -> None:
+    if isinstance(ended.result, outcome.Error):
+        who = f"process {ended.failed_process!r}" if ended.failed_process is not None else "the scenario"
+        watch.violations.append(Violation(ENDED_EARLY, f"{who} failed: {describe(ended.result.error)}", ended.time_ns))
+    elif ended.ending is not Ending.DONE:
+        waiters = "".join(f"\n  {waiter}" for waiter in ended.waiters)
+        watch.violations.append(Violation(ENDED_EARLY, f"{ended.ending.value}{waiters}", ended.time_ns))
+
+
+@contextmanager
+def _environment() -> Iterator[None]:
+    """Give the process its environment back."""
+    before = dict(os.environ)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
