@@ -133,7 +133,7 @@ async def _settle(handler: Handler, attempt: Attempt, value: Any, error: BaseExc
         assert leaf is not None, "an outcome has an exception"
         raise leaf
     if attempt.cut_off_at is not None and not vm.is_closed:
-        await _settle_cut_off(attempt, attempt.cut_off_at)
+        await _settle_cut_off(attempt, attempt.cut_off_at, leaf)
         return
     if vm.is_closed:
         if outcome is not Outcome.ENDED:
@@ -177,7 +177,7 @@ def _fail(vm: VM, leaf: BaseException, error: BaseException) -> None:
     vm.fail(InternalError(message, stacktrace=stacktrace_of(error), next_retry_delay_ms=delay_ms))
 
 
-async def _settle_cut_off(attempt: Attempt, site: Site) -> None:
+async def _settle_cut_off(attempt: Attempt, site: Site, leaf: BaseException | None) -> None:
     """A cancellation passed through a durable await and the handler caught it: whose was it?"""
     vm = attempt.vm
     try:
@@ -191,13 +191,14 @@ async def _settle_cut_off(attempt: Attempt, site: Site) -> None:
         "would not repeat it; race the await against ctx.sleep with select instead",
         site,
     )
+    # What cut the await off may be a timeout, or a task group whose other task failed: then that is the news.
+    cause = "" if leaf is None or isinstance(leaf, AttemptEnded) else f"{leaf!r}; "
+    message = (
+        f"{cause}a local timeout or cancel scope cut off a durable await at {site}. This attempt cannot go on, "
+        "because another one would not be cut off there; race the await against ctx.sleep with select instead."
+    )
     try:
-        vm.fail(
-            InternalError(
-                f"a local timeout or cancel scope cut off a durable await at {site}. This attempt cannot go on, "
-                "because another one would not be cut off there; race the await against ctx.sleep with select instead."
-            )
-        )
+        vm.fail(InternalError(message, stacktrace=stacktrace_of(leaf) if cause and leaf is not None else ""))
     except VmError:
         assert vm.is_closed, "a VM error closes the attempt"
 
