@@ -1,0 +1,146 @@
+"""Requests: deduplication, schedules, locks and inboxes."""
+
+from __future__ import annotations
+
+from understudy_runtime.machine.invoke import ALREADY_INVOKED
+from understudy_runtime.model.actions import ArmTimer, Completed, InvokeAcked, StartAttempt
+from understudy_runtime.model.commands import Caller, Suspend
+from understudy_runtime.model.invocation import HandlerType, Status, Success, Target
+
+from tests.runtime.machine.driver import OBJECT, RUN, Driver, M, entry
+
+
+def test_a_request_starts_with_its_input_journaled() -> None:
+    driver = Driver()
+    command = driver.request(headers=(("k", "v"), ("empty", "")), request_id=7, random_seed=5)
+    actions = driver.do(command)
+    id_ = command.invocation_id
+    assert actions == [StartAttempt(id_, 1), InvokeAcked(7, id_, True, 0)]
+    headers = [{"key": "k", "value": "v"}, {"key": "empty"}]
+    assert driver.tables.journal(id_) == [entry(M.INPUT, headers=headers, value={"content": b"in"})]
+    invocation = driver.at(id_)
+    assert (invocation.command_count, invocation.random_seed, invocation.created_ms) == (1, 5, 1_000)
+
+
+def test_without_a_request_id_nobody_is_told() -> None:
+    driver = Driver()
+    command = driver.request()
+    assert driver.do(command) == [StartAttempt(command.invocation_id, 1)]
+
+
+def test_a_repeated_request_joins_the_first() -> None:
+    driver = Driver()
+    first = driver.request(idempotency_key="k", completion_retention_ms=60_000)
+    driver.do(first)
+    repeat = driver.request(invocation_id=first.invocation_id, payload=b"other", request_id=2)
+    assert driver.do(repeat) == [InvokeAcked(2, first.invocation_id, False, 0)]
+    assert len(driver.tables.journal(first.invocation_id)) == 1
+    driver.finish(first.invocation_id, b"done")
+    answers = driver.do(driver.request(invocation_id=first.invocation_id, request_id=3))
+    assert answers == [
+        InvokeAcked(3, first.invocation_id, False, 0),
+        Completed(first.invocation_id, Success(b"done"), 61_000),
+    ]
+    assert driver.do(driver.request(invocation_id=first.invocation_id)) == []
+
+
+def test_a_repeated_call_is_answered_with_the_result() -> None:
+    driver = Driver()
+    callee = driver.invoke(idempotency_key="k", completion_retention_ms=60_000)
+    early, late = driver.invoke(), driver.invoke()
+    for caller in (early, late):
+        driver.at(caller).open_completions[2] = M.CALL_COMPLETION
+        driver.at(caller).completion_id_last = 2
+    driver.do(driver.request(invocation_id=callee, caller=Caller(early, 2)))
+    assert driver.notes(early) == []
+    driver.finish(callee, b"done")
+    driver.do(driver.request(invocation_id=callee, caller=Caller(late, 2)))
+    for caller in (early, late):
+        [(type_, notification)] = driver.notes(caller)
+        assert type_ is M.CALL_COMPLETION
+        assert (notification.completion_id, notification.value.content) == (2, b"done")
+
+
+def test_a_workflow_runs_once() -> None:
+    driver = Driver()
+    run = driver.invoke(RUN, completion_retention_ms=60_000)
+    for _ in range(2):
+        repeat = driver.request(RUN, invocation_id=run, request_id=4)
+        assert driver.do(repeat) == [InvokeAcked(4, run, False, 0, conflict=True)]
+        caller = driver.invoke()
+        driver.at(caller).open_completions[2] = M.CALL_COMPLETION
+        driver.do(driver.request(RUN, invocation_id=run, caller=Caller(caller, 2)))
+        [(_, notification)] = driver.notes(caller)
+        assert notification.failure.code == ALREADY_INVOKED.code == 409
+        if driver.status(run) is Status.INVOKED:
+            driver.finish(run)
+    assert driver.at(run).callers == []
+
+
+def test_a_future_start_is_scheduled_and_a_past_one_is_now() -> None:
+    driver = Driver()
+    command = driver.request(execution_time_ms=5_000, request_id=9)
+    id_ = command.invocation_id
+    assert driver.do(command) == [ArmTimer(5_000, 1), InvokeAcked(9, id_, True, 5_000)]
+    assert driver.status(id_) is Status.SCHEDULED
+    assert driver.fire(1) == [StartAttempt(id_, 1)]
+    assert driver.status(id_) is Status.INVOKED
+    assert driver.tables.timers == {}
+    past = driver.request(execution_time_ms=4_999)
+    assert driver.do(past) == [StartAttempt(past.invocation_id, 1)]
+
+
+def test_exclusive_handlers_wait_in_order_for_the_lock() -> None:
+    driver = Driver()
+    first, second, third = (driver.invoke(OBJECT) for _ in range(3))
+    assert [driver.status(id_) for id_ in (first, second, third)] == [Status.INVOKED, Status.INBOXED, Status.INBOXED]
+    assert driver.tables.lock_holder("Counter", "k1") == first
+    assert list(driver.tables.inbox("Counter", "k1")) == [second, third]
+    actions = driver.finish(first)
+    assert StartAttempt(second, 1) in actions
+    assert driver.tables.lock_holder("Counter", "k1") == second
+    assert list(driver.tables.inbox("Counter", "k1")) == [third]
+    driver.finish(second)
+    driver.finish(third)
+    assert driver.tables.lock_holder("Counter", "k1") is None
+    assert dict(driver.tables.objects.busy()) == {}
+
+
+def test_the_lock_is_held_through_suspension_and_pause() -> None:
+    driver = Driver()
+    holder, waiter = driver.invoke(OBJECT), driver.invoke(OBJECT)
+    driver.attempt(holder, end=Suspend((), (17,)))
+    assert driver.status(holder) is Status.SUSPENDED
+    assert driver.status(waiter) is Status.INBOXED
+    assert driver.tables.lock_holder("Counter", "k1") == holder
+
+
+def test_other_keys_services_and_shared_handlers_do_not_wait() -> None:
+    driver = Driver()
+    driver.invoke(OBJECT)
+    for target, handler_type in (
+        (Target("Counter", "add", "k2"), HandlerType.EXCLUSIVE),
+        (Target("Other", "add", "k1"), HandlerType.EXCLUSIVE),
+        (Target("Counter", "get", "k1"), HandlerType.SHARED),
+    ):
+        assert driver.status(driver.invoke(target, handler_type=handler_type)) is Status.INVOKED
+
+
+def test_a_scheduled_exclusive_handler_queues_when_it_is_due() -> None:
+    driver = Driver()
+    scheduled = driver.invoke(OBJECT, execution_time_ms=2_000)
+    holder = driver.invoke(OBJECT)
+    assert driver.status(holder) is Status.INVOKED
+    assert driver.fire(1) == []
+    assert driver.status(scheduled) is Status.INBOXED
+    assert StartAttempt(scheduled, 1) in driver.finish(holder)
+
+
+def test_a_purged_id_is_free_again() -> None:
+    driver = Driver()
+    id_ = driver.invoke(idempotency_key="k", completion_retention_ms=10)
+    driver.finish(id_)
+    driver.fire(1)
+    assert driver.status(id_) is Status.FREE
+    again = driver.request(invocation_id=id_, request_id=5)
+    assert driver.do(again) == [StartAttempt(id_, 1), InvokeAcked(5, id_, True, 0)]
