@@ -51,7 +51,7 @@ class DiskProfile:
     sync_low_ns: int = 50_000
     sync_high_ns: int = 2_000_000
     lose_writes: bool = True  # At a power cut, unsynced writes may be lost.
-    tear_writes: bool = True  # … and torn at a sector.
+    tear_writes: bool = True  # … or torn at a sector.
     capacity_bytes: int | None = None
 
 
@@ -116,6 +116,8 @@ class Medium:
         self.writes = 0
         self.slow_ns = 0  # Added to every sync while a slow-sync fault lasts.
         self.fail_syncs = 0  # How many of the next syncs fail.
+        self.failed_syncs = 0
+        self.slowed_syncs = 0
         self.on_sync: OnSync | None = None
         self.on_cut: OnCut | None = None
         self.loop = loop
@@ -160,7 +162,7 @@ class Medium:
     def power_cut(self) -> CutReport:
         """Lose what is not durable, as drawn.  0 is the tame draw: everything happened to be written out."""
         report = CutReport(unsynced_writes=sum(len(inode.unsynced) for inode in self._inodes()))
-        kinds = 0 if not self.profile.lose_writes else 3 if self.profile.tear_writes else 1
+        kinds = 3 if self.profile.tear_writes else 1 if self.profile.lose_writes else 0
         pending = report.unsynced_writes + len(self._changes) > 0
         mode = self._choices.integer(f"disk.{self.name}.cut", 0, kinds) if pending else 0
         stream = self._details()
@@ -219,6 +221,9 @@ class Medium:
         failing = self.fail_syncs > 0
         if failing:
             self.fail_syncs -= 1
+            self.failed_syncs += 1
+        if self.slow_ns:
+            self.slowed_syncs += 1
         await self.loop.sleep_until_ns(self.loop.now_ns + delay_ns)
         self.loop.trace.note("disk.sync", self.name, ordinal, self.loop.now_ns, int(failing))
         if failing:

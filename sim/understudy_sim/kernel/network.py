@@ -134,6 +134,8 @@ class Network:
         self._blocked: dict[tuple[str, str], int] = {}
         self._slow: dict[tuple[str, str], Slowness] = {}
         self._refusing: dict[str, int] = {}
+        self.extra_latency_ns = 0  # Added to everything while a latency fault lasts.
+        self.touched: dict[str, int] = {}  # How often a fault made a difference, by what it did and where.
         self._connection_last = 0
         self._port_next = _FIRST_FREE_PORT
 
@@ -179,6 +181,7 @@ class Network:
         target = self._processes[attempt.host]
         stream = self.link(attempt.runner.process.name, attempt.host)
         if attempt.host in self._refusing:
+            self.touch("refused", attempt.host)
             return None, _refused(attempt)
         listener = self._listeners.get((attempt.host, attempt.port))
         if listener is None:
@@ -189,7 +192,13 @@ class Network:
         assert listener.exchanges == attempt.exchange, "streams meet streams and exchanges meet exchanges"
         self._connection_last += 1
         connection = Connection(
-            self, self._loop, self._connection_last, attempt.runner, listener.runner, self.profile.window
+            self,
+            self._loop,
+            self._connection_last,
+            attempt.runner,
+            listener.runner,
+            self.profile.window,
+            attempt.exchange,
         )
         self.connections[connection.number] = connection
         self._loop.trace.note("net.open", connection.number, self._loop.now_ns, attempt.host, attempt.port)
@@ -238,7 +247,11 @@ class Network:
         if profile.tail_thousandths and stream.chance(profile.tail_thousandths):
             delay_ns *= stream.integer(1, profile.tail_factor)
         slow = self._slow.get(link)
+        if self.extra_latency_ns:
+            self.touch("late", "")
+            delay_ns += self.extra_latency_ns
         if slow is not None:
+            self.touch("slow", f"{link[0]}>{link[1]}")
             delay_ns += slow.extra_ns + size * NS_PER_S // slow.bytes_per_s
         return delay_ns
 
@@ -246,6 +259,7 @@ class Network:
         """Whether a partition keeps *pipe*'s chunks; the first one kept starts the connection's timeout."""
         if not self._blocked or pipe.link not in self._blocked:
             return False
+        self.touch("held", f"{pipe.link[0]}>{pipe.link[1]}")
         self._loop.call_at(self._loop.now_ns + self.profile.cut_timeout_ns, self._cut_if_held, pipe)
         return True
 
@@ -282,6 +296,11 @@ class Network:
 
     # Faults
 
+    def touch(self, what: str, where: str) -> None:
+        """Count that a fault made a difference: *what* it did, and *where* (a host, or source>target)."""
+        key = f"{what} {where}"
+        self.touched[key] = self.touched.get(key, 0) + 1
+
     def block(self, source: str, target: str) -> None:
         """Hold everything from *source* to *target*.  Blocks nest."""
         self._blocked[(source, target)] = self._blocked.get((source, target), 0) + 1
@@ -300,8 +319,11 @@ class Network:
                     pipe.release()
 
     def blocked(self, source: str, target: str) -> bool:
-        """Whether a partition separates *source* from *target*, this way."""
-        return (source, target) in self._blocked
+        """Whether a partition keeps a connect packet from *source* to *target*."""
+        if (source, target) not in self._blocked:
+            return False
+        self.touch("held", f"{source}>{target}")
+        return True
 
     def slow(self, source: str, target: str, slowness: Slowness) -> None:
         """Make a link slow, one way."""
@@ -337,6 +359,7 @@ class Network:
             self.unblock(source, target)
         self._slow.clear()
         self._refusing.clear()
+        self.extra_latency_ns = 0
 
 
 class _Attempt:

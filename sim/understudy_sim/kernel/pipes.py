@@ -110,7 +110,10 @@ class Pipe:
     def put(self, item: Any, size: int) -> None:
         """Send *item*; it arrives after everything sent before."""
         assert not isinstance(item, Control) or size == 0, "control has no size"
-        if self.writer.dead or self.void:
+        if self.writer.dead:
+            return
+        if self.void:
+            self.connection.swallowed += 1
             return
         self.size += size
         self.in_flight += 1
@@ -125,6 +128,7 @@ class Pipe:
         assert self.in_flight > 0, "what arrives was sent"
         if self.void:
             self.in_flight -= 1
+            self.connection.swallowed += 1
             return
         if self.held or self.connection.wire.holds(self):
             self.held.append(item)
@@ -227,9 +231,18 @@ class Connection:
     """Two pipes between *client* and *server*.  `forward` is what the client sends."""
 
     def __init__(
-        self, wire: Wire, loop: Loop, number: int, client: ProcessRunner, server: ProcessRunner, window: int
+        self,
+        wire: Wire,
+        loop: Loop,
+        number: int,
+        client: ProcessRunner,
+        server: ProcessRunner,
+        window: int,
+        exchange: bool,
     ) -> None:
         self.wire = wire
+        self.exchange = exchange  # Objects travel here, not bytes.
+        self.swallowed = 0  # What was sent into the void.
         self.loop = loop
         self.number = number
         names = (client.process.name, server.process.name)

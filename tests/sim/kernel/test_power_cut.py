@@ -189,7 +189,7 @@ def test_a_process_that_cuts_itself_does_nothing_after() -> None:
         assert main_process is not None
         listener = kernel.network.listen(main_process, 9, exchanges=True)
         kernel.network.profile.silent_crash_thousandths = 0
-        kernel.medium("victim").profile.lose_writes = False
+        kernel.medium("victim").profile.lose_writes = kernel.medium("victim").profile.tear_writes = False
         victim = kernel.process("victim")
         victim.start(suicidal, kernel)
         exchange = await listener.accept()

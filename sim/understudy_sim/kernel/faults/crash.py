@@ -1,0 +1,32 @@
+"""A power cut of a process, and its restart."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from understudy_sim.kernel.faults.port import Arena, Shot
+
+
+class Crash:
+    """Cuts the process off; after a while its owner starts it again."""
+
+    kind: ClassVar[str] = "crash"
+    budget: ClassVar[str] = "any process, at any step; what was synced is there afterwards"
+
+    def inject(self, arena: Arena, shot: Shot) -> bool:
+        """Bites when the process had something in flight."""
+        (name,) = shot.target
+        process = arena.kernel.process(name)
+        if not process.alive:
+            return False
+        busy = arena.busy(name)
+        process.crash()
+        if busy:
+            arena.bite(shot.label)
+        arena.until(shot.lasts_ns, lambda: _restart(arena, name))
+        return True
+
+
+def _restart(arena: Arena, name: str) -> None:
+    if not arena.kernel.process(name).alive:
+        arena.restart(name)
