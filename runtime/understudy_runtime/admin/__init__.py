@@ -1,0 +1,1 @@
+"""The operator's side over HTTP: what a node is, and actions on single invocations."""

@@ -1,0 +1,249 @@
+"""The World on the operating system: the one file of the product that touches a clock, entropy, sockets, files or threads.
+
+Everything durable lies in one folder, mode 0700, held by one process.  Syncs run in the loop's thread: a hand-over to
+another costs more than the sync on the disks this is meant for.  A failed sync is SyncFailed, whatever the system said:
+what was written is in doubt then, and the caller stops the process.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+import trio
+
+from understudy_runtime.storage.port import Storage
+from understudy_runtime.storage.sqlite import SqliteStorage
+from understudy_runtime.world import DiskError, DiskFull, DiskLocked, SyncFailed
+
+FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# Accept fails for want of a file descriptor or memory: connections in the backlog wait until some were closed.
+EXHAUSTED: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
+EXHAUSTED_PAUSE_SECONDS: Final = 0.1
+# The connection was gone before it was accepted: not ours to report.
+GONE_BEFORE: Final = (errno.ECONNABORTED, errno.EPROTO, errno.EPERM, errno.EHOSTUNREACH, errno.ENETUNREACH)
+BACKLOG: Final = 4096
+
+
+def disk_error(what: str, path: str, error: OSError) -> DiskError:
+    """What the port says of *error*, naming the file."""
+    kind = DiskFull if error.errno in FULL else DiskError
+    return kind(f"{path}: cannot {what}: {error.strerror or error}")
+
+
+def sync(descriptor: int) -> None:
+    """Make a file's data durable, on the medium and not only in its cache."""
+    if sys.platform == "darwin":
+        fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
+    else:
+        os.fdatasync(descriptor)
+
+
+class RealFile:
+    """An open file; see `File`."""
+
+    def __init__(self, path: str, descriptor: int) -> None:
+        self._path = path
+        self._descriptor = descriptor
+
+    def size(self) -> int:
+        return os.fstat(self._descriptor).st_size
+
+    def pread(self, offset: int, length: int) -> bytes:
+        """At most *length* bytes from *offset*; fewer at the end of the file.  Raises DiskError."""
+        parts = []
+        try:
+            while length > 0 and (part := os.pread(self._descriptor, length, offset)):
+                parts.append(part)
+                offset += len(part)
+                length -= len(part)
+        except OSError as error:
+            raise disk_error("read", self._path, error) from error
+        return b"".join(parts)
+
+    def pwrite(self, offset: int, data: bytes) -> None:
+        """Write all of *data* at *offset*.  Raises DiskError, DiskFull."""
+        left = memoryview(data)
+        try:
+            while left:
+                written = os.pwrite(self._descriptor, left, offset)
+                offset += written
+                left = left[written:]
+        except OSError as error:
+            raise disk_error("write", self._path, error) from error
+
+    def truncate(self, length: int) -> None:
+        try:
+            os.ftruncate(self._descriptor, length)
+        except OSError as error:
+            raise disk_error("truncate", self._path, error) from error
+
+    async def fdatasync(self) -> None:
+        """Make what was written durable.  Raises SyncFailed."""
+        try:
+            sync(self._descriptor)
+        except OSError as error:
+            raise SyncFailed(f"{self._path}: the system could not make writes durable: {error.strerror}") from error
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+
+class RealDisk:
+    """One folder; see `Disk`.  Made with mode 0700, tightened to it when it exists.  Raises DiskError."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._locks: list[int] = []
+        try:
+            root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if root.stat().st_mode & 0o077:
+                root.chmod(0o700)
+        except OSError as error:
+            raise disk_error("use as the data folder", str(root), error) from error
+
+    def path_of(self, path: str) -> str:
+        """Where *path* lies on the system."""
+        parts = PurePosixPath(path).parts
+        assert ".." not in parts, "a path stays in its folder"
+        assert not path.startswith("/"), "a path is relative"
+        return str(self._root.joinpath(*parts))
+
+    def open(self, path: str, *, create: bool = False) -> RealFile:
+        """Open *path*.  Raises FileNotFoundError, DiskError."""
+        real = self.path_of(path)
+        flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0)
+        try:
+            return RealFile(real, os.open(real, flags, 0o600))
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise disk_error("open", real, error) from error
+
+    def exists(self, path: str) -> bool:
+        return os.path.exists(self.path_of(path))
+
+    def list_dir(self, path: str) -> list[str]:
+        try:
+            return sorted(os.listdir(self.path_of(path)))
+        except FileNotFoundError:
+            return []
+
+    def make_dir(self, path: str) -> None:
+        real = self.path_of(path)
+        try:
+            os.makedirs(real, mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise disk_error("make the folder", real, error) from error
+
+    def rename(self, source: str, target: str) -> None:
+        real = self.path_of(source)
+        try:
+            os.replace(real, self.path_of(target))
+        except OSError as error:
+            raise disk_error("rename", real, error) from error
+
+    def unlink(self, path: str) -> None:
+        real = self.path_of(path)
+        try:
+            os.unlink(real)
+        except OSError as error:
+            raise disk_error("remove", real, error) from error
+
+    async def sync_dir(self, path: str) -> None:
+        """Make the names in folder *path* durable.  Raises SyncFailed."""
+        real = self.path_of(path)
+        try:
+            descriptor = os.open(real, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise SyncFailed(f"{real}: the system could not make names durable: {error.strerror}") from error
+
+    def lock(self, path: str) -> None:
+        """Hold *path* until the process ends, or `unlock`.  Raises DiskLocked, DiskError."""
+        real = self.path_of(path)
+        try:
+            descriptor = os.open(real, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise disk_error("open the lock", real, error) from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(descriptor)
+            raise DiskLocked(
+                f"the data folder {self._root} is held by another process: stop that one, or name another folder"
+            ) from None
+        self._locks.append(descriptor)
+
+    def unlock(self) -> None:
+        """Let go of all locks, as the end of the process would."""
+        while self._locks:
+            os.close(self._locks.pop())
+
+
+class RealListener:
+    """A bound TCP address; see `Listener`."""
+
+    def __init__(self, listener: trio.SocketListener) -> None:
+        self._listener = listener
+
+    @property
+    def port(self) -> int:
+        port = self._listener.socket.getsockname()[1]
+        assert isinstance(port, int), "a TCP address has a port"
+        return port
+
+    async def accept(self) -> trio.abc.HalfCloseableStream:
+        """Wait for the next stream.  Raises trio.ClosedResourceError after `aclose`."""
+        while True:
+            try:
+                return await self._listener.accept()
+            except OSError as error:
+                if error.errno in EXHAUSTED:
+                    await trio.sleep(EXHAUSTED_PAUSE_SECONDS)
+                elif error.errno not in GONE_BEFORE:
+                    raise
+
+    async def aclose(self) -> None:
+        await self._listener.aclose()
+
+
+class RealWorld:
+    """One process's outside, with its data in folder *data*; see `World`.  Raises DiskError."""
+
+    def __init__(self, data: Path) -> None:
+        self._data = data
+        self.disk = RealDisk(data)
+
+    def now_ms(self) -> int:
+        return time.time_ns() // 1_000_000
+
+    def entropy(self, length: int) -> bytes:
+        return os.urandom(length)
+
+    def open_storage(self, name: str) -> Storage:
+        return SqliteStorage(self.disk.path_of(f"{name}.sqlite"))
+
+    async def dial(self, host: str, port: int) -> trio.abc.HalfCloseableStream:
+        """Open a TCP stream (without Nagle's delay: trio sees to it).  Raises OSError."""
+        return await trio.open_tcp_stream(host, port)
+
+    async def listen(self, host: str, port: int) -> RealListener:
+        """Bind the first address of *host*.  Raises OSError."""
+        listeners = await trio.open_tcp_listeners(port, host=host, backlog=BACKLOG)
+        for extra in listeners[1:]:
+            await extra.aclose()
+        return RealListener(listeners[0])
+
+    async def run_sync(self, function: Callable[[], object]) -> object:
+        """Run *function* in a worker thread; a cancel waits for it."""
+        return await trio.to_thread.run_sync(function)
