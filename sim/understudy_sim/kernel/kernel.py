@@ -26,8 +26,9 @@ from understudy_sim.kernel.network import Network
 from understudy_sim.kernel.policies import Policy, RandomPick
 from understudy_sim.kernel.process import Process
 from understudy_sim.kernel.reaper import reap
+from understudy_sim.kernel.sockets import AddressBook, SimSockets
 from understudy_sim.kernel.trace import Trace
-from understudy_sim.kernel.trio_parts import refuse_nested_run
+from understudy_sim.kernel.trio_parts import refuse_nested_run, set_sockets
 from understudy_sim.kernel.waiters import Waiter
 
 MAIN = "main"
@@ -81,6 +82,7 @@ class Kernel:
         self.processes: dict[str, Process] = {}
         self.media: dict[str, Medium] = {}
         self._disk_errors = disk_errors
+        self._book = AddressBook()
         self._epoch_ns = epoch_ns
         pick = policy if policy is not None else RandomPick(choices)
         self.loop = Loop(self.trace, pick, budget if budget is not None else Budget(), step_ns)
@@ -139,8 +141,13 @@ class Kernel:
         if process is None:
             process = self.processes[name] = Process(self.loop, name, self._epoch_ns)
             process.failed_silently = self._process_failed
+            process.on_start(self._give_sockets)
             process.on_down(self.network.process_down)
         return process
+
+    def _give_sockets(self, process: Process, runner: ProcessRunner) -> None:
+        sockets = SimSockets(self.network, self._book, process)
+        set_sockets(runner, sockets, sockets)
 
     def medium(self, name: str) -> Medium:
         """The disk of process *name*;

@@ -139,6 +139,11 @@ class Network:
         self._connection_last = 0
         self._port_next = _FIRST_FREE_PORT
 
+    @property
+    def hosts(self) -> dict[str, Process]:
+        """Every process there ever was, by name."""
+        return self._processes
+
     # Opening
 
     def listen(self, process: Process, port: int, *, exchanges: bool = False) -> Listener:

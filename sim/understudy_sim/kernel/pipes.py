@@ -390,6 +390,15 @@ class _End:
         self._outgoing.wake_sender()
         self.connection.check_gone()
 
+    def close_send(self) -> None:
+        """Say that nothing more will be sent.  Twice does nothing."""
+        if not self._closed:
+            self._send_eof()
+
+    def close(self) -> None:
+        """Close both ways.  Unread input makes the peer see a reset."""
+        self._close()
+
 
 class SimStream(_End, trio.abc.HalfCloseableStream):
     """One end of a simulated byte stream."""
@@ -495,12 +504,3 @@ class SimExchange(_End):
         item = pipe.buffer.popleft()
         pipe.take(1)
         return item
-
-    def close_send(self) -> None:
-        """Say that nothing more will be sent.  Twice does nothing."""
-        if not self._closed:
-            self._send_eof()
-
-    def close(self) -> None:
-        """Close both ways.  Unread input makes the peer see a reset."""
-        self._close()

@@ -45,6 +45,7 @@ TRANSITIONS: Mapping[State, Mapping[Event, State]] = MappingProxyType(
 )
 
 OnExit = Callable[["Process", "outcome.Outcome[Any]"], object]
+OnStart = Callable[["Process", ProcessRunner], object]
 OnDown = Callable[["Process", ProcessRunner, bool], object]
 
 
@@ -69,6 +70,7 @@ class Process:
         self._runner: ProcessRunner | None = None
         self._on_exit: OnExit | None = None
         self._on_down: list[OnDown] = []
+        self._on_start: list[OnStart] = []
         self._result: outcome.Outcome[Any] | None = None
         self._resume: Timer | None = None
 
@@ -110,6 +112,8 @@ class Process:
         runner = self._runner = ProcessRunner(self._loop, self)
         self._loop.runners.append(runner)
         self._loop.trace.note("process.start", self.name, self.incarnation, self._loop.now_ns)
+        for callback in self._on_start:
+            callback(self, runner)
         runner.begin(async_fn, args)
 
     def crash(self, *, power: bool = True) -> None:
@@ -141,6 +145,10 @@ class Process:
             self._loop.cancel_timer(self._resume)
             self._resume = None
         self._loop.give_back(held)
+
+    def on_start(self, callback: OnStart) -> None:
+        """Call `callback(process, runner)` before an incarnation's first step."""
+        self._on_start.append(callback)
 
     def on_down(self, callback: OnDown) -> None:
         """Call `callback(process, runner, power)` at every end of an incarnation;

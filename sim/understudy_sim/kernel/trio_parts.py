@@ -222,6 +222,21 @@ def _ordered_post_init(status: Any) -> None:
         status.recalculate()
 
 
+def set_sockets(runner: Any, factory: trio.abc.SocketFactory, resolver: trio.abc.HostnameResolver) -> None:
+    """Give one process its socket factory and name resolver: trio keeps them per run."""
+    context: dict[str, Any] = GLOBAL_RUN_CONTEXT.__dict__
+    before = context.get("runner")
+    context["runner"] = runner
+    try:
+        trio.socket.set_custom_socket_factory(factory)
+        trio.socket.set_custom_hostname_resolver(resolver)
+    finally:
+        if before is None:
+            del context["runner"]
+        else:
+            context["runner"] = before
+
+
 def refuse_nested_run() -> None:
     """Raise RuntimeError when this thread is inside a trio run, real or simulated."""
     if "runner" in GLOBAL_RUN_CONTEXT.__dict__:
