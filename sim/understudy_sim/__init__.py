@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from understudy_sim.stage.ledger import Ledger
     from understudy_sim.stage.play import Stage
 
-# Imported when first asked for: an application that declares a scenario beside its services must start without a server.
+# Imported when first asked for: an application that declares a scenario beside its services starts without them.
 _LATER = {
     "Choices": "understudy_sim.kernel.choices",
     "External": "understudy_sim.stage.external",

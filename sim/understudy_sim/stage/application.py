@@ -1,4 +1,4 @@
-"""The application under rehearsal, by import path: loaded afresh for each incarnation, so that its globals die with it."""
+"""The application under rehearsal, by import path: loaded afresh for each incarnation, so its globals die with it."""
 
 from __future__ import annotations
 

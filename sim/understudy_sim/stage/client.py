@@ -1,7 +1,7 @@
 """Customers: each a process that does its calls in order, retries what has a key, and records what it saw.
 
-A client gives up after a drawn number of tries while faults last; what it gave up is unknown.  Once the world is healed it
-asks until it is answered.
+A client gives up after a drawn number of tries while faults last; what it gave up is unknown.  Once the world is healed
+it asks until it is answered.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import outcome
+from understudy_runtime.model.invocation import Status
 from understudy_runtime.node import Deployment
 
 from understudy_sim.kernel.kernel import Kernel
@@ -42,6 +43,7 @@ class Cluster:
     ) -> None:
         self.kernel = kernel
         self.plan = plan
+        self.truth = truth
         self.watch = watch
         self.tally = tally
         self.history = History()
@@ -50,14 +52,14 @@ class Cluster:
         self.endpoint = EndpointProcess(kernel, watch, application.load)
         self.externals: list[ExternalProcess] = []
         self.clients: list[Client] = []
-        for process in (self.server.process, self.endpoint.process):
-            process.on_down(self._restart_later)
+        self.client_names: list[str] = []
+        self.server.on_exit = self._restart_later
 
     @property
     def hosts(self) -> list[str]:
         """Names of all processes a fault may hurt, clients last."""
         names = [SERVER, ENDPOINT, *(one.external.name for one in self.externals)]
-        return [*names, *(client.name for client in self.clients)]
+        return [*names, *self.client_names]
 
     def add_external(self, external: External[Any]) -> None:
         """A service that starts with the cluster."""
@@ -71,6 +73,23 @@ class Cluster:
             external.start()
         for name in dict.fromkeys(call.client for call in calls):
             self._start_client(name, [call for call in calls if call.client == name])
+
+    def busy(self, name: str) -> bool:
+        """Whether a fault of process *name* now would hurt something in flight."""
+        if name == SERVER:
+            return any(
+                inv.status is not Status.COMPLETED for model in self.truth.models for inv in model.invocations.values()
+            )
+        if name == ENDPOINT:
+            return bool(self.endpoint.running)
+        return any(name in one.link for one in self.kernel.network.connections.values())
+
+    def restart(self, name: str) -> None:
+        """Start the process called *name* again."""
+        starters: dict[str, Any] = {SERVER: self.server, ENDPOINT: self.endpoint}
+        starters.update({one.external.name: one for one in self.externals})
+        if not starters[name].process.alive and self.server.failed is None:
+            starters[name].start()
 
     def heal(self) -> None:
         """Faults are over: everybody up, everybody patient."""
@@ -96,6 +115,7 @@ class Cluster:
             watch=self.watch,
         )
         self.clients.append(client)
+        self.client_names.append(name)
         process.start(client.run, on_exit=_must_not_fail)
 
     def _deploy(self, process: Process) -> list[Deployment]:
@@ -110,17 +130,10 @@ class Cluster:
         )
         return [Deployment("dp_rehearsal", transport, manifest)]
 
-    def _restart_later(self, process: Process, *_: Any) -> None:
-        delay_ms = self.kernel.choices.integer(f"restart/{process.name}", 50, RESTART_MS_MAX)
-        self.kernel.call_later(delay_ms * NS_PER_MS, self._restart, process)
-
-    def _restart(self, process: Process) -> None:
-        if process.alive or self.server.failed is not None:
-            return
-        if process is self.server.process:
-            self.server.start()
-        else:
-            self.endpoint.start()
+    def _restart_later(self) -> None:
+        """The server stopped by itself, as promised for a disk that fails: somebody starts it again."""
+        delay_ms = self.kernel.choices.integer("restart/server", 50, RESTART_MS_MAX)
+        self.kernel.call_later(delay_ms * NS_PER_MS, self.restart, SERVER)
 
 
 def _must_not_fail(process: Process, result: outcome.Outcome[Any]) -> None:

@@ -1,7 +1,7 @@
-"""External services: payment, mail, whatever lies outside.  Each is a process of its own with a ledger that outlives it.
+"""External services: payment, mail, whatever lies outside.  Each is a process of its own; its ledger outlives it.
 
-A service author writes `answer`: one JSON request in, one JSON answer out, and what it did into the ledger.  Being slow,
-failing, hanging up after the work is done, and being gone are faults, drawn here; `answer` knows nothing of them.
+A service author writes `answer`: one JSON request in, one JSON answer out, and what it did into the ledger.  Being
+slow, failing, hanging up after the work is done, and being gone are faults, drawn here; `answer` knows nothing of them.
 """
 
 from __future__ import annotations
@@ -96,6 +96,7 @@ class ExternalProcess:
         thousandths = 0 if self.healed else CALL_THOUSANDTHS[self._plan.intensity.get(kind, 0)]
         met = self.external.choices.chance(f"{self.external.name}/{kind}", thousandths)
         if met:
-            self._tally.fired(kind, bit=True)
+            self._tally.counted(kind, 1, 1)
+            self._tally.firing(kind, self.external.name, self._kernel.now_ns)
             self._kernel.trace.note("fault", kind, self.external.name, self._kernel.now_ns)
         return met

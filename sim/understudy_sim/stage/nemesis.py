@@ -1,24 +1,115 @@
-"""The nemesis: hurts the cluster while the operations run, with the kinds of fault the seed's plan has, then heals it."""
+"""The nemesis of one seed: which kernel faults hit whom, how often and how long, from the seed's plan.
+
+The kernel injects and counts; this only names the targets.  A reset counts as a stream fault only where there are
+streams: resets of exchanges are a kind of their own in the tally.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
+from understudy_sim.kernel.faults.nemesis import Nemesis as KernelNemesis
+from understudy_sim.kernel.faults.port import Intensity, Planned, Shot, Target
+from understudy_sim.kernel.faults.table import FAULTS
 from understudy_sim.kernel.kernel import Kernel
 from understudy_sim.stage.cluster import Cluster
-from understudy_sim.stage.plan import Plan
+from understudy_sim.stage.endpoint import ENDPOINT
+from understudy_sim.stage.plan import NS_PER_MS, NS_PER_S, Plan
+from understudy_sim.stage.server import SERVER
+from understudy_sim.stage.tally import Tally
+
+# How the stage's kinds are called in the kernel.
+KERNEL_KINDS = (
+    ("server_crash", "crash"),
+    ("endpoint_crash", "crash"),
+    ("provider_down", "crash"),
+    ("stream_reset", "stream_reset"),
+    ("exchange_reset", "stream_reset"),
+    ("refused_connect", "refuse_connect"),
+    ("half_open", "half_open"),
+    ("partition", "partition"),
+    ("one_way_partition", "partition_one_way"),
+    ("slow_link", "slow_link"),
+    ("clock_jump", "clock_jump"),
+    ("pause", "pause"),
+    ("lost_write", "lost_writes"),
+    ("torn_write", "torn_tail"),
+    ("slow_sync", "slow_sync"),
+    ("failing_sync", "failing_sync"),
+)
+# Kinds that exist where another does, under a name of their own.
+ALSO = {"exchange_reset": "stream_reset"}
 
 
 class Nemesis:
     """One seed's trouble."""
 
-    def __init__(self, kernel: Kernel, plan: Plan, cluster: Cluster) -> None:
-        self._kernel = kernel
+    def __init__(self, kernel: Kernel, plan: Plan, cluster: Cluster, tally: Tally) -> None:
         self._plan = plan
         self._cluster = cluster
+        self._tally = tally
+        self._kernel = kernel
+        self._nemesis = KernelNemesis(
+            kernel,
+            list(self._planned()),
+            restart=cluster.restart,
+            busy=cluster.busy,
+            on_fault=self._fired,
+        )
 
     async def hurt(self) -> None:
         """Run the hurt phase to its end."""
+        self._nemesis.start()
         await self._kernel.sleep_ns(self._plan.hurt_ns)
 
     def heal(self) -> None:
-        """End every fault that lasts."""
-        self._kernel.network.heal()
+        """End every fault that lasts, and read the tally."""
+        self._nemesis.heal()
+        for label, counted in self._nemesis.tally.items():
+            if counted.fired:
+                self._tally.counted(label, counted.fired, counted.bit)
+
+    def _fired(self, shot: Shot) -> None:
+        self._tally.firing(shot.label, " > ".join(shot.target), self._kernel.now_ns)
+
+    def _planned(self) -> Iterator[Planned]:
+        for kind, kernel_kind in KERNEL_KINDS:
+            bite = self._plan.intensity.get(ALSO.get(kind, kind))
+            if bite is not None:
+                targets = tuple(self._targets(kind))
+                yield Planned(kind, FAULTS[kernel_kind], targets, self._intensity(kind, bite))
+
+    def _intensity(self, kind: str, bite: int) -> Intensity:
+        strength_ms = self._plan.clock_jump_ms_max if kind == "clock_jump" else 2_000
+        return Intensity(
+            every_ns=max(1, self._plan.hurt_ns // (2 * bite)),
+            lasts_low_ns=50 * NS_PER_MS,
+            lasts_high_ns=20 * NS_PER_S,
+            strength_ns=strength_ms * NS_PER_MS,
+            count_max=8,
+        )
+
+    def _targets(self, kind: str) -> Iterable[Target]:
+        externals = [one.external.name for one in self._cluster.externals]
+        clients = self._cluster.client_names
+        streams = [(ENDPOINT, name) for name in externals]
+        hops = [(SERVER, ENDPOINT), *((name, SERVER) for name in clients)]
+        match kind:
+            case "server_crash" | "lost_write" | "torn_write" | "slow_sync" | "failing_sync":
+                return [(SERVER,)]
+            case "endpoint_crash":
+                return [(ENDPOINT,)]
+            case "provider_down":
+                return [(name,) for name in externals]
+            case "refused_connect":
+                return [(name,) for name in (SERVER, ENDPOINT, *externals)]
+            case "clock_jump":
+                return [(SERVER,), (SERVER,), (ENDPOINT,)]
+            case "pause":
+                return [(name,) for name in (SERVER, ENDPOINT, *externals)]
+            case "stream_reset":
+                return [*hops, *streams] if self._plan.bytes_mode else streams
+            case "exchange_reset":
+                return [] if self._plan.bytes_mode else hops
+            case _:
+                return [*hops, *streams]

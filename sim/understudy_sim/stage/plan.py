@@ -1,7 +1,7 @@
 """What one seed is like: drawn once at its start, so that every run differs in size, bounds and trouble (swarm).
 
-Everything here is a decision with a name, and 0 (or the lowest value) is the tame answer: one partition, generous bounds,
-no faults.
+Everything here is a decision with a name, and 0 (or the lowest value) is the tame answer: one partition, generous
+bounds, no faults.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ KIND_EXISTS_THOUSANDTHS: Final = 750
 
 @attrs.frozen
 class Plan:
-    """One seed's shape.  Times in nanoseconds unless named otherwise; `intensity` is 1 to 3 for each kind that exists."""
+    """One seed's shape.  `intensity` is 1 to 3 for each kind of fault that exists."""
 
     partition_count: int
     limits: Limits
@@ -58,7 +58,7 @@ def draw_plan(choices: Choices, faults: FaultSet) -> Plan:
         bidi=not choices.chance("plan/request_response", 250),
         protocol_version=6 - choices.pick("plan/version", 2),
         latency_ns_max=choices.one_of("plan/latency", (2, 1, 10, 50)) * NS_PER_MS,
-        hurt_ns=choices.integer("plan/hurt_s", 60, 1_500) * NS_PER_S,
+        hurt_ns=choices.one_of("plan/hurt_s", (300, 60, 120, 600, 1_200)) * NS_PER_S,
         intensity=intensity,
         clock_jump_ms_max=choices.one_of("plan/jump", (10_000, 1_000, 60_000, 900_000)),
     )

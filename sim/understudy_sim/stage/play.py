@@ -4,8 +4,8 @@
     stage.always("one charge a seat", lambda: ...)  # looked at whenever what it reads may have changed
     await stage.play()                              # the operations under faults, then the quiet phase
 
-A claim is a function without arguments that returns True or "" when it holds, False or a text when it does not.  It reads
-ledgers, committed state (`stage.state`) and what clients were answered, never the memory of a process.
+A claim is a function without arguments that returns True or "" when it holds, False or a text when it does not.  It
+reads ledgers, committed state (`stage.state`) and what clients were answered, never the memory of a process.
 """
 
 from __future__ import annotations
@@ -83,7 +83,8 @@ class Stage:
     def external(self, kind: Callable[[Any, Ledger[E]], External[E]]) -> Ledger[E]:
         """Add an external service; returns its ledger."""
         self._require_before_play("stage.external")
-        assert isinstance(kind, type) and issubclass(kind, External), "an external service is a class of External"
+        assert isinstance(kind, type), "an external service is a class"
+        assert issubclass(kind, External), "an external service is a class of External"
         ledger: Ledger[E] = Ledger(kind.name, self._ledger_grew)
         self.cluster.add_external(kind(self.kernel.choices, ledger))
         return ledger
@@ -146,7 +147,7 @@ class Stage:
         self._require_before_play("stage.play")
         self._set_addresses()
         self.cluster.start(self.calls)
-        nemesis = Nemesis(self.kernel, self.plan, self.cluster)
+        nemesis = Nemesis(self.kernel, self.plan, self.cluster, self.cluster.tally)
         await nemesis.hurt()
         nemesis.heal()
         self.cluster.heal()
@@ -171,10 +172,7 @@ class Stage:
             return False
         if self._property(AcceptedEnds).pending():
             return False
-        for model in self._truth.models:
-            if any(model.outbox.values()):
-                return False
-        return True
+        return not any(any(model.outbox.values()) for model in self._truth.models)
 
     def _property(self, kind: type[Any]) -> Any:
         return next(one for one in self._properties if isinstance(one, kind))

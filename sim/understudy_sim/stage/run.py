@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import attrs
 import outcome
-from understudy_runtime import world as disk_errors
+from understudy_runtime import world
 from understudy_runtime.model.events import AttemptStarted
 
 from understudy_sim.kernel.choices import Choices, Overrides, SeededChoices
@@ -36,7 +36,7 @@ ENDED_EARLY = "the rehearsal comes to its end"
 
 @attrs.frozen(kw_only=True)
 class Variation:
-    """How a run differs from its seed: other faults, forced decisions, fewer operations.  For shrinking and searching."""
+    """How a run differs from its seed: other faults, forced decisions, fewer operations."""
 
     faults: FaultSet | None = None
     overrides: Overrides | None = None
@@ -64,7 +64,7 @@ def run_choices(
     drawn = tuple(scenario.workload(choices)) if calls is None else tuple(calls)
     kept = drawn if variation.kept_calls is None else tuple(drawn[index] for index in variation.kept_calls)
     budget = Budget(STEPS_MAX, VIRTUAL_NS_MAX)
-    with _environment(), Kernel(choices, budget=budget, disk_errors=disk_errors) as kernel:
+    with _environment(), Kernel(choices, budget=budget, disk_errors=DiskErrors) as kernel:
         watch = Watch(lambda: kernel.now_ns)
         truth = Truth(plan.partition_count)
         tally = Tally()
@@ -95,6 +95,15 @@ def run_choices(
             calls=kept,
             firings=tuple(tally.firings),
         )
+
+
+class DiskErrors:
+    """What the product expects of a disk that fails."""
+
+    DiskError: type[Exception] = world.DiskError
+    SyncFailed: type[Exception] = world.SyncFailed
+    DiskFull: type[Exception] = world.DiskFull
+    DiskLocked: type[Exception] = world.DiskLocked
 
 
 class _Counter:

@@ -48,8 +48,8 @@ def scenario(
     assert seeds >= 1, "a scenario without seeds shows nothing"
 
     def declare(script: Script) -> Scenario:
-        code = script.__code__  # type: ignore[attr-defined]
+        code = script.__code__
         chosen = fault_kinds.everything() if faults is None else faults
-        return Scenario(script.__name__, app, workload, chosen, seeds, script, code.co_filename, code.co_firstlineno)  # type: ignore[attr-defined]
+        return Scenario(script.__name__, app, workload, chosen, seeds, script, code.co_filename, code.co_firstlineno)
 
     return declare

@@ -1,7 +1,7 @@
 """The server: a process that runs the product's node and ingress, unchanged, and is started again when it stops.
 
-What the node tells through `observe` goes to the truth first and then to the watch, so that checkers always see a record
-together with what the rules say about it.
+What the node tells through `observe` goes to the truth first and then to the watch, so that checkers always see a
+record together with what the rules say about it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from understudy_runtime.world import DiskFull, SyncFailed
 from understudy_sim.kernel.kernel import Kernel
 from understudy_sim.kernel.pipes import SimExchange
 from understudy_sim.kernel.process import Process
-from understudy_sim.stage.backend import NodeBackend
 from understudy_sim.stage.happenings import Replayed, ServerStopped, Step
 from understudy_sim.stage.plan import Plan
 from understudy_sim.stage.truth import Truth
@@ -44,7 +43,7 @@ class ServerProcess:
         self.process = self.host.process
         self.node: Node | None = None
         self.ingress: Ingress | None = None
-        self.on_stopped: Callable[[str], object] = lambda how: None
+        self.on_exit: Callable[[], object] | None = None
         self.failed: BaseException | None = None
         self._kernel = kernel
         self._plan = plan
@@ -83,12 +82,13 @@ class ServerProcess:
         self.ingress = None
         self._truth.tables = [None] * len(self._truth.tables)
         self._watch.tell(ServerStopped(process.incarnation, "stopped"))
-        self.on_stopped("stopped")
 
     def _exited(self, process: Process, result: outcome.Outcome[Any]) -> None:
         if not isinstance(result, outcome.Error):
             return
         if self._plan.has("failing_sync") and only_of(result.error, PROMISED_STOPS):
+            assert self.on_exit is not None, "somebody starts a stopped server again"
+            self.on_exit()
             return
         self.failed = result.error
         self._watch.broken("the server does not fail", describe(result.error))
@@ -104,7 +104,7 @@ class ServerProcess:
         self.node = node
         async with trio.open_nursery() as nursery:
             await nursery.start(node.run)
-            self.ingress = Ingress(NodeBackend(node), self._plan.limits, self._observe)
+            self.ingress = Ingress(node, self._plan.limits, self._observe)
             listener = self._kernel.network.listen(self.process, EXCHANGE_PORT, exchanges=True)
             while True:
                 nursery.start_soon(self._serve, await listener.accept(), self.ingress)

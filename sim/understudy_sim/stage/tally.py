@@ -12,7 +12,6 @@ class Firing:
     kind: str
     what: str
     at_ns: int
-    bit: bool
 
 
 class Tally:
@@ -22,8 +21,12 @@ class Tally:
         self.counts: dict[str, tuple[int, int]] = {}
         self.firings: list[Firing] = []
 
-    def fired(self, kind: str, *, bit: bool, what: str = "", at_ns: int = 0) -> None:
-        """A fault of *kind* happened."""
-        fired, bitten = self.counts.get(kind, (0, 0))
-        self.counts[kind] = (fired + 1, bitten + int(bit))
-        self.firings.append(Firing(kind, what, at_ns, bit))
+    def counted(self, kind: str, fired: int, bit: int) -> None:
+        """*kind* happened *fired* times, *bit* of them to something in flight."""
+        assert bit >= 0, "a count"
+        before = self.counts.get(kind, (0, 0))
+        self.counts[kind] = (before[0] + fired, before[1] + bit)
+
+    def firing(self, kind: str, what: str, at_ns: int) -> None:
+        """One of them, for the story."""
+        self.firings.append(Firing(kind, what, at_ns))

@@ -1,7 +1,7 @@
 """The server's World over the kernel: a process's wall clock, entropy, disk, stores and streams, all simulated.
 
-What survives a crash belongs to the host, not to the process: the disk's medium, and the stores' media, of which a power
-cut takes the newest commits.
+What survives a crash belongs to the host, not to the process: the disk's medium, and the stores' media, of which a
+power cut takes the newest commits.
 """
 
 from __future__ import annotations

@@ -46,11 +46,13 @@ class SingleHolder(Property):
             self._epochs[step.partition] = command.epoch
         elif type(command) is AttemptOutput:
             self._check_lease(step, command)
+        # Within one record the lock passes from hand to hand: whoever ended with it holds nothing any more.
+        for action in step.actions:
+            if type(action) is Completed:
+                self._ended(action.invocation_id)
         for action in step.actions:
             if type(action) is StartAttempt:
                 self._started(action)
-            elif type(action) is Completed:
-                self._ended(action.invocation_id)
 
     def _check_lease(self, step: Step, command: AttemptOutput) -> None:
         current = (self._epochs.get(step.partition), self._leases.get(command.invocation_id))
