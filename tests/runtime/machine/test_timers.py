@@ -1,0 +1,86 @@
+"""Timers: each fires once, not early, and dies with its invocation."""
+
+from __future__ import annotations
+
+from understudy_runtime.machine.apply import outstanding
+from understudy_runtime.model.actions import ArmTimer, Completed, DisarmTimer, Notify
+from understudy_runtime.model.commands import Purge, TimerFired
+from understudy_runtime.model.invocation import Status, Success
+
+from tests.runtime.machine.driver import Driver, M, proposed
+
+
+def sleeping(driver: Driver, wake_up_time: int = 9_000) -> str:
+    id_ = driver.invoke()
+    driver.attempt(id_, proposed(M.SLEEP, wake_up_time=wake_up_time, result_completion_id=1))
+    return id_
+
+
+def test_a_timer_fires_once() -> None:
+    driver = Driver()
+    id_ = sleeping(driver)
+    [told] = driver.fire(1)
+    assert isinstance(told, Notify)
+    assert driver.do(TimerFired(9_000, 1)) == []
+    assert len(driver.notes(id_)) == 1
+
+
+def test_a_timer_armed_for_another_time_does_not_fire() -> None:
+    driver = Driver()
+    sleeping(driver)
+    driver.now_ms = 10_000
+    assert driver.do(TimerFired(8_000, 1)) == []
+    assert list(driver.tables.timers) == [1]
+
+
+def test_a_timer_does_not_fire_before_its_time() -> None:
+    driver = Driver()
+    id_ = sleeping(driver)
+    driver.now_ms = 8_999
+    assert driver.do(TimerFired(9_000, 1)) == [ArmTimer(9_000, 1)]
+    assert driver.notes(id_) == []
+    driver.now_ms = 9_000
+    driver.do(TimerFired(9_000, 1))
+    assert len(driver.notes(id_)) == 1
+
+
+def test_a_past_time_is_armed_all_the_same() -> None:
+    driver = Driver()
+    id_ = driver.invoke()
+    sleep = proposed(M.SLEEP, wake_up_time=5, result_completion_id=1)
+    assert driver.attempt(id_, sleep) == [ArmTimer(5, 1)]
+
+
+def test_an_end_disarms_what_still_sleeps() -> None:
+    driver = Driver()
+    id_ = sleeping(driver)
+    assert DisarmTimer(1) in driver.finish(id_)
+    assert driver.tables.timers == {}
+    assert driver.do(TimerFired(9_000, 1)) == []
+
+
+def test_a_result_is_kept_for_its_time() -> None:
+    driver = Driver()
+    id_ = driver.invoke(completion_retention_ms=500)
+    actions = driver.finish(id_)
+    assert actions == [ArmTimer(1_500, 1), Completed(id_, Success(b"out"), 1_500)]
+    assert outstanding(driver.tables) == [ArmTimer(1_500, 1)]
+    assert driver.fire(1) == []
+    assert driver.status(id_) is Status.FREE
+    assert outstanding(driver.tables) == []
+
+
+def test_a_purge_disarms_the_retention() -> None:
+    driver = Driver()
+    id_ = driver.invoke(completion_retention_ms=500)
+    driver.finish(id_)
+    assert driver.do(Purge(id_)) == [DisarmTimer(1)]
+
+
+def test_a_clock_that_goes_back_keeps_no_result_shorter() -> None:
+    driver = Driver()
+    id_ = driver.invoke(completion_retention_ms=500)
+    driver.now_ms = 400
+    driver.finish(id_)
+    assert driver.at(id_).expires_ms == 900
+    assert driver.at(id_).completed_ms == 400
