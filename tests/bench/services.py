@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import uuid
 from datetime import timedelta
+from functools import partial
 from typing import TypedDict
 
 import understudy
@@ -37,7 +38,7 @@ steps = Service("Steps")
 async def ten(ctx: Context, start: int) -> int:
     total = start
     for i in range(10):
-        total += await ctx.run_typed(f"step {i}", lambda i=i: i)
+        total += await ctx.run_typed(f"step {i}", partial(int, i))
     return total
 
 

@@ -30,9 +30,11 @@ REAL_WORLD = "runtime/understudy_runtime/real_world.py"
 CLI = "runtime/understudy_runtime/cli/"
 STAGE_CLI = "sim/understudy_sim/stage/cli"
 PYTEST_PLUGIN = "sim/understudy_sim/stage/pytest_plugin.py"
+STAGE_PLAY = "sim/understudy_sim/stage/play.py"
+STAGE_RUN = "sim/understudy_sim/stage/run.py"
 MUTANTS = "sim/understudy_sim/mutants/"
 FENCE = "sim/understudy_sim/kernel/fence"
-ENDPOINT = "sdk/understudy/endpoint"
+ENDPOINT = "sdk/understudy/host.py"
 
 DOOR = "it is the door"
 TOOL = "a command on the real machine, outside every run"
@@ -81,7 +83,11 @@ MODULES: tuple[Ban, ...] = (
         files((MUTANTS, TOOL)),
     ),
     Ban("tempfile", "write below the data folder through world.disk", files((MUTANTS, TOOL))),
-    Ban("logging", "call observe(event); the command line turns events into logs", files((CLI, TOOL))),
+    Ban(
+        "logging",
+        "call observe(event); the command line turns events into logs",
+        files((CLI, TOOL), (ENDPOINT, "hazards are told to whoever runs an endpoint")),
+    ),
     Ban("pickle", "values lie in CBOR with numbered fields", files()),
 )
 
@@ -91,7 +97,14 @@ ATTRIBUTES: tuple[Ban, ...] = (
     Ban(
         "os.environ",
         "take settings as arguments; the command line reads the environment",
-        files((CLI, TOOL), (STAGE_CLI, TOOL), (MUTANTS, TOOL), (PYTEST_PLUGIN, TOOL)),
+        files(
+            (CLI, TOOL),
+            (STAGE_CLI, TOOL),
+            (MUTANTS, TOOL),
+            (PYTEST_PLUGIN, TOOL),
+            (STAGE_PLAY, "the operator's part: user code finds its providers there"),
+            (STAGE_RUN, "it gives the process its environment back"),
+        ),
     ),
     Ban("datetime.now", "use world.now_ms()", files((FENCE, REPLACES))),
     Ban("datetime.utcnow", "use world.now_ms()", files((FENCE, REPLACES))),

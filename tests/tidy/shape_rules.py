@@ -29,6 +29,10 @@ MUTABLE_DISPLAYS = (ast.List, ast.Dict, ast.Set, ast.ListComp, ast.DictComp, ast
 # mypy refuses to change a value annotated like this.
 READ_ONLY = ("Mapping", "Sequence", "Collection", "Iterable", "AbstractSet", "tuple")
 MODULE_LEVEL_NAMES = ("__all__", "pytest_plugins")
+# (path, name): why it may.
+MUTABLE = {
+    ("sim/understudy_sim/kernel/reaper.py", "_UNDEAD"): "nothing reads it; it keeps the collector from the undead",
+}
 
 
 def check_lengths(source: Source) -> list[Finding]:
@@ -90,7 +94,7 @@ def check_module_state(source: Source) -> list[Finding]:
     ]
     for statement in _module_level(source.tree.body):
         name = _mutable_name(statement)
-        if name is not None and name not in MODULE_LEVEL_NAMES:
+        if name is not None and name not in MODULE_LEVEL_NAMES and (source.path, name) not in MUTABLE:
             message = f"{name} is mutable at module level: a tuple, MappingProxyType, or a read-only annotation"
             findings.append(Finding(source.path, statement.lineno, message))
     return findings
