@@ -16,7 +16,7 @@ from understudy_sim import Call, Choices, External, Ledger, Stage
 CUSTOMERS = ("ann", "bob", "cleo", "dan")
 SEATS = tuple(f"seat-{number}" for number in range(1, 7))
 DECLINED_THOUSANDTHS = 150
-PAUSE_MS_MAX = 90_000
+PAUSE_MS_MAX = 3_000
 
 
 # --- the providers ------------------------------------------------------------------------------------------

@@ -32,7 +32,7 @@ from understudy_sim.stage.watch import Watch
 if TYPE_CHECKING:
     from understudy_sim.stage.application import Application
 
-RESTART_MS_MAX = 20_000
+RESTART_MS_MAX = 5_000
 
 
 class Cluster:

@@ -58,13 +58,15 @@ class Nemesis:
         )
 
     async def hurt(self) -> None:
-        """Run the hurt phase to its end."""
-        self._nemesis.start()
-        await self._kernel.sleep_ns(self._plan.hurt_ns)
+        """Run the hurt phase to its end; between its parts nothing new happens."""
+        for begin_ns, lasts_ns in self._plan.hurts:
+            await self._kernel.loop.sleep_until_ns(begin_ns)
+            self._nemesis.start()
+            await self._kernel.sleep_ns(lasts_ns)
+            self._nemesis.heal()
 
     def heal(self) -> None:
-        """End every fault that lasts, and read the tally."""
-        self._nemesis.heal()
+        """Faults are over: read the tally."""
         for label, counted in self._nemesis.tally.items():
             if counted.fired:
                 self._tally.counted(label, counted.fired, counted.bit)
@@ -82,9 +84,9 @@ class Nemesis:
     def _intensity(self, kind: str, bite: int) -> Intensity:
         strength_ms = self._plan.clock_jump_ms_max if kind == "clock_jump" else 2_000
         return Intensity(
-            every_ns=max(1, self._plan.hurt_ns // (2 * bite)),
-            lasts_low_ns=50 * NS_PER_MS,
-            lasts_high_ns=20 * NS_PER_S,
+            every_ns=max(1, self._plan.hurts[0][1] // (2 * bite)),
+            lasts_low_ns=10 * NS_PER_MS,
+            lasts_high_ns=5 * NS_PER_S,
             strength_ns=strength_ms * NS_PER_MS,
             count_max=8,
         )

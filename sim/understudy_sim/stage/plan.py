@@ -33,7 +33,7 @@ class Plan:
     bidi: bool
     protocol_version: int
     latency_ns_max: int
-    hurt_ns: int
+    hurts: tuple[tuple[int, int], ...]  # when trouble begins, and how long it lasts
     intensity: dict[str, int]
     clock_jump_ms_max: int
 
@@ -58,10 +58,19 @@ def draw_plan(choices: Choices, faults: FaultSet) -> Plan:
         bidi=not choices.chance("plan/request_response", 250),
         protocol_version=6 - choices.pick("plan/version", 2),
         latency_ns_max=choices.one_of("plan/latency", (2, 1, 10, 50)) * NS_PER_MS,
-        hurt_ns=choices.one_of("plan/hurt_s", (300, 60, 120, 600, 1_200)) * NS_PER_S,
+        hurts=draw_hurts(choices),
         intensity=intensity,
         clock_jump_ms_max=choices.one_of("plan/jump", (10_000, 1_000, 60_000, 900_000)),
     )
+
+
+def draw_hurts(choices: Choices) -> tuple[tuple[int, int], ...]:
+    """When there is trouble: at the start, while everything is busy, and perhaps again when timers are due."""
+    first_ns = choices.one_of("plan/hurt_s", (10, 5, 20, 40)) * NS_PER_S
+    again_s = choices.one_of("plan/again_s", (0, 893, 899, 600))
+    if not again_s:
+        return ((0, first_ns),)
+    return (0, first_ns), (again_s * NS_PER_S, choices.integer("plan/again_hurt_s", 5, 30) * NS_PER_S)
 
 
 def draw_limits(choices: Choices) -> Limits:

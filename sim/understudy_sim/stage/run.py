@@ -64,7 +64,7 @@ def run_choices(
     drawn = tuple(scenario.workload(choices)) if calls is None else tuple(calls)
     kept = drawn if variation.kept_calls is None else tuple(drawn[index] for index in variation.kept_calls)
     budget = Budget(STEPS_MAX, VIRTUAL_NS_MAX)
-    with _environment(), Kernel(choices, budget=budget, disk_errors=DiskErrors) as kernel:
+    with _environment(), Kernel(choices, budget=budget, disk_errors=DiskErrors()) as kernel:
         watch = Watch(lambda: kernel.now_ns)
         truth = Truth(plan.partition_count)
         tally = Tally()
@@ -100,10 +100,11 @@ def run_choices(
 class DiskErrors:
     """What the product expects of a disk that fails."""
 
-    DiskError: type[Exception] = world.DiskError
-    SyncFailed: type[Exception] = world.SyncFailed
-    DiskFull: type[Exception] = world.DiskFull
-    DiskLocked: type[Exception] = world.DiskLocked
+    def __init__(self) -> None:
+        self.DiskError: type[Exception] = world.DiskError
+        self.SyncFailed: type[Exception] = world.SyncFailed
+        self.DiskFull: type[Exception] = world.DiskFull
+        self.DiskLocked: type[Exception] = world.DiskLocked
 
 
 class _Counter:
