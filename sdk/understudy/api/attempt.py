@@ -13,10 +13,9 @@ from __future__ import annotations
 import inspect
 import types
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NamedTuple, NoReturn, TypeVar
 
 import anyio
-import attrs
 
 from understudy.api.ends import Outcome, outcome_of
 from understudy.api.errors import ContextMisuse, RetryableError, TerminalError, failure_of
@@ -40,8 +39,7 @@ HAZARD_SWALLOWED_END = "swallowed-end"
 _CO_COROUTINE = inspect.CO_COROUTINE
 
 
-@attrs.frozen
-class RunSpec:
+class RunSpec(NamedTuple):
     """A side effect that has been announced: what to execute and what to do with its outcome."""
 
     name: str
@@ -273,22 +271,20 @@ class Attempt:
         started_ms = self.host.monotonic_ms()
         token = REGION.set("run")
         try:
-            data = spec.serde.serialize(await self._call(spec.function))
+            function = spec.function
+            if is_async(function):
+                value = await function()
+            else:
+                value = await self.host.run_sync(function)
+                if hasattr(value, "__await__"):
+                    value = await value
+            data = spec.serde.serialize(value)
         except Exception as error:
             self._run_failed(key, spec, error, max(0, self.host.monotonic_ms() - started_ms))
         else:
             self.vm.propose_run_value(key, data)
         finally:
             REGION.reset(token)
-
-    async def _call(self, function: Callable[[], Any]) -> Any:
-        code = getattr(function, "__code__", None)
-        if code.co_flags & _CO_COROUTINE if code is not None else inspect.iscoroutinefunction(function):
-            return await function()
-        value = await self.host.run_sync(function)
-        if inspect.isawaitable(value):
-            return await value
-        return value
 
     def _run_failed(self, key: int, spec: RunSpec, error: Exception, elapsed_ms: int) -> None:
         kind, leaf = outcome_of(error, self.tasks.is_cancellation)
@@ -352,12 +348,19 @@ def _step(handler: Coroutine[Any, Any, T], attempt: Attempt) -> Generator[Any, A
         return value
 
 
+def is_async(function: Callable[..., Any]) -> bool:
+    """Whether *function* was written with `async def`."""
+    code = getattr(function, "__code__", None)
+    if code is None:
+        return inspect.iscoroutinefunction(function)
+    return bool(code.co_flags & _CO_COROUTINE)
+
+
 def as_function(action: Callable[..., T] | Callable[..., Awaitable[T]], args: Any, kwargs: Any) -> Callable[[], Any]:
     """*action* with its arguments bound; itself when there are none."""
     if not args and not kwargs:
         return action
-    code = getattr(action, "__code__", None)
-    if code.co_flags & _CO_COROUTINE if code is not None else inspect.iscoroutinefunction(action):
+    if is_async(action):
 
         async def call() -> Any:
             return await action(*args, **kwargs)  # type: ignore[misc]

@@ -112,6 +112,8 @@ def dump_json(obj: Any) -> bytes:
     """*obj* as JSON; values JSON does not know are taken apart by what they are."""
     if obj is None:
         return b""
+    if type(obj) is int:
+        return b"%d" % obj
     try:
         return json.dumps(obj).encode()
     except TypeError:

@@ -216,7 +216,8 @@ class Core:
         self._count_known_entry()
 
     def _on_notification(self, type_: int, payload: bytes) -> None:
-        self._accept(Event.NOTIFICATION_RECEIVED, f"a {type_name(type_)} notification")
+        if self._state is State.WAITING_START:
+            self._accept(Event.NOTIFICATION_RECEIVED, f"a {type_name(type_)} notification")
         try:
             self._pending.append(decode_notification(type_, payload))
         except VmError as error:
@@ -311,7 +312,8 @@ class Core:
         ready = self._ready
         pending = self._pending
         cancellable = not self._cancelling
-        while not awaits.is_complete(tree, ready):
+        is_node = isinstance(tree, Node)
+        while not (awaits.is_complete(tree, ready) if is_node else tree in ready):
             if not pending:
                 return self._unresolved(tree)
             key, result = pending.popleft()
@@ -328,10 +330,13 @@ class Core:
         runs = self._runs_in(tree) if self._runs else ()
         if self._state is State.REPLAYING:
             self._await_mismatch(runs)
-        to_execute = [key for key in runs if self._runs[key].standing is RunStanding.ISSUED]
+        to_execute = []
+        for key in runs:
+            run = self._runs[key]
+            if run.standing is RunStanding.ISSUED:
+                run.standing = RunStanding.EXECUTING
+                to_execute.append(key)
         if to_execute:
-            for key in to_execute:
-                self._runs[key].standing = RunStanding.EXECUTING
             self._runs_to_execute = to_execute
             return Answer.EXECUTE
         if not self._input_closed or any(self._runs[key].standing is RunStanding.EXECUTING for key in runs):
@@ -340,6 +345,8 @@ class Core:
         return Answer.SUSPENDED
 
     def _runs_in(self, tree: Tree) -> list[int]:
+        if isinstance(tree, int):
+            return [tree] if tree in self._runs else []
         return [key for key in awaits.leaves(tree) if isinstance(key, int) and key in self._runs]
 
     def take_runs(self) -> list[int]:
