@@ -59,7 +59,11 @@ MODULES: tuple[Ban, ...] = (
     Ban(
         "socket",
         "use world.dial and world.listen",
-        files((REAL_WORLD, DOOR), (FENCE, REPLACES)),
+        files(
+            (REAL_WORLD, DOOR),
+            (FENCE, REPLACES),
+            ("sim/understudy_sim/kernel/sockets.py", "it is trio's socket port over the simulated network"),
+        ),
     ),
     Ban(
         "threading",

@@ -53,6 +53,14 @@ MODEL = Layer(
     ),
     (*LOOPS, *HYPOTHESIS),
 )
+# The admin speaks HTTP as the ingress does: it shares the ingress's answers, never its shell.
+CORES_BELOW: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "understudy_runtime.admin.core": tuple(
+            f"understudy_runtime.ingress.{name}" for name in ("answers", "backend", "times")
+        )
+    }
+)
 CORE = Layer((*VALUES, "understudy_runtime.storage.port"), LOOPS)
 
 LAYERS: Mapping[str, Layer] = MappingProxyType(
@@ -79,6 +87,9 @@ LAYERS: Mapping[str, Layer] = MappingProxyType(
         ),
         # In process, the transport drives the SDK's app; nothing else of the invoker may see it.
         "understudy_runtime.invoker.inprocess": Layer((*VALUES, *PORTS, *WHOLE_SDK), HYPOTHESIS),
+        "understudy_runtime.admin": Layer(
+            (*VALUES, *PORTS, "understudy_runtime.admin", "understudy_runtime.ingress"), HYPOTHESIS
+        ),
         "understudy_runtime.ingress": Layer((*VALUES, *PORTS, "understudy_runtime.ingress"), HYPOTHESIS),
         "understudy_runtime.http": Layer(
             (*VALUES, *PORTS, "understudy_runtime.http", "understudy_runtime.ingress"), HYPOTHESIS
@@ -162,7 +173,7 @@ def _core_refusal(module: str, name: str) -> str | None:
     top = name.split(".")[0]
     if top in CORE.never:
         return f"a core never awaits ({module} imports {name}): move the act into the shell"
-    own = (*CORE.ours, _part(module), "understudy_runtime.ingress.port", "understudy_runtime.invoker.port")
+    own = (*CORE.ours, _part(module), *PORTS[2:4], *CORES_BELOW.get(module, ()))
     if top not in OURS or (any(_within(name, p) for p in own) and not _is_shell(name)):
         return None
     return f"a core may import values and its own part only, not {name}"

@@ -50,7 +50,7 @@ def test_fragments() -> None:
         "as ../shared/design.md says",
         "pip install --index-url https://example.com/simple",
         "from https://mirror.corp.internal/simple",
-        "http://10.1.2.3:8080/",
+        "http://172.31.0.7:8080/",
         "bound to 172.17.0.2",
         "find-links = wheels",
     ],

@@ -34,8 +34,10 @@ PUBLIC_HOSTS = (
     "keepachangelog.com",
     "json-schema.org",
 )
-# Loopback, "any", broadcast; the ranges set aside for documentation; link-local and private samples of tests.
-PUBLIC_ADDRESSES = re.compile(r"^(?:127\.|0\.0\.0\.0$|255\.255\.255\.255$|192\.0\.2\.|198\.51\.100\.|203\.0\.113\.)")
+# Loopback, the hosts of the simulated network, "any", broadcast, and the ranges set aside for documentation.
+PUBLIC_ADDRESSES = re.compile(
+    r"^(?:127\.|10\.|0\.0\.0\.0$|255\.255\.255\.255$|192\.0\.2\.|198\.51\.100\.|203\.0\.113\.)"
+)
 # A name without a dot is a host of the simulated network or a placeholder; so are these endings.
 PRIVATE_ENDINGS = (".test", ".example", ".invalid", ".localhost", ".sim")
 
