@@ -1,4 +1,4 @@
-"""The World on the operating system: the one file of the product that touches a clock, entropy, sockets, files or threads.
+"""The World on the operating system: the one file that touches its clock, entropy, sockets, files and threads.
 
 Everything durable lies in one folder, mode 0700, held by one process.  Syncs run in the loop's thread: a hand-over to
 another costs more than the sync on the disks this is meant for.  A failed sync is SyncFailed, whatever the system said:

@@ -1,0 +1,1 @@
+"""Views of the one event vocabulary (`model/events.py`) for people: structured logs."""

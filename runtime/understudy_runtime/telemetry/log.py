@@ -1,0 +1,99 @@
+"""Events as structured log lines: a level and fields for each kind that is worth one.  Never payloads, keys or headers.
+
+Pure: `log_line` says what a line holds; who writes it, and in which form, is the command line's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import MappingProxyType
+from typing import Any, Final
+
+import attrs
+
+from understudy_runtime.model.events import (
+    AttemptEnded,
+    AttemptStarted,
+    Event,
+    LeadershipTaken,
+    LogTailCut,
+    RequestAnswered,
+    RetryScheduled,
+    StorageFlushed,
+)
+
+DETAIL_CHARS_MAX: Final = 500
+
+
+@attrs.frozen
+class Line:
+    """One log line: `level` is debug, info or warning."""
+
+    level: str
+    event: str
+    fields: dict[str, Any]
+
+
+def leadership_taken(event: LeadershipTaken) -> Line:
+    return Line(
+        "info",
+        "leadership taken",
+        {
+            "partition": event.partition,
+            "epoch": event.epoch,
+            "lsn_last": event.lsn_last,
+            "outstanding": len(event.outstanding),
+        },
+    )
+
+
+def tail_cut(event: LogTailCut) -> Line:
+    return Line("warning", "incomplete last frame cut from the log", {"log": event.log, "bytes": event.bytes_cut})
+
+
+def storage_flushed(event: StorageFlushed) -> Line:
+    fields = {"partition": event.partition, "applied_lsn": event.applied_lsn, "rows": event.rows}
+    return Line("debug", "storage flushed", fields)
+
+
+def attempt_started(event: AttemptStarted) -> Line:
+    fields = {"invocation": event.invocation_id, "attempt": event.attempt, "known_entries": event.known_entries}
+    return Line("debug", "attempt started", fields)
+
+
+def attempt_ended(event: AttemptEnded) -> Line:
+    bad = event.how in ("failed", "lost", "rejected")
+    fields: dict[str, Any] = {"invocation": event.invocation_id, "attempt": event.attempt, "how": event.how}
+    if event.detail:
+        fields["detail"] = event.detail[:DETAIL_CHARS_MAX]
+    return Line("warning" if bad else "debug", "attempt ended", fields)
+
+
+def retry_scheduled(event: RetryScheduled) -> Line:
+    return Line("info", "retry scheduled", {"invocation": event.invocation_id, "delay_ms": event.delay_ms})
+
+
+def request_answered(event: RequestAnswered) -> Line:
+    fields: dict[str, Any] = {"request": event.request_id, "status": event.status}
+    if event.invocation_id:
+        fields["invocation"] = event.invocation_id
+    return Line("debug", "request answered", fields)
+
+
+LINES: Final = MappingProxyType[type, Callable[[Any], Line]](
+    {
+        LeadershipTaken: leadership_taken,
+        LogTailCut: tail_cut,
+        StorageFlushed: storage_flushed,
+        AttemptStarted: attempt_started,
+        AttemptEnded: attempt_ended,
+        RetryScheduled: retry_scheduled,
+        RequestAnswered: request_answered,
+    }
+)
+
+
+def log_line(event: Event) -> Line | None:
+    """The line of *event*; None for the kinds that are too many to log (records)."""
+    make = LINES.get(type(event))
+    return None if make is None else make(event)
