@@ -11,8 +11,11 @@ whether it may.
 
 from __future__ import annotations
 
+import contextlib
 import enum
+import operator
 from collections import deque
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 import trio
@@ -347,6 +350,7 @@ class _End:
         self._incoming = incoming
         self._outgoing = connection.back(incoming)
         self._closed = False
+        self._sending = False
 
     @property
     def peer_host(self) -> str:
@@ -403,39 +407,50 @@ class _End:
 class SimStream(_End, trio.abc.HalfCloseableStream):
     """One end of a simulated byte stream."""
 
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """Send;
-
-        waits while more than a window is unread.  Raises Closed-, Broken- and BusyResourceError as sockets
-        do.
-        """
-        pipe = self._outgoing
-        if pipe.sender is not None:
+    @contextlib.contextmanager
+    def _sending_alone(self) -> Iterator[None]:
+        if self._sending:
             raise trio.BusyResourceError("another task is already sending here")
-        self._check_send()
-        await trio.lowlevel.checkpoint()
-        rest = bytes(data)
-        while rest:
+        self._sending = True
+        try:
+            yield
+        finally:
+            self._sending = False
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """Send; waits while more than a window is unread.
+
+        Raises Closed-, Broken- and BusyResourceError as sockets do.
+        """
+        with self._sending_alone():
             self._check_send()
-            room = pipe.window - pipe.size
-            if room <= 0:
-                await pipe.wait_room()
-                continue
-            now, rest = rest[:room], rest[room:]
-            for chunk in self.connection.wire.split(pipe, now):
-                pipe.put(chunk, len(chunk))
+            await trio.lowlevel.checkpoint()
+            rest = bytes(data)
+            pipe = self._outgoing
+            while rest:
+                self._check_send()
+                room = pipe.window - pipe.size
+                if room <= 0:
+                    await pipe.wait_room()
+                    continue
+                now, rest = rest[:room], rest[room:]
+                for chunk in self.connection.wire.split(pipe, now):
+                    pipe.put(chunk, len(chunk))
 
     async def wait_send_all_might_not_block(self) -> None:
         """Wait until the window has room."""
-        self._check_send()
-        await trio.lowlevel.checkpoint()
-        while self._outgoing.size >= self._outgoing.window and not self._broken():
-            await self._outgoing.wait_room()
+        with self._sending_alone():
+            self._check_send()
+            await trio.lowlevel.checkpoint()
+            while self._outgoing.size >= self._outgoing.window and not self._broken():
+                await self._outgoing.wait_room()
+                if self._closed:
+                    raise trio.ClosedResourceError("this stream was closed while waiting")
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """At most *max_bytes*; b"" at the end.  Raises BrokenResourceError after a reset."""
         pipe = self._incoming
-        limit = DEFAULT_RECEIVE_BYTES if max_bytes is None else max_bytes
+        limit = DEFAULT_RECEIVE_BYTES if max_bytes is None else operator.index(max_bytes)
         if limit < 1:
             raise ValueError(f"max_bytes is {max_bytes}, it must be at least 1")
         if self._closed:
@@ -461,12 +476,11 @@ class SimStream(_End, trio.abc.HalfCloseableStream):
 
     async def send_eof(self) -> None:
         """Say that nothing more will be sent.  Twice does nothing."""
-        if self._outgoing.sender is not None:
-            raise trio.BusyResourceError("another task is sending here")
-        if self._closed:
-            raise trio.ClosedResourceError("this stream was closed")
-        await trio.lowlevel.checkpoint()
-        self._send_eof()
+        with self._sending_alone():
+            if self._closed:
+                raise trio.ClosedResourceError("this stream was closed")
+            await trio.lowlevel.checkpoint()
+            self._send_eof()
 
     async def aclose(self) -> None:
         """Close both ways.  Unread input makes the peer see a reset."""

@@ -59,6 +59,8 @@ class SimSockets(trio.abc.HostnameResolver, trio.abc.SocketFactory):
         """trio.socket.socket: stream sockets only."""
         if type != stdlib.SOCK_STREAM:
             raise OSError(errno.EPROTONOSUPPORT, "the simulated network carries streams only, no datagrams")
+        if family != stdlib.AF_INET:
+            raise OSError(errno.EAFNOSUPPORT, "the simulated network has IPv4 addresses only")
         return SimSocket(self, family, proto)
 
     async def getaddrinfo(
