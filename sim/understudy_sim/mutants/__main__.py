@@ -1,0 +1,117 @@
+"""`python -m understudy_sim.mutants`: list, hunt, quiet, suite, table.
+
+hunt ID      200 seeds of the ticket tour under all faults, from five first seeds
+quiet ID     200 seeds without faults: a mutant that needs a fault must not be found
+suite ID     the test suite against an edited copy of the repository: likewise
+table        hunt them all and write docs/mutants.md
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from understudy_sim.mutants.catalogue import MUTANTS, mutant_by_id
+from understudy_sim.mutants.edit import Mutant, MutantError
+from understudy_sim.mutants.hook import forget_product, install
+from understudy_sim.mutants.hunt import FIRST_SEEDS, SCENARIO, SEEDS_MAX, Hunt, hunt_apart, hunt_here, hunt_to_json
+from understudy_sim.mutants.suite import ROOT, run_suite
+from understudy_sim.mutants.table import page
+
+
+@click.group()
+def main() -> None:
+    """Plant bugs and hunt them."""
+    sys.path.insert(0, str(Path.cwd()))
+
+
+def _find(mutant_id: str) -> Mutant:
+    try:
+        return mutant_by_id(mutant_id)
+    except MutantError as error:
+        raise click.UsageError(str(error)) from error
+
+
+@main.command("list")
+def list_() -> None:
+    """Name every mutant."""
+    for mutant in MUTANTS:
+        click.echo(f"{mutant.id:5} {', '.join(mutant.needs):22} {mutant.why}")
+
+
+@main.command()
+@click.argument("mutant_id", metavar="ID")
+@click.option(
+    "--first-seed", "first_seeds", type=int, multiple=True, default=FIRST_SEEDS, help="Repeat for more hunts."
+)
+@click.option("--seeds", "seeds_max", type=click.IntRange(min=1), default=SEEDS_MAX)
+@click.option("--faults", default="all")
+@click.option("--scenario", "scenario_path", default=SCENARIO, metavar="MODULE:NAME")
+@click.option("--json", "as_json", is_flag=True, help="End with one line of JSON.")
+def hunt(
+    mutant_id: str, first_seeds: tuple[int, ...], seeds_max: int, faults: str, scenario_path: str, as_json: bool
+) -> None:
+    """Hunt the mutant ID."""
+    mutant = _find(mutant_id)
+    forget_product()
+    install(mutant)
+    found = Hunt(
+        mutant_id, tuple(hunt_here(scenario_path, first_seed, seeds_max, faults) for first_seed in first_seeds)
+    )
+    click.echo(hunt_to_json(found) if as_json else describe(found, seeds_max))
+
+
+def describe(found: Hunt, seeds_max: int) -> str:
+    """A hunt for people."""
+    lines = [f"{found.mutant_id}: caught in {found.found} of {len(found.catches)} hunts, median {found.median_seeds}"]
+    for catch in found.catches:
+        if catch is None:
+            lines.append(f"  not in {seeds_max} seeds")
+        else:
+            lines.append(
+                f"  seed {catch.seed}, {catch.seeds} seeds, {catch.seconds} s: {catch.claims[0]}: {catch.what}"
+            )
+    return "\n".join(lines)
+
+
+@main.command()
+@click.argument("mutant_id", metavar="ID")
+@click.option("--seeds", "seeds_max", type=click.IntRange(min=1), default=SEEDS_MAX)
+def quiet(mutant_id: str, seeds_max: int) -> None:
+    """Check that the mutant ID is invisible without faults.  Exit code 1 when it is found."""
+    _find(mutant_id)
+    found = hunt_apart(mutant_id, first_seeds=(0,), seeds_max=seeds_max, faults="none")
+    click.echo(describe(found, seeds_max))
+    if found.found:
+        raise SystemExit(1)
+
+
+@main.command()
+@click.argument("mutant_id", metavar="ID")
+@click.argument("arguments", nargs=-1)
+def suite(mutant_id: str, arguments: tuple[str, ...]) -> None:
+    """Check that the tests pass with the mutant ID in the code; ARGUMENTS go to pytest.  Exit code 1 when they fail."""
+    result = run_suite(_find(mutant_id), arguments)
+    if not result.passed:
+        click.echo(result.output[-4000:])
+    click.echo(f"{mutant_id}: {'the suite passes' if result.passed else 'caught by ' + ', '.join(result.failed)}")
+    if not result.passed:
+        raise SystemExit(1)
+
+
+@main.command()
+@click.option("--seeds", "seeds_max", type=click.IntRange(min=1), default=SEEDS_MAX)
+def table(seeds_max: int) -> None:
+    """Hunt every mutant and write docs/mutants.md."""
+    rows = []
+    for mutant in MUTANTS:
+        found = hunt_apart(mutant.id, seeds_max=seeds_max)
+        click.echo(describe(found, seeds_max))
+        rows.append((mutant, found))
+    (ROOT / "docs/mutants.md").write_text(page(rows), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

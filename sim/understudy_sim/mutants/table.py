@@ -1,0 +1,59 @@
+"""The page that says which planted bug is caught by what, and how soon: pure text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from understudy_sim.mutants.edit import Mutant
+from understudy_sim.mutants.hunt import SEEDS_MAX, Hunt
+
+HEAD = """\
+# Planted bugs, and who catches them
+
+Each mutant is one edit of the product, applied while it is imported; the bugs are of the families that engines like
+this one have really had. A hunt runs the ticket tour under all faults, seed by seed, until a claim breaks, at most
+{seeds_max} seeds; each mutant is hunted from {hunts} first seeds. *Seeds* is the median (and the range) of seeds until
+the catch, *caught by* the claims that broke first. A mutant that needs a fault, a schedule or time is invisible without:
+200 seeds with `--faults none` and the whole test suite pass with it in the code.
+
+Written by `python -m understudy_sim.mutants table`; do not edit by hand.
+
+| id | group | what is wrong | needs | seeds | found | caught by |
+|---|---|---|---|---|---|---|
+"""
+
+
+def page(rows: Iterable[tuple[Mutant, Hunt]]) -> str:
+    """The whole page."""
+    pairs = list(rows)
+    hunts = max((len(hunt.catches) for _, hunt in pairs), default=0)
+    lines = [row(mutant, hunt) for mutant, hunt in pairs]
+    edits = [edit(mutant) for mutant, _ in pairs]
+    head = HEAD.format(seeds_max=SEEDS_MAX, hunts=hunts)
+    return head + "\n".join(lines) + "\n\n## The edits\n\n" + "\n".join(edits)
+
+
+def row(mutant: Mutant, hunt: Hunt) -> str:
+    """One mutant as a row of the table."""
+    assert mutant.id == hunt.mutant_id, "a hunt belongs to its mutant"
+    counts = [catch.seeds for catch in hunt.catches if catch is not None]
+    median = hunt.median_seeds
+    seeds = "–" if median is None else f"{median:.0f} ({min(counts)}–{max(counts)})"
+    cells = (
+        mutant.id,
+        mutant.group,
+        mutant.why,
+        ", ".join(mutant.needs),
+        seeds,
+        f"{hunt.found} of {len(hunt.catches)}",
+        "; ".join(claim.replace("|", "\\|") for claim in hunt.claims) or "nobody",
+    )
+    return "| " + " | ".join(cells) + " |"
+
+
+def edit(mutant: Mutant) -> str:
+    """The edit of one mutant as a block."""
+    lines = [f"{mutant.id}, in `{mutant.module}`:", "", "```text"]
+    lines += [f"- {line}".rstrip() for line in mutant.before.splitlines()]
+    lines += [f"+ {line}".rstrip() for line in mutant.after.splitlines()]
+    return "\n".join([*lines, "```", ""])
