@@ -25,7 +25,7 @@ def test_only_the_attempt_in_charge_is_heard(change: dict[str, int]) -> None:
     driver = Driver()
     id_ = driver.invoke()
     driver.attempt(id_, attempt=3)
-    assert driver.attempt(id_, output(b"x"), end=Finished(), **change) == []
+    assert driver.attempt(id_, output(b"x"), end=Finished(), **{"attempt": 3, **change}) == []
     assert driver.status(id_) is Status.INVOKED
     assert len(driver.tables.journal(id_)) == 1
     assert driver.attempt(id_, output(b"x"), end=Finished(), attempt=3) == [Completed(id_, Success(b"x"), 0)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import attrs
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from understudy.protocol import service_pb2 as pb
@@ -44,7 +45,10 @@ TARGETS = (
     (Target("Signup", "approve", "u"), ServiceType.WORKFLOW, HandlerType.SHARED),
 )
 RETENTIONS = (0, 0, 400, 5_000)
-IDS = 12
+IDS = 6
+# What a row must bring back of an invocation.
+IN_MEMORY = ("_raw", "journal", "journal_stored", "stored_under", "is_dirty")
+DURABLE = tuple(field.name for field in attrs.fields(Invocation) if field.name not in IN_MEMORY)
 
 
 class Play:
@@ -62,7 +66,7 @@ class Play:
             self.entries,
             self.suspend,
             self.finish,
-            self.give_up,
+            self.tell,
             self.fire,
             self.fire,
             self.tell,
@@ -70,6 +74,8 @@ class Play:
             self.outbox_delivered,
             self.elect,
             self.flush,
+            self.flush,
+            self.invoke,
             self.look,
         )
 
@@ -152,13 +158,12 @@ class Play:
 
     def finish(self, a: int, b: int) -> None:
         invocation = self.running(a)
-        if invocation is not None:
-            self.driver.attempt(invocation.id, output(bytes((b % 256,))), end=Finished())
-
-    def give_up(self, a: int, b: int) -> None:
-        invocation = self.running(a)
-        if invocation is not None:
+        if invocation is None:
+            return
+        if b % 5 == 0:
             self.driver.attempt(invocation.id, end=GaveUp(Failure(500, "x"), b % 2 == 0))
+        else:
+            self.driver.attempt(invocation.id, output(bytes((b % 256,))), end=Finished())
 
     def fire(self, a: int, b: int) -> None:
         self.driver.now_ms += b % 900 - 100
@@ -198,7 +203,7 @@ class Play:
             self.driver.do(LeaderElected(self.driver.epoch, RULES_CURRENT))
 
     def flush(self, a: int, _: int) -> None:
-        if a % 2:
+        if a % 4:
             self.driver.flush()
             assert self.driver.tables.dirty_rows == 0
 
@@ -227,7 +232,7 @@ def seen(tables: Tables) -> dict[str, Any]:
     """What everyone can ask the tables, without a flush."""
     found = {id_: tables.invocation(id_) for id_ in (Play.id(number) for number in range(IDS))}
     return {
-        "status": {id_: i and (i.status, i.lease, i.result, i.callers, i.open_completions) for id_, i in found.items()},
+        "invocations": {id_: i and [getattr(i, name) for name in DURABLE] for id_, i in found.items()},
         "journals": {id_: list(tables.journal(id_)) for id_ in found},
         "state": {key: dict(tables.state("Counter", key)) for key in ("a", "ab")},
         "workflow": dict(tables.state("Signup", "u")),
@@ -241,7 +246,7 @@ def seen(tables: Tables) -> dict[str, Any]:
 
 
 NUMBERS = st.integers(0, 2**16)
-SCRIPTS = st.lists(st.tuples(st.integers(0, 15), NUMBERS, NUMBERS), max_size=60)
+SCRIPTS = st.lists(st.tuples(st.integers(0, 17), NUMBERS, NUMBERS), min_size=20, max_size=80)
 
 
 def play(script: list[tuple[int, int, int]]) -> Play:

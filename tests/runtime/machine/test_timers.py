@@ -59,6 +59,15 @@ def test_an_end_disarms_what_still_sleeps() -> None:
     assert driver.do(TimerFired(9_000, 1)) == []
 
 
+def test_a_kept_result_keeps_no_sleep() -> None:
+    driver = Driver()
+    id_ = driver.invoke(completion_retention_ms=500)
+    driver.attempt(id_, proposed(M.SLEEP, wake_up_time=9_000, result_completion_id=1))
+    driver.finish(id_)
+    assert list(driver.tables.timers) == [2]
+    assert list(driver.at(id_).timers) == [2]
+
+
 def test_a_result_is_kept_for_its_time() -> None:
     driver = Driver()
     id_ = driver.invoke(completion_retention_ms=500)
