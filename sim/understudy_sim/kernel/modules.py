@@ -1,0 +1,120 @@
+"""A fresh import of user modules per incarnation, so that their globals die with their process.
+
+`FreshModules.load` imports a module, and every other user module it imports, into objects of their own;
+`sys.modules` is put back as it was, so nobody else sees them.  Code is read and compiled once.  What counts
+as a user module: everything under the top-level name of the module asked for.  An import that a function does
+later, at call time, gets the shared module: it is the one thing that outlives an incarnation, so import at
+the top of the file.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import CodeType, ModuleType
+from typing import Any
+
+
+class FreshModules:
+    """Keep one per program run: it holds the compiled code, never a module."""
+
+    def __init__(self) -> None:
+        self._specs: dict[str, importlib.machinery.ModuleSpec | None] = {}
+        self._codes: dict[str, CodeType] = {}
+
+    def load(self, name: str) -> ModuleType:
+        """Import *name* afresh.  Raises what importing it raises; ModuleNotFoundError when there is none."""
+        assert name, "a module has a name"
+        importlib.import_module(name)  # Once, shared: resolvers of type hints look classes up in sys.modules.
+        root = name.partition(".")[0]
+        with self._apart(root):
+            return importlib.import_module(name)
+
+    @contextmanager
+    def _apart(self, root: str) -> Iterator[None]:
+        shared = {name: module for name, module in sys.modules.items() if _under(name, root)}
+        finder = _CachedFinder(self, root)
+        for name in shared:
+            del sys.modules[name]
+        sys.meta_path.insert(0, finder)
+        try:
+            yield
+        finally:
+            sys.meta_path.remove(finder)
+            for name in [name for name in sys.modules if _under(name, root)]:
+                del sys.modules[name]
+            sys.modules.update(shared)
+
+    def spec(self, name: str, path: Sequence[str] | None) -> importlib.machinery.ModuleSpec | None:
+        """Where *name* is found, looked up once; only plain Python source is cached."""
+        if name not in self._specs:
+            self._specs[name] = _find(name, path)
+        return self._specs[name]
+
+    def code(self, spec: importlib.machinery.ModuleSpec) -> CodeType:
+        """The compiled module."""
+        code = self._codes.get(spec.name)
+        if code is None:
+            loader = spec.loader
+            assert isinstance(loader, importlib.abc.InspectLoader), "only source modules are cached"
+            found = loader.get_code(spec.name)
+            assert found is not None, f"{spec.name} has no code"
+            code = self._codes[spec.name] = found
+        return code
+
+
+class _CachedFinder(importlib.abc.MetaPathFinder):
+    """Finds user modules by the cached spec and runs the cached code."""
+
+    def __init__(self, cache: FreshModules, root: str) -> None:
+        self._cache = cache
+        self._root = root
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        if not _under(fullname, self._root):
+            return None
+        found = self._cache.spec(fullname, path)
+        if found is None or not isinstance(found.loader, importlib.abc.InspectLoader):
+            return found
+        spec = importlib.util.spec_from_file_location(
+            fullname,
+            found.origin,
+            loader=_CachedLoader(self._cache, found),
+            submodule_search_locations=found.submodule_search_locations,
+        )
+        assert spec is not None, "a module with an origin has a spec"
+        return spec
+
+
+class _CachedLoader(importlib.abc.Loader):
+    def __init__(self, cache: FreshModules, spec: importlib.machinery.ModuleSpec) -> None:
+        self._cache = cache
+        self._spec = spec
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType | None:
+        return None
+
+    def exec_module(self, module: ModuleType) -> None:
+        exec(self._cache.code(self._spec), module.__dict__)
+
+
+def _find(name: str, path: Sequence[str] | None) -> importlib.machinery.ModuleSpec | None:
+    for finder in sys.meta_path:
+        if isinstance(finder, _CachedFinder):
+            continue
+        find: Any = getattr(finder, "find_spec", None)
+        spec: importlib.machinery.ModuleSpec | None = find(name, path) if find is not None else None
+        if spec is not None:
+            return spec
+    return None
+
+
+def _under(name: str, root: str) -> bool:
+    return name == root or name.startswith(f"{root}.")
