@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
-import attrs
 from understudy_sim import Call, Choices, External, Ledger, Stage
 
 CUSTOMERS = ("ann", "bob", "cleo", "dan")
@@ -22,8 +21,7 @@ PAUSE_MS_MAX = 3_000
 # --- the providers ------------------------------------------------------------------------------------------
 
 
-@attrs.frozen
-class Charge:
+class Charge(NamedTuple):
     """One call of the payment provider.  `outcome` is approved or declined, and always the same for one key."""
 
     key: str
@@ -33,8 +31,7 @@ class Charge:
     outcome: str
 
 
-@attrs.frozen
-class Mail:
+class Mail(NamedTuple):
     key: str
     order: str
     user: str

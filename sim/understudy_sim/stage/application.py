@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from understudy_sim.kernel.fence_sites import Sites
+from understudy_sim.kernel.modules import FreshModules
+
 if TYPE_CHECKING:
     from understudy.endpoint import App
-
-
-class FreshModules:
-    def __init__(self, module: str) -> None:
-        self._module = module
-
-    def load(self):
-        top = self._module.split(".")[0]
-        for name in [n for n in sys.modules if n == top or n.startswith(top + ".")]:
-            del sys.modules[name]
-        return importlib.import_module(self._module)
 
 
 class NoApplication(Exception):
@@ -27,7 +17,7 @@ class NoApplication(Exception):
 
 
 class Application:
-    """An application named `package.module:attribute`."""
+    """An application named `package.module:attribute`.  Keep one for many runs: it caches code and fence sites."""
 
     def __init__(self, path: str) -> None:
         module, separator, attribute = path.partition(":")
@@ -35,11 +25,13 @@ class Application:
             raise NoApplication(f"{path!r} names no application: write it as package.module:attribute")
         self.path = path
         self._attribute = attribute
-        self._modules = FreshModules(module)
+        self.sites = Sites()
+        self._module = module
+        self._modules = FreshModules()
 
     def load(self) -> App:
         """Import the module and everything beside it anew, and return the application.  Raises NoApplication."""
-        found = getattr(self._modules.load(), self._attribute, None)
+        found = getattr(self._modules.load(self._module), self._attribute, None)
         if found is None or not hasattr(found, "attempt"):
             raise NoApplication(
                 f"{self.path} is {'missing' if found is None else repr(type(found).__name__)}: "

@@ -10,16 +10,19 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import outcome
+from understudy.api.regions import REGION
 from understudy_runtime.model.invocation import Status
 from understudy_runtime.node import Deployment
 
-from understudy_sim.kernel.kernel import Kernel
+from understudy_sim.kernel.fence import Hazard, Zone
+from understudy_sim.kernel.kernel import MAIN, Kernel
 from understudy_sim.kernel.process import Process
 from understudy_sim.stage.client import Client, ExchangeConnection
-from understudy_sim.stage.endpoint import ENDPOINT, EndpointProcess
+from understudy_sim.stage.endpoint import ENDPOINT, EndpointProcess, relative
 from understudy_sim.stage.endpoint import EXCHANGE_PORT as ENDPOINT_PORT
 from understudy_sim.stage.exchange import ExchangeTransport
 from understudy_sim.stage.external import External, ExternalProcess
+from understudy_sim.stage.happenings import HazardSeen
 from understudy_sim.stage.history import History
 from understudy_sim.stage.operations import Call
 from understudy_sim.stage.plan import NS_PER_MS, Plan
@@ -73,6 +76,25 @@ class Cluster:
             external.start()
         for name in dict.fromkeys(call.client for call in calls):
             self._start_client(name, [call for call in calls if call.client == name])
+
+    def zone(self) -> Zone:
+        """Whose code is running, for the fence."""
+        process = self.kernel.current_process
+        if process is None or process.name == MAIN or process.name in self.client_names:
+            return Zone.OUTSIDE
+        if process is not self.endpoint.process:
+            # An external service is the scenario's own code: it gets its process's clock and entropy.
+            return Zone.PRODUCT if process is self.server.process else Zone.RUN
+        if self.endpoint.loading:
+            return Zone.RUN
+        return _ZONES[REGION.get()]
+
+    def fenced(self, hazard: Hazard) -> None:
+        """The fence saw somebody reach for the real world."""
+        text = f"{hazard.kind}() is called in {hazard.function}, outside ctx.run: every attempt gets another answer"
+        if hazard.zone is not Zone.HANDLER:
+            text = f"{hazard.kind}() is called in {hazard.function}"
+        self.watch.tell(HazardSeen("the real world", text, relative(hazard.filename), hazard.line))
 
     def busy(self, name: str) -> bool:
         """Whether a fault of process *name* now would hurt something in flight."""
@@ -134,6 +156,9 @@ class Cluster:
         """The server stopped by itself, as promised for a disk that fails: somebody starts it again."""
         delay_ms = self.kernel.choices.integer("restart/server", 50, RESTART_MS_MAX)
         self.kernel.call_later(delay_ms * NS_PER_MS, self.restart, SERVER)
+
+
+_ZONES = {None: Zone.PRODUCT, "handler": Zone.HANDLER, "run": Zone.RUN}
 
 
 def _must_not_fail(process: Process, result: outcome.Outcome[Any]) -> None:

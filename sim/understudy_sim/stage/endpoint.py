@@ -5,6 +5,7 @@ Module globals die with the process, as they do on a real machine.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -51,7 +52,7 @@ class SimSdkHost:
         self._nursery.start_soon(function)
 
     def report_hazard(self, kind: str, detail: str, filename: str, line: int) -> None:
-        self._watch.tell(HazardSeen(kind, detail, filename, line))
+        self._watch.tell(HazardSeen(kind, detail, relative(filename), line))
 
 
 class EndpointProcess:
@@ -59,6 +60,7 @@ class EndpointProcess:
 
     def __init__(self, kernel: Kernel, watch: Watch, load: Callable[[], App]) -> None:
         self.process = kernel.process(ENDPOINT)
+        self.loading = False
         self.running: dict[int, str] = {}  # body -> invocation id
         self._kernel = kernel
         self._watch = watch
@@ -77,7 +79,9 @@ class EndpointProcess:
         self._watch.tell(EndpointStopped(process.incarnation))
 
     async def _main(self) -> None:
+        self.loading = True
         app = self._load()
+        self.loading = False
         listener = self._kernel.network.listen(self.process, EXCHANGE_PORT, exchanges=True)
         async with trio.open_nursery() as nursery:
             host = SimSdkHost(self._kernel, self.process, nursery, self._watch)
@@ -110,6 +114,11 @@ class EndpointProcess:
         finally:
             self.running.pop(body, None)
             self._watch.tell(BodyEnded(body))
+
+
+def relative(filename: str) -> str:
+    """*filename* as a person in the working directory would write it."""
+    return os.path.relpath(filename) if filename.startswith(os.getcwd()) else filename
 
 
 _NO_HEADERS: Final[Mapping[str, str]] = {}

@@ -16,7 +16,7 @@ from understudy_sim.kernel.choices import Choices
 from understudy_sim.kernel.kernel import Kernel
 from understudy_sim.stage.ledger import Ledger
 from understudy_sim.stage.plan import NS_PER_MS, Plan
-from understudy_sim.stage.tally import Tally
+from understudy_sim.stage.tally import Firing, Tally
 
 E = TypeVar("E")
 
@@ -97,6 +97,7 @@ class ExternalProcess:
         met = self.external.choices.chance(f"{self.external.name}/{kind}", thousandths)
         if met:
             self._tally.counted(kind, 1, 1)
-            self._tally.firing(kind, self.external.name, self._kernel.now_ns)
+            last = self.external.choices.recorded[-1]
+            self._tally.firing(Firing(kind, self.external.name, self._kernel.now_ns, (last.label, last.ordinal)))
             self._kernel.trace.note("fault", kind, self.external.name, self._kernel.now_ns)
         return met

@@ -16,7 +16,7 @@ from understudy_sim.stage.cluster import Cluster
 from understudy_sim.stage.endpoint import ENDPOINT
 from understudy_sim.stage.plan import NS_PER_MS, NS_PER_S, Plan
 from understudy_sim.stage.server import SERVER
-from understudy_sim.stage.tally import Tally
+from understudy_sim.stage.tally import Firing, Tally
 
 # How the stage's kinds are called in the kernel.
 KERNEL_KINDS = (
@@ -72,7 +72,11 @@ class Nemesis:
                 self._tally.counted(label, counted.fired, counted.bit)
 
     def _fired(self, shot: Shot) -> None:
-        self._tally.firing(shot.label, " > ".join(shot.target), self._kernel.now_ns)
+        label = f"fault.{shot.label}.fire"
+        switch = next((one for one in reversed(self._kernel.choices.recorded) if one.label == label), None)
+        assert switch is not None, "a fault fires because a decision said so"
+        what = " > ".join(shot.target)
+        self._tally.firing(Firing(shot.label, what, self._kernel.now_ns, (label, switch.ordinal)))
 
     def _planned(self) -> Iterator[Planned]:
         for kind, kernel_kind in KERNEL_KINDS:

@@ -12,6 +12,7 @@ from understudy_runtime import world
 from understudy_runtime.model.events import AttemptStarted
 
 from understudy_sim.kernel.choices import Choices, Overrides, SeededChoices
+from understudy_sim.kernel.fence import Fence
 from understudy_sim.kernel.kernel import Kernel, KernelOutcome
 from understudy_sim.kernel.loop import Budget, Ending
 from understudy_sim.stage.application import Application
@@ -75,7 +76,8 @@ def run_choices(
         attempts = _Counter(watch)
         cluster = Cluster(kernel, plan, truth, watch, tally, application)
         stage = Stage(kernel, plan, truth, watch, cluster, properties, kept)
-        ended = kernel.run(scenario.script, stage)
+        with Fence(kernel, cluster.zone, cluster.fenced, application.sites):
+            ended = kernel.run(scenario.script, stage)
         _judge_ending(watch, ended)
         if not truth.commands:
             watch.broken(ENDED_EARLY, "no invocation was ever accepted: a rehearsal that did nothing shows nothing")

@@ -7,11 +7,15 @@ import attrs
 
 @attrs.frozen
 class Firing:
-    """One fault of a run, for its story: what, whom, when (virtual nanoseconds)."""
+    """One fault of a run, for its story: what, whom, when (virtual nanoseconds).
+
+    `switch` names the decision that let it happen (label, ordinal), so that a shrinker can force it off.
+    """
 
     kind: str
     what: str
     at_ns: int
+    switch: tuple[str, int]
 
 
 class Tally:
@@ -27,6 +31,6 @@ class Tally:
         before = self.counts.get(kind, (0, 0))
         self.counts[kind] = (before[0] + fired, before[1] + bit)
 
-    def firing(self, kind: str, what: str, at_ns: int) -> None:
+    def firing(self, firing: Firing) -> None:
         """One of them, for the story."""
-        self.firings.append(Firing(kind, what, at_ns))
+        self.firings.append(firing)
