@@ -1,0 +1,108 @@
+"""Same seed, same run:
+
+other processes, hash seeds, Python minor versions, modules imported, junk on the heap.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import trio
+from understudy_sim.kernel import trio_parts
+from understudy_sim.kernel.choices import ReplayedChoices, SeededChoices
+from understudy_sim.kernel.kernel import Kernel
+from understudy_sim.kernel.policies import FirstReady, ReplayPicks
+from understudy_sim.kernel.trace import Trace, first_difference
+
+from tests.determinism.interpreters import other_pythons
+from tests.sim.kernel.nasty import Log, digest, main
+
+SCRIPT = Path(__file__).with_name("nasty.py")
+SOURCE = SCRIPT.parents[3] / "sim"
+SEEDS = 8
+
+
+def elsewhere(python: str, hash_seed: int, *options: str) -> list[str]:
+    """The digests another process prints."""
+    environment = {**os.environ, "PYTHONHASHSEED": str(hash_seed), "PYTHONPATH": str(SOURCE)}
+    done = subprocess.run(
+        [python, str(SCRIPT), "0", str(SEEDS), *options],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+@pytest.fixture(scope="module")
+def expected() -> list[str]:
+    return [digest(seed) for seed in range(SEEDS)]
+
+
+def test_seeds_differ(expected: list[str]) -> None:
+    assert len({line.split()[1] for line in expected}) == SEEDS
+
+
+@pytest.mark.parametrize("hash_seed", [0, 1, 42])
+def test_other_processes_and_hash_seeds_agree(expected: list[str], hash_seed: int) -> None:
+    assert elsewhere(sys.executable, hash_seed) == expected
+
+
+def test_junk_on_the_heap_and_hypothesis_make_no_difference(expected: list[str]) -> None:
+    assert elsewhere(sys.executable, 7, "junk", "hypothesis") == expected
+
+
+def test_other_minor_versions_agree(expected: list[str]) -> None:
+    for python in other_pythons():
+        assert elsewhere(python, 3) == expected, python
+
+
+def traced(kernel: Kernel) -> Trace:
+    with kernel:
+        kernel.run(main, kernel, Log(kernel, junk=False))
+        return kernel.trace
+
+
+def test_the_cures_are_what_makes_it_so(monkeypatch: pytest.MonkeyPatch, expected: list[str]) -> None:
+    """Without the order of birth, what trio wakes out of a set comes in the order of addresses."""
+    from understudy_sim.kernel import loop
+
+    monkeypatch.setattr(loop, "_birth", lambda task: -task._counter)
+    assert digest(0) != expected[0], "the order of tasks woken together is in the digest"
+
+
+def test_recorded_choices_give_the_same_run() -> None:
+    first = Kernel(SeededChoices(5))
+    one = traced(first)
+    again = traced(Kernel(ReplayedChoices(first.choices.recorded)))
+    assert first_difference(one, again) is None
+    assert one.seal() == again.seal()
+
+
+def test_recorded_picks_give_the_same_schedule() -> None:
+    first = Kernel(SeededChoices(6))
+    one = traced(first)
+    again = traced(Kernel(SeededChoices(6), policy=ReplayPicks(one.picks())))
+    assert first_difference(one, again) is None
+
+
+def test_another_policy_is_another_run() -> None:
+    one = traced(Kernel(SeededChoices(6)))
+    other = traced(Kernel(SeededChoices(6), policy=FirstReady()))
+    found = first_difference(one, other)
+    assert found is not None
+    assert one.seal() != other.seal()
+
+
+def test_a_trio_without_a_private_name_is_refused_by_name() -> None:
+    with pytest.raises(trio_parts.UnsupportedTrio, match=rf"trio {trio.__version__} has no trio\._core\._run\.Gone"):
+        trio_parts._private("trio._core._run", "Gone")
+    with pytest.raises(trio_parts.UnsupportedTrio, match="Task has no _gone"):
+        trio_parts._demand(trio.lowlevel.Task, "_gone", "_runner")
