@@ -25,7 +25,10 @@ class Link(Protocol):
         """Hand *frames* to the server, in order.  Raises LinkLost when the stream is gone."""
 
     async def receive(self) -> Sequence[Frame] | None:
-        """Wait for frames from the server; None once the server has closed its side.  Raises LinkLost."""
+        """Wait for frames from the server; None once the server has closed its side.  Raises LinkLost.
+
+        A call that is cancelled loses no frames: the next one returns them.
+        """
 
 
 class Host(Protocol):

@@ -312,6 +312,14 @@ class Context:
         self._attempt.check()
         self._vm.sys_cancel_invocation(invocation_id)
 
+    @overload
+    def attach_invocation(self, invocation_id: str) -> DurableFuture[Any]: ...
+
+    @overload
+    def attach_invocation(
+        self, invocation_id: str, serde: Serde[T] | None = None, type_hint: type[T] | None = None
+    ) -> DurableFuture[T]: ...
+
     def attach_invocation(
         self, invocation_id: str, serde: Serde[T] | None = None, type_hint: type[T] | None = None
     ) -> DurableFuture[T]:
@@ -323,6 +331,14 @@ class Context:
         return DurableFuture(self._attempt, leaf, value_of(serde or serde_for(type_hint)))
 
     # -- awakeables and signals --
+
+    @overload
+    def awakeable(self) -> tuple[str, DurableFuture[Any]]: ...
+
+    @overload
+    def awakeable(
+        self, serde: Serde[T] | None = None, type_hint: type[T] | None = None
+    ) -> tuple[str, DurableFuture[T]]: ...
 
     def awakeable(
         self, serde: Serde[T] | None = None, type_hint: type[T] | None = None
@@ -341,6 +357,14 @@ class Context:
         """Fail the awakeable with id *name*: its future raises TerminalError."""
         self._attempt.check()
         self._vm.sys_complete_awakeable(name, Failure(failure_code, failure_message))
+
+    @overload
+    def signal(self, name: str) -> DurableFuture[Any]: ...
+
+    @overload
+    def signal(
+        self, name: str, serde: Serde[T] | None = None, type_hint: type[T] | None = None
+    ) -> DurableFuture[T]: ...
 
     def signal(self, name: str, serde: Serde[T] | None = None, type_hint: type[T] | None = None) -> DurableFuture[T]:
         """The next signal *name* somebody sends to this invocation."""
@@ -366,6 +390,14 @@ class ObjectSharedContext(Context):
     def key(self) -> str:
         """The key of this object or workflow."""
         return self._vm.key
+
+    @overload
+    def get(self, name: str, *, entry_name: str | None = None) -> DurableFuture[Any]: ...
+
+    @overload
+    def get(
+        self, name: str, serde: Serde[T] | None = None, type_hint: type[T] | None = None, entry_name: str | None = None
+    ) -> DurableFuture[T | None]: ...
 
     def get(
         self,
@@ -449,6 +481,14 @@ class DurablePromise(typing.Generic[T]):
 
 class WorkflowSharedContext(ObjectSharedContext):
     """A handler beside a workflow's main one: it reads state and deals in promises."""
+
+    @overload
+    def promise(self, name: str) -> DurablePromise[Any]: ...
+
+    @overload
+    def promise(
+        self, name: str, serde: Serde[T] | None = None, type_hint: type[T] | None = None
+    ) -> DurablePromise[T]: ...
 
     def promise(self, name: str, serde: Serde[T] | None = None, type_hint: type[T] | None = None) -> DurablePromise[T]:
         """The promise *name* of this workflow."""

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any, ClassVar, Literal, TypeVar
 
+import attrs
+
 from understudy.api.handler import (
     ATTRIBUTE,
     ContextManagers,
@@ -47,6 +49,7 @@ class Definition:
         output_serde: Serde[Any],
         options: Options,
     ) -> F:
+        managers = (*self.options.context_managers, *options.context_managers)
         handler = describe_handler(
             function,
             service=self.name,
@@ -57,7 +60,7 @@ class Definition:
             content_type=content_type,
             input_serde=input_serde,
             output_serde=output_serde,
-            options=options,
+            options=attrs.evolve(options, context_managers=managers),
         )
         if handler.name in self.handlers:
             raise ValueError(f"{self.name} has two handlers named {handler.name!r}")
