@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 from pathlib import Path
+from traceback import extract_tb
 
 from understudy.endpoint import App
 
@@ -12,7 +13,7 @@ from understudy_runtime.cli.errors import UsageProblem
 
 
 def load_app(spec: str, folder: Path) -> App:
-    """The application *spec* names.  Raises UsageProblem; an error inside the module itself goes through."""
+    """The application *spec* names.  Raises UsageProblem, which also tells where the module itself failed."""
     module_name, separator, attribute = spec.partition(":")
     if not separator or not module_name or not attribute:
         raise UsageProblem(f"{spec!r} does not name an application: write MODULE:ATTRIBUTE, such as services:app")
@@ -25,6 +26,12 @@ def load_app(spec: str, folder: Path) -> App:
         if module_name == missing or module_name.startswith(missing + "."):
             raise UsageProblem(f"there is no module {missing!r} in {folder} nor on the Python path") from None
         raise UsageProblem(f"{module_name} imports {missing!r}, which is not installed") from None
+    except Exception as error:
+        place = extract_tb(error.__traceback__)[-1]
+        raise UsageProblem(
+            f"{module_name} failed while it was imported: {type(error).__name__}: {error} "
+            f"({place.filename}:{place.lineno})"
+        ) from None
     found: object = module
     for part in attribute.split("."):
         if not hasattr(found, part):

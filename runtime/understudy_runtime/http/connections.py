@@ -134,9 +134,11 @@ class ConnectionServer:
             async with trio.open_nursery() as sweeping:
                 sweeping.start_soon(self._sweep)
                 async with trio.open_nursery() as conversations:
-                    with self._accept_scope:
-                        await self._accept(listener, conversations)
-                    await listener.aclose()
+                    try:
+                        with self._accept_scope:
+                            await self._accept(listener, conversations)
+                    finally:
+                        await listener.aclose()
                 sweeping.cancel_scope.cancel()
             nursery.cancel_scope.cancel()
 

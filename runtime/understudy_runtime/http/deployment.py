@@ -107,6 +107,10 @@ class HttpTransport:
             )
         return response.body
 
+    async def aclose(self) -> None:
+        """Close the connections that are kept."""
+        await self._pool.drop_idle()
+
     async def _dial(self) -> trio.abc.HalfCloseableStream:
         return await self._world.dial(self._host, self._port)
 
