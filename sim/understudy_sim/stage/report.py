@@ -10,12 +10,24 @@ from understudy_sim.stage.watch import Violation
 
 
 @attrs.frozen(kw_only=True)
+class Story:
+    """A broken claim: which operation, which fault, what differed."""
+
+    claim: str
+    operation: str
+    fault: str
+    difference: str
+    at_ns: int
+
+
+@attrs.frozen(kw_only=True)
 class Report:
     """One seed.  `faults` maps a kind to (fired, bit), `sometimes` an id to whether it was seen."""
 
     seed: int
     digest: str
     violations: tuple[Violation, ...]
+    stories: tuple[Story, ...]
     steps: int
     virtual_ns: int
     invocations: int

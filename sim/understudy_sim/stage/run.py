@@ -25,6 +25,7 @@ from understudy_sim.stage.properties import PROPERTIES
 from understudy_sim.stage.report import Report
 from understudy_sim.stage.scenario import Scenario
 from understudy_sim.stage.server import describe
+from understudy_sim.stage.story import tell
 from understudy_sim.stage.tally import Tally
 from understudy_sim.stage.truth import Truth
 from understudy_sim.stage.watch import Violation, Watch
@@ -42,6 +43,7 @@ class Variation:
     faults: FaultSet | None = None
     overrides: Overrides | None = None
     kept_calls: tuple[int, ...] | None = None
+    steps_max: int | None = None
 
 
 AS_DRAWN = Variation()
@@ -64,7 +66,7 @@ def run_choices(
     plan = draw_plan(choices, scenario.faults if variation.faults is None else variation.faults)
     drawn = tuple(scenario.workload(choices)) if calls is None else tuple(calls)
     kept = drawn if variation.kept_calls is None else tuple(drawn[index] for index in variation.kept_calls)
-    budget = Budget(STEPS_MAX, VIRTUAL_NS_MAX)
+    budget = Budget(variation.steps_max or STEPS_MAX, VIRTUAL_NS_MAX)
     with _environment(), Kernel(choices, budget=budget, disk_errors=DiskErrors()) as kernel:
         watch = Watch(lambda: kernel.now_ns)
         truth = Truth(plan.partition_count)
@@ -85,6 +87,7 @@ def run_choices(
             seed=seed,
             digest=ended.digest,
             violations=tuple(watch.violations),
+            stories=tuple(tell(one, truth, cluster.history, tally) for one in watch.violations),
             steps=ended.steps,
             virtual_ns=ended.time_ns,
             invocations=len(truth.commands),

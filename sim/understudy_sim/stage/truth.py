@@ -27,6 +27,7 @@ class Truth:
         self.commands: dict[str, Invoke] = {}
         self.results: dict[str, Result] = {}
         self.interruptions: dict[str, int] = {}
+        self.callers: dict[str, str] = {}  # invocation -> who called it first
         self.state_version = 0
         self.tables: list[Tables | None] = [None] * partition_count  # the running server's, to compare with
 
@@ -45,6 +46,8 @@ class Truth:
         effects = self.models[partition].apply(record)
         for command in effects.accepted:
             self.commands[command.invocation_id] = command
+        for caller_id, command in effects.placed:
+            self.callers.setdefault(command.invocation_id, caller_id)
         self.results.update(effects.completed)
         if effects.keys:
             self.state_version += 1

@@ -1,0 +1,84 @@
+"""How a failure is told: the claim, which operation, which fault, what differed.  Built only when something broke."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from understudy_sim.stage.history import Asked, History
+from understudy_sim.stage.report import Report, Story
+from understudy_sim.stage.tally import Firing, Tally
+from understudy_sim.stage.truth import Truth
+from understudy_sim.stage.watch import Violation
+
+NS_PER_S: Final = 1_000_000_000
+INVOCATION: Final = re.compile(r"inv_1[0-9A-Za-z]{33}")
+FIRINGS_MAX: Final = 3
+DETAIL_CHARACTERS_MAX: Final = 600
+
+
+def tell(violation: Violation, truth: Truth, history: History, tally: Tally) -> Story:
+    """The story of one violation."""
+    found = INVOCATION.search(violation.what)
+    invocation_id = violation.invocation_id or (found.group() if found else "")
+    return Story(
+        claim=violation.claim,
+        operation=_operation(invocation_id, truth, history, violation),
+        fault=_fault(tally.firings, violation.at_ns),
+        difference=violation.what,
+        at_ns=violation.at_ns,
+    )
+
+
+def _operation(invocation_id: str, truth: Truth, history: History, violation: Violation) -> str:
+    asked = _asked_for(invocation_id, truth, history)
+    command = truth.commands.get(invocation_id)
+    if command is None:
+        before = [one for one in history.asked if one.asked_ns <= violation.at_ns]
+        return f"after {before[-1].call}, asked at {seconds(before[-1].asked_ns)}" if before else "before any operation"
+    target = command.target
+    place = target.service if target.key is None else f"{target.service}/{target.key}"
+    told = f"{place}/{target.handler} ({invocation_id})"
+    return told if asked is None else f"{asked.call}, asked at {seconds(asked.asked_ns)}, which came to {told}"
+
+
+def _asked_for(invocation_id: str, truth: Truth, history: History) -> Asked | None:
+    """The client's call that led to an invocation, through whoever called it."""
+    callers: Mapping[str, str] = truth.callers
+    at, steps = invocation_id, 0
+    while at in callers and steps < 100:
+        at, steps = callers[at], steps + 1
+    root = truth.commands.get(at)
+    if root is None or not root.idempotency_key:
+        return None
+    return next((one for one in history.asked if one.idempotency_key == root.idempotency_key), None)
+
+
+def _fault(firings: Sequence[Firing], at_ns: int) -> str:
+    before = [one for one in firings if one.at_ns <= at_ns][-FIRINGS_MAX:]
+    if not before:
+        return "none: it breaks on a good day"
+    return "; ".join(f"{one.kind} of {one.what} at {seconds(one.at_ns)}" for one in reversed(before))
+
+
+def seconds(ns: int) -> str:
+    """Virtual time for people: 4.815 s."""
+    return f"{ns / NS_PER_S:.3f} s"
+
+
+def describe_story(story: Story) -> str:
+    """The claim and its three lines."""
+    difference = story.difference
+    if len(difference) > DETAIL_CHARACTERS_MAX:
+        difference = difference[:DETAIL_CHARACTERS_MAX] + " …"
+    return f"{story.claim}\n  operation  {story.operation}\n  fault      {story.fault}\n  differs    {difference}"
+
+
+def describe_run(report: Report) -> str:
+    """The operations and faults of one run, in order."""
+    lines = [f"operations ({len(report.calls)})"]
+    lines += [f"  {call}" for call in report.calls]
+    lines.append(f"faults ({len(report.firings)})" if report.firings else "faults (none)")
+    lines += [f"  {seconds(one.at_ns):>12}  {one.kind} of {one.what}" for one in report.firings]
+    return "\n".join(lines)
