@@ -11,6 +11,7 @@ import re
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from functools import cache
 from importlib import metadata
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
@@ -38,7 +39,7 @@ DRAIN_SECONDS: Final = 5.0
 _INVOCATION: Final = "application/vnd.restate.invocation.v{}"
 _MANIFEST: Final = "application/vnd.restate.endpointmanifest.v{}+json"
 _MANIFEST_PATTERN: Final = re.compile(r"application/vnd\.restate\.endpointmanifest\.v(\d+)\+json")
-_CONTENT_TYPES: Final = {_INVOCATION.format(version): version for version in VERSIONS}
+_CONTENT_TYPES: Final = MappingProxyType({_INVOCATION.format(version): version for version in VERSIONS})
 _DEFAULT_MANIFEST_VERSION: Final = 2
 
 

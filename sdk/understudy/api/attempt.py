@@ -13,7 +13,7 @@ from __future__ import annotations
 import inspect
 import types
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
-from typing import Any, NamedTuple, NoReturn, TypeVar
+from typing import Any, Final, NamedTuple, NoReturn, TypeVar
 
 import anyio
 
@@ -37,6 +37,12 @@ HAZARD_LOCAL_TIMEOUT = "local-timeout"
 HAZARD_SWALLOWED_END = "swallowed-end"
 
 _CO_COROUTINE = inspect.CO_COROUTINE
+
+# Members by name: an enum looks its attributes up slowly before Python 3.12.
+_COMPLETED: Final = Answer.COMPLETED
+_EXECUTE: Final = Answer.EXECUTE
+_WAIT: Final = Answer.WAIT
+_CANCELLED: Final = Answer.CANCELLED
 
 
 class RunSpec(NamedTuple):
@@ -129,18 +135,18 @@ class Attempt:
         vm = self.vm
         while True:
             answer = vm.do_await(tree)
-            if answer is Answer.COMPLETED:
+            if answer is _COMPLETED:
                 return
-            if answer is Answer.EXECUTE:
+            if answer is _EXECUTE:
                 keys = vm.take_runs()
                 if len(keys) == 1 and keys[0] == tree:
                     await self._execute_here(keys[0])
                 else:
                     for key in keys:
                         self._execute_beside(key)
-            elif answer is Answer.WAIT:
+            elif answer is _WAIT:
                 await self._wait_outside()
-            elif answer is Answer.CANCELLED:
+            elif answer is _CANCELLED:
                 raise TerminalError("cancelled", CODE_CANCELLED)
             else:
                 assert vm.end is not None, "a suspended attempt has ended"
@@ -357,9 +363,7 @@ def is_async(function: Callable[..., Any]) -> bool:
 
 
 def as_function(action: Callable[..., T] | Callable[..., Awaitable[T]], args: Any, kwargs: Any) -> Callable[[], Any]:
-    """*action* with its arguments bound; itself when there are none."""
-    if not args and not kwargs:
-        return action
+    """*action* with its arguments bound."""
     if is_async(action):
 
         async def call() -> Any:

@@ -21,7 +21,7 @@ from understudy.api.futures import CallFuture, DurableFuture, SendHandle, as_inv
 from understudy.api.handler import handler_of
 from understudy.api.options import RunOptions, milliseconds
 from understudy.api.serde import BytesSerde, DefaultSerde, Serde, serde_for
-from understudy.vm import CallTarget, Failure, Input, Result
+from understudy.vm import CallTarget, Failure, Input, Result, RunRetryPolicy
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -161,11 +161,16 @@ class Context:
     def _run(
         self, name: str, action: Callable[..., Any], options: RunOptions[Any], args: Any, kwargs: Any
     ) -> DurableFuture[Any]:
-        policy = None if options is _RUN_OPTIONS else options.retry_policy()
-        serde = options.serde
-        if isinstance(serde, DefaultSerde) and serde.type_hint is None:
-            serde = serde_for(options.type_hint if options.type_hint is not None else _return_hint(action))
-        spec = RunSpec(name, as_function(action, args, kwargs), serde, policy)
+        policy: RunRetryPolicy | None = None
+        if options is _RUN_OPTIONS:
+            serde: Serde[Any] = serde_for(_return_hint(action))
+        else:
+            policy = options.retry_policy()
+            serde = options.serde
+            if isinstance(serde, DefaultSerde) and serde.type_hint is None:
+                serde = serde_for(options.type_hint if options.type_hint is not None else _return_hint(action))
+        function = as_function(action, args, kwargs) if args or kwargs else action
+        spec = RunSpec(name, function, serde, policy)
         attempt = self._attempt
         return DurableFuture(attempt, attempt.announce_run(spec), value_of(serde))
 

@@ -55,7 +55,7 @@ class DurableFuture(Generic[T]):
 
     def __await__(self) -> Generator[Any, Any, T]:
         """The step's value.  Raises TerminalError when it failed for good or the invocation was cancelled."""
-        if not self._is_settled():
+        if self._value is _NOT_YET and self._error is None:
             attempt = self._attempt
             attempt.check()
             if attempt.vm.is_closed or not attempt.vm.is_ready(self._leaf):

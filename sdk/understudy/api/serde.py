@@ -15,11 +15,14 @@ import typing
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import cache, lru_cache
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 T = TypeVar("T")
 
-_PLAIN = (str, int, float, bool, list, dict, type(None), object, Any)
+# What `json.loads` comes to when there is no white space around the value, as in all we write.
+_RAW_DECODE: Final = json.JSONDecoder().raw_decode
+
+_PLAIN: Final = (str, int, float, bool, list, dict, type(None), object, Any)
 
 
 class Serde(ABC, Generic[T]):
@@ -122,7 +125,14 @@ def dump_json(obj: Any) -> bytes:
 
 def load_json(buf: bytes) -> Any:
     """The plain value in *buf*; None for no bytes."""
-    return json.loads(buf.decode()) if buf else None
+    if not buf:
+        return None
+    text = buf.decode()
+    try:
+        value, end = _RAW_DECODE(text)
+    except json.JSONDecodeError:
+        return json.loads(text)
+    return value if end == len(text) else json.loads(text)
 
 
 def _codec(type_hint: Any) -> _Codec:

@@ -57,19 +57,30 @@ class Answer(Enum):
     """The attempt gave up its slot: flush the output and stop."""
 
 
+# Members by name: an enum looks its attributes up slowly before Python 3.12.
+_WAITING_START: Final = State.WAITING_START
+_WAITING_REPLAY: Final = State.WAITING_REPLAY
+_REPLAYING: Final = State.REPLAYING
+_PROCESSING: Final = State.PROCESSING
+_CLOSED: Final = State.CLOSED
+_ISSUED: Final = RunStanding.ISSUED
+_EXECUTING: Final = RunStanding.EXECUTING
+
+
 class Core:
     """State, input, output and awaits of one attempt.  Subclassed by `VM` alone."""
 
     def __init__(self, version: int) -> None:
         assert version in VERSIONS, f"protocol version {version} is not one of {VERSIONS}"
         self.version: Final = version
-        self._state = State.WAITING_START
+        self._state: State = _WAITING_START
         self._start = pb.Start()
         self._known_entries_left = 0
         self._commands: deque[tuple[int, bytes]] = deque()
         self._pending: deque[tuple[Leaf, Result]] = deque()
         self._ready: dict[Leaf, Result] = {}
         self._output: list[Frame] = []
+        self._is_urgent = False
         self._input_closed = False
         self._end: AttemptEnded | None = None
         self._command_index = -1
@@ -88,17 +99,17 @@ class Core:
     @property
     def is_ready_to_run(self) -> bool:
         """Whether the whole journal is here, so that the handler may begin."""
-        return self._state is State.REPLAYING or self._state is State.PROCESSING
+        return self._state is _REPLAYING or self._state is _PROCESSING
 
     @property
     def is_replaying(self) -> bool:
         """Whether operations still come from the journal."""
-        return self._state is State.REPLAYING
+        return self._state is _REPLAYING
 
     @property
     def is_closed(self) -> bool:
         """Whether the last message is written or the attempt was cut off."""
-        return self._state is State.CLOSED
+        return self._state is _CLOSED
 
     @property
     def is_input_closed(self) -> bool:
@@ -127,7 +138,7 @@ class Core:
 
     def fail(self, error: VmError) -> NoReturn:
         """End the attempt with *error*: one Error message, then nothing.  Always raises what ended the attempt."""
-        if self._state is State.CLOSED:
+        if self._state is _CLOSED:
             self._raise_closed()
         self._advance(Event.FAILED)
         self._end = error
@@ -162,7 +173,7 @@ class Core:
     def notify_input(self, frames: Sequence[Frame]) -> None:
         """Take *frames* from the server.  Raises VmError when they are not what the protocol allows."""
         for type_, payload, _flags in frames:
-            if self._state is State.CLOSED:
+            if self._state is _CLOSED:
                 return
             if is_notification(type_):
                 self._on_notification(type_, payload)
@@ -182,6 +193,7 @@ class Core:
         """The frames to hand to the server now, in order; they are ours no more."""
         output = self._output
         self._output = []
+        self._is_urgent = False
         return output
 
     @property
@@ -192,7 +204,7 @@ class Core:
     @property
     def has_urgent_output(self) -> bool:
         """Whether frames wait that start work elsewhere: they should not lie here while a run executes."""
-        return any(frame.type in _URGENT for frame in self._output)
+        return self._is_urgent
 
     def _on_start(self, payload: bytes) -> None:
         self._accept(Event.START_RECEIVED, "a second start message")
@@ -216,13 +228,13 @@ class Core:
         self._count_known_entry()
 
     def _on_notification(self, type_: int, payload: bytes) -> None:
-        if self._state is State.WAITING_START:
+        if self._state is _WAITING_START:
             self._accept(Event.NOTIFICATION_RECEIVED, f"a {type_name(type_)} notification")
         try:
             self._pending.append(decode_notification(type_, payload))
         except VmError as error:
             self.fail(error)
-        if self._state is State.WAITING_REPLAY:
+        if self._state is _WAITING_REPLAY:
             self._count_known_entry()
 
     def _count_known_entry(self) -> None:
@@ -237,7 +249,7 @@ class Core:
 
     def _command(self, type_: int, payload: bytes, name: str = "") -> None:
         """Issue a command, or check it against the recorded one.  Raises JournalMismatch."""
-        if self._state is State.PROCESSING:
+        if self._state is _PROCESSING:
             self._command_index += 1
             self._issue(type_, payload)
             return
@@ -247,11 +259,13 @@ class Core:
 
     def _issue(self, type_: int, payload: bytes) -> None:
         self._commands_issued += 1
+        if type_ in _URGENT:
+            self._is_urgent = True
         self._output.append(Frame(type_, payload))
 
     def _take_recorded(self, type_: int, name: str) -> tuple[int, bytes]:
         """The recorded command an operation has to equal.  Advances the cursor."""
-        if self._state is not State.REPLAYING:
+        if self._state is not _REPLAYING:
             self._operation_out_of_place(type_, name)
         self._command_index += 1
         recorded = self._commands.popleft()
@@ -259,7 +273,7 @@ class Core:
         return recorded
 
     def _operation_out_of_place(self, type_: int, name: str) -> NoReturn:
-        if self._state is State.CLOSED:
+        if self._state is _CLOSED:
             self._raise_closed()
         raise AssertionError(f"{type_name(type_)} {name!r} was issued while {self._state.name.lower()}")
 
@@ -299,7 +313,7 @@ class Core:
         Notifications become visible one by one in journal order, so that a race has the same winner in every
         replay.
         """
-        if self._state is State.CLOSED:
+        if self._state is _CLOSED:
             self._raise_closed()
         if not self._cancelling:
             answer = self._progress(tree)
@@ -328,18 +342,18 @@ class Core:
 
     def _unresolved(self, tree: Tree) -> Answer:
         runs = self._runs_in(tree) if self._runs else ()
-        if self._state is State.REPLAYING:
+        if self._state is _REPLAYING:
             self._await_mismatch(runs)
         to_execute = []
         for key in runs:
             run = self._runs[key]
-            if run.standing is RunStanding.ISSUED:
-                run.standing = RunStanding.EXECUTING
+            if run.standing is _ISSUED:
+                run.standing = _EXECUTING
                 to_execute.append(key)
         if to_execute:
             self._runs_to_execute = to_execute
             return Answer.EXECUTE
-        if not self._input_closed or any(self._runs[key].standing is RunStanding.EXECUTING for key in runs):
+        if not self._input_closed or any(self._runs[key].standing is _EXECUTING for key in runs):
             return Answer.WAIT
         self._suspend(tree)
         return Answer.SUSPENDED
@@ -410,9 +424,9 @@ class Core:
 
     def sys_end(self) -> None:
         """The result was put out; say so.  Raises JournalMismatch when the journal knows of more steps."""
-        if self._state is State.CLOSED:
+        if self._state is _CLOSED:
             self._raise_closed()
-        if self._state is not State.PROCESSING:
+        if self._state is not _PROCESSING:
             self.fail(ProtocolViolation("the journal continues after the invocation's output"))
         self._advance(Event.ENDED)
         self._end = AttemptFinished("the invocation has finished: its context cannot be used any more")
