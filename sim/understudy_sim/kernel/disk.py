@@ -129,6 +129,7 @@ class Medium:
         self._folders: dict[str, None] = {"": None}
         self._locks: dict[str, ProcessRunner] = {}
         self._write_last = 0
+        self._head_sync = loop.trace.head(f"disk.sync {name}", 3)
         self._tainted = False  # A sync failed: the cache does not outlive the process.
 
     def mount(self, process: Process) -> SimDisk:
@@ -225,7 +226,7 @@ class Medium:
         if self.slow_ns:
             self.slowed_syncs += 1
         await self.loop.sleep_until_ns(self.loop.now_ns + delay_ns)
-        self.loop.trace.note("disk.sync", self.name, ordinal, self.loop.now_ns, int(failing))
+        self.loop.trace.extend((self._head_sync, ordinal, self.loop.now_ns, int(failing)))
         if failing:
             self._tainted = True
             drop()

@@ -137,6 +137,10 @@ class Network:
         self.extra_latency_ns = 0  # Added to everything while a latency fault lasts.
         self.touched: dict[str, int] = {}  # How often a fault made a difference, by what it did and where.
         self._connection_last = 0
+        self._trace = loop.trace.extend
+        self._head_bytes = loop.trace.head("net.bytes", 3)
+        self._head_control = loop.trace.head("net.control", 3)
+        self._head_item = loop.trace.head("net.item", 2)
         self._port_next = _FIRST_FREE_PORT
 
     @property
@@ -277,12 +281,12 @@ class Network:
         """Count and trace an arrival."""
         if isinstance(item, bytes):
             self.bytes_delivered += len(item)
-            self._loop.trace.note("net.bytes", pipe.number, self._loop.now_ns, zlib.crc32(item))
+            self._trace((self._head_bytes, pipe.number, self._loop.now_ns, zlib.crc32(item)))
         elif isinstance(item, Control):
-            self._loop.trace.note("net.control", pipe.number, self._loop.now_ns, item.value)
+            self._trace((self._head_control, pipe.number, self._loop.now_ns, item.value))
         else:
             self.items_delivered += 1
-            self._loop.trace.note("net.item", pipe.number, self._loop.now_ns)
+            self._trace((self._head_item, pipe.number, self._loop.now_ns))
 
     def gone(self, connection: Connection) -> None:
         """Forget a finished connection."""

@@ -50,6 +50,7 @@ class Trace:
     def __init__(self) -> None:
         self.words = array.array("q")
         self.append = self.words.append  # The loop's own fast path: two words a step.
+        self.extend = self.words.extend
         self._kinds: dict[str, int] = {}
         self._hash = hashlib.blake2b(digest_size=16)
         self._hashed = 0
@@ -64,19 +65,25 @@ class Trace:
         """Record that *kind* happened.  Bytes and text enter as length and a 62-bit fingerprint."""
         if self._sealed is not None:
             return
-        number = self._kinds.get(kind)
-        if number is None:
-            number = self._kinds[kind] = len(self._kinds)
         words: list[int] = []
         for value in values:
             if isinstance(value, int):
                 words.append(value)
             else:
                 words.extend(_fingerprint(value))
-        assert len(words) <= _WORDS_MAX, "a note is short"
-        assert all(-_WORD_LIMIT <= word < _WORD_LIMIT for word in words), f"{kind}: a word is 64 bits"
-        self.append(-(((number + 1) << 8) | len(words)))
-        self.words.extend(words)
+        assert not words or (min(words) >= -_WORD_LIMIT and max(words) < _WORD_LIMIT), f"{kind}: a word is 64 bits"
+        self.append(self.head(kind, len(words)))
+        self.extend(words)
+
+    def head(self, kind: str, count: int) -> int:
+        """The word that opens a note of *kind* with *count* words, for owners who append notes by the
+        thousand.
+
+        They do `trace.extend((head, *words))`; the head stays valid for the run.
+        """
+        assert 0 <= count <= _WORDS_MAX, "a note is short"
+        number = self._kinds.setdefault(kind, len(self._kinds))
+        return -(((number + 1) << 8) | count)
 
     def running(self) -> str:
         """The digest so far, as hex."""
