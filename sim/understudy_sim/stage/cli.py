@@ -29,10 +29,10 @@ from understudy_sim.stage.story import describe_run, describe_story
 from understudy_sim.stage.telling import Progress, tell_summary
 
 SEED_MAX: Final = 2**64 - 1
-CLAIMS_TOLD_MAX: Final = 4
+CLAIMS_TOLD_MAX: Final = 8
 
 
-class SeedType(click.ParamType):
+class SeedType(click.ParamType[int]):
     """A seed: decimal, or hexadecimal with 0x."""
 
     name = "seed"
@@ -49,7 +49,7 @@ class SeedType(click.ParamType):
         return seed
 
 
-class FaultsType(click.ParamType):
+class FaultsType(click.ParamType[FaultSet]):
     """`all`, `none`, or kinds separated by commas."""
 
     name = "faults"

@@ -19,12 +19,14 @@ from understudy_sim.kernel.kernel import Kernel
 from understudy_sim.kernel.network import Network
 from understudy_sim.kernel.pipes import SimExchange
 from understudy_sim.kernel.process import Process
+from understudy_sim.stage.aim import Moments
 from understudy_sim.stage.happenings import Answered
 from understudy_sim.stage.history import Answer, Asked, History
 from understudy_sim.stage.operations import Call
 from understudy_sim.stage.plan import NS_PER_MS
 from understudy_sim.stage.watch import Watch
 
+SERVER: Final = "server"
 BACK_OFF_MS: Final = (100, 500, 2_000, 5_000, 10_000)
 TIMEOUT_S: Final = 60
 # What an answer may be when asking again can help: too busy, stopping, or a server error of the ingress.
@@ -58,6 +60,7 @@ class Client:
         connection: Connection,
         history: History,
         watch: Watch,
+        moments: Moments,
     ) -> None:
         self.name = name
         self.done = False
@@ -68,6 +71,7 @@ class Client:
         self._connection = connection
         self._history = history
         self._watch = watch
+        self._moments = moments
 
     async def run(self) -> None:
         """Do all calls, in order."""
@@ -85,6 +89,7 @@ class Client:
         curious = entry.call.idempotent and self._choices.chance(f"client/{self.name}/curious", 150)
         while True:
             entry.tries += 1
+            self._moments.begins(f"{self.name} > {SERVER}")
             response = await self._try(request)
             if response is not None:
                 answer = _read(response, self._kernel.now_ns)

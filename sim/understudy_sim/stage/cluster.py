@@ -11,18 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 import outcome
 from understudy.api.regions import REGION
+from understudy_runtime.model.events import AttemptStarted
 from understudy_runtime.model.invocation import Status
 from understudy_runtime.node import Deployment
 
 from understudy_sim.kernel.fence import Hazard, Zone
 from understudy_sim.kernel.kernel import MAIN, Kernel
 from understudy_sim.kernel.process import Process
+from understudy_sim.stage.aim import Moments
 from understudy_sim.stage.client import Client, ExchangeConnection
 from understudy_sim.stage.endpoint import ENDPOINT, EndpointProcess, relative
 from understudy_sim.stage.endpoint import EXCHANGE_PORT as ENDPOINT_PORT
 from understudy_sim.stage.exchange import ExchangeTransport
 from understudy_sim.stage.external import External, ExternalProcess
-from understudy_sim.stage.happenings import HazardSeen
+from understudy_sim.stage.happenings import BodyStarted, HazardSeen
 from understudy_sim.stage.history import History
 from understudy_sim.stage.operations import Call
 from understudy_sim.stage.plan import NS_PER_MS, Plan
@@ -56,6 +58,9 @@ class Cluster:
         self.externals: list[ExternalProcess] = []
         self.clients: list[Client] = []
         self.client_names: list[str] = []
+        self.moments = Moments()
+        watch.subscribe({BodyStarted: self._body_started, AttemptStarted: self._attempt_started})
+        self.server.host.medium.on_sync = self._sync
         self.server.on_exit = self._restart_later
 
     @property
@@ -66,7 +71,7 @@ class Cluster:
 
     def add_external(self, external: External[Any]) -> None:
         """A service that starts with the cluster."""
-        self.externals.append(ExternalProcess(self.kernel, external, self.plan, self.tally))
+        self.externals.append(ExternalProcess(self.kernel, external, self.plan, self.tally, self.moments))
 
     def start(self, calls: Sequence[Call]) -> None:
         """Start everything; each client gets its own calls."""
@@ -76,6 +81,16 @@ class Cluster:
             external.start()
         for name in dict.fromkeys(call.client for call in calls):
             self._start_client(name, [call for call in calls if call.client == name])
+
+    def _body_started(self, _: BodyStarted) -> None:
+        self.moments.begins(ENDPOINT)
+
+    def _attempt_started(self, _: AttemptStarted) -> None:
+        self.moments.begins(f"{SERVER} > {ENDPOINT}")
+
+    def _sync(self, _: int, phase: str) -> None:
+        if phase == "before":
+            self.moments.begins(SERVER)
 
     def zone(self) -> Zone:
         """Whose code is running, for the fence."""
@@ -135,6 +150,7 @@ class Cluster:
             connection=ExchangeConnection(self.kernel.network, process, SERVER, SERVER_PORT),
             history=self.history,
             watch=self.watch,
+            moments=self.moments,
         )
         self.clients.append(client)
         self.client_names.append(name)

@@ -14,6 +14,7 @@ import trio
 
 from understudy_sim.kernel.choices import Choices
 from understudy_sim.kernel.kernel import Kernel
+from understudy_sim.stage.aim import Moments
 from understudy_sim.stage.ledger import Ledger
 from understudy_sim.stage.plan import NS_PER_MS, Plan
 from understudy_sim.stage.tally import Firing, Tally
@@ -45,13 +46,14 @@ class External(Generic[E]):
 class ExternalProcess:
     """Runs an External in the kernel's world: one JSON line in, one out, as many as the connection brings."""
 
-    def __init__(self, kernel: Kernel, external: External[Any], plan: Plan, tally: Tally) -> None:
+    def __init__(self, kernel: Kernel, external: External[Any], plan: Plan, tally: Tally, moments: Moments) -> None:
         self.external = external
         self.process = kernel.process(external.name)
         self.healed = False
         self._kernel = kernel
         self._plan = plan
         self._tally = tally
+        self._moments = moments
 
     def start(self) -> None:
         """Start it, or start it again."""
@@ -80,6 +82,10 @@ class ExternalProcess:
 
     async def _respond(self, stream: trio.abc.HalfCloseableStream, line: bytes) -> bool:
         """Answer one request; False when it hangs up without an answer."""
+        self._moments.begins(self.external.name)
+        self._moments.begins(f"endpoint > {self.external.name}")
+        work_ms = self.external.choices.integer(f"{self.external.name}/work_ms", 1, self._plan.provider_ms_max)
+        await self._kernel.sleep_ns(work_ms * NS_PER_MS)
         if self._meets("provider_slow"):
             ms = self.external.choices.integer(f"{self.external.name}/slow_ms", 1_000, SLOW_MS_MAX)
             await self._kernel.sleep_ns(ms * NS_PER_MS)

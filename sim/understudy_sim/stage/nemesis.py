@@ -1,7 +1,7 @@
 """The nemesis of one seed: which kernel faults hit whom, how often and how long, from the seed's plan.
 
-The kernel injects and counts; this only names the targets.  A reset counts as a stream fault only where there are
-streams: resets of exchanges are a kind of their own in the tally.
+The kernel injects and counts; this only names the targets.  What bites an exchange is counted apart: a
+stream fault counts as one only where there are streams.
 """
 
 from __future__ import annotations
@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from understudy_sim.kernel.faults.nemesis import Nemesis as KernelNemesis
-from understudy_sim.kernel.faults.port import Intensity, Planned, Shot, Target
+from understudy_sim.kernel.faults.port import Fault, Intensity, Planned, Target
 from understudy_sim.kernel.faults.table import FAULTS
 from understudy_sim.kernel.kernel import Kernel
+from understudy_sim.stage.aim import Aimed
 from understudy_sim.stage.cluster import Cluster
 from understudy_sim.stage.endpoint import ENDPOINT
 from understudy_sim.stage.plan import NS_PER_MS, NS_PER_S, Plan
 from understudy_sim.stage.server import SERVER
-from understudy_sim.stage.tally import Firing, Tally
+from understudy_sim.stage.tally import Tally
 
 # How the stage's kinds are called in the kernel.
 KERNEL_KINDS = (
@@ -24,7 +25,6 @@ KERNEL_KINDS = (
     ("endpoint_crash", "crash"),
     ("provider_down", "crash"),
     ("stream_reset", "stream_reset"),
-    ("exchange_reset", "stream_reset"),
     ("refused_connect", "refuse_connect"),
     ("half_open", "half_open"),
     ("partition", "partition"),
@@ -37,8 +37,8 @@ KERNEL_KINDS = (
     ("slow_sync", "slow_sync"),
     ("failing_sync", "failing_sync"),
 )
-# Kinds that exist where another does, under a name of their own.
-ALSO = {"exchange_reset": "stream_reset"}
+# What a power cut may do to a disk is switched on for the whole run: it happens with the crash.
+UNAIMED = ("lost_write", "torn_write")
 
 
 class Nemesis:
@@ -49,41 +49,44 @@ class Nemesis:
         self._cluster = cluster
         self._tally = tally
         self._kernel = kernel
-        self._nemesis = KernelNemesis(
-            kernel,
-            list(self._planned()),
-            restart=cluster.restart,
-            busy=cluster.busy,
-            on_fault=self._fired,
-        )
+        self._aimed: list[Aimed] = []
+        self._nemesis = KernelNemesis(kernel, list(self._planned()), restart=cluster.restart, busy=cluster.busy)
 
     async def hurt(self) -> None:
         """Run the hurt phase to its end; between its parts nothing new happens."""
         for begin_ns, lasts_ns in self._plan.hurts:
             await self._kernel.loop.sleep_until_ns(begin_ns)
+            self._aim(True)
             self._nemesis.start()
             await self._kernel.sleep_ns(lasts_ns)
+            self._aim(False)
             self._nemesis.heal()
 
     def heal(self) -> None:
         """Faults are over: read the tally."""
         for label, counted in self._nemesis.tally.items():
-            if counted.fired:
-                self._tally.counted(label, counted.fired, counted.bit)
+            fired = counted.fired if label in UNAIMED else 0
+            if fired or counted.bit:
+                self._tally.counted(label, fired, counted.bit)
 
-    def _fired(self, shot: Shot) -> None:
-        label = f"fault.{shot.label}.fire"
-        switch = next((one for one in reversed(self._kernel.choices.recorded) if one.label == label), None)
-        assert switch is not None, "a fault fires because a decision said so"
-        what = " > ".join(shot.target)
-        self._tally.firing(Firing(shot.label, what, self._kernel.now_ns, (label, switch.ordinal)))
+    def _aim(self, hurting: bool) -> None:
+        self._cluster.moments.clear()
+        for one in self._aimed:
+            one.hurting = hurting
+
+    def _fault(self, label: str, kind: str) -> Fault:
+        if label in UNAIMED:
+            return FAULTS[kind]
+        aimed = Aimed(FAULTS[kind], label, self._kernel, self._cluster.moments, self._tally)
+        self._aimed.append(aimed)
+        return aimed
 
     def _planned(self) -> Iterator[Planned]:
         for kind, kernel_kind in KERNEL_KINDS:
-            bite = self._plan.intensity.get(ALSO.get(kind, kind))
+            bite = self._plan.intensity.get(kind)
             if bite is not None:
                 targets = tuple(self._targets(kind))
-                yield Planned(kind, FAULTS[kernel_kind], targets, self._intensity(kind, bite))
+                yield Planned(kind, self._fault(kind, kernel_kind), targets, self._intensity(kind, bite))
 
     def _intensity(self, kind: str, bite: int) -> Intensity:
         strength_ms = self._plan.clock_jump_ms_max if kind == "clock_jump" else 2_000
@@ -92,7 +95,7 @@ class Nemesis:
             lasts_low_ns=10 * NS_PER_MS,
             lasts_high_ns=5 * NS_PER_S,
             strength_ns=strength_ms * NS_PER_MS,
-            count_max=8,
+            count_max=6,
         )
 
     def _targets(self, kind: str) -> Iterable[Target]:
@@ -113,9 +116,5 @@ class Nemesis:
                 return [(SERVER,), (SERVER,), (ENDPOINT,)]
             case "pause":
                 return [(name,) for name in (SERVER, ENDPOINT, *externals)]
-            case "stream_reset":
-                return [*hops, *streams] if self._plan.bytes_mode else streams
-            case "exchange_reset":
-                return [] if self._plan.bytes_mode else hops
             case _:
                 return [*hops, *streams]

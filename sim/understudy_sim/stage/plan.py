@@ -33,6 +33,8 @@ class Plan:
     bidi: bool
     protocol_version: int
     latency_ns_max: int
+    sync_ns_max: int
+    provider_ms_max: int
     hurts: tuple[tuple[int, int], ...]  # when trouble begins, and how long it lasts
     intensity: dict[str, int]
     clock_jump_ms_max: int
@@ -57,10 +59,12 @@ def draw_plan(choices: Choices, faults: FaultSet) -> Plan:
         bytes_mode=choices.chance("plan/bytes", BYTES_THOUSANDTHS),
         bidi=not choices.chance("plan/request_response", 250),
         protocol_version=6 - choices.pick("plan/version", 2),
-        latency_ns_max=choices.one_of("plan/latency", (2, 1, 10, 50)) * NS_PER_MS,
+        latency_ns_max=choices.one_of("plan/latency", (2, 1, 10, 50, 200)) * NS_PER_MS,
+        sync_ns_max=choices.one_of("plan/sync", (2, 1, 10, 40)) * NS_PER_MS,
+        provider_ms_max=choices.one_of("plan/provider", (20, 200, 1_000)),
         hurts=draw_hurts(choices),
         intensity=intensity,
-        clock_jump_ms_max=choices.one_of("plan/jump", (10_000, 1_000, 60_000, 900_000)),
+        clock_jump_ms_max=choices.one_of("plan/jump", (10_000, 1_000, 60_000, 300_000)),
     )
 
 
@@ -94,7 +98,7 @@ def draw_limits(choices: Choices) -> Limits:
         retry_policy=RetryPolicy(
             delay_ms_first=delay_ms_first,
             factor_thousandths=bound("factor_thousandths", 2000, 1000, 1500),
-            delay_ms_max=max(delay_ms_first, bound("delay_ms_max", 60_000, 1_000, 10_000)),
+            delay_ms_max=max(delay_ms_first, bound("delay_ms_max", 60_000, 2_000, 10_000)),
             attempts_max=None,
         ),
     )

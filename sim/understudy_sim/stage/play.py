@@ -36,7 +36,7 @@ Claim = Callable[[], bool | str | None]
 
 # The quiet phase is looked at so often, and for so long at most.
 LOOK_NS: Final = 20 * NS_PER_S
-QUIET_NS_MAX: Final = 12 * 3600 * NS_PER_S
+QUIET_NS_MAX: Final = 5_000 * NS_PER_S
 
 
 class StageMisuse(Exception):

@@ -19,12 +19,12 @@ from understudy_sim.stage.application import Application
 from understudy_sim.stage.cluster import Cluster
 from understudy_sim.stage.faults import FaultSet
 from understudy_sim.stage.operations import Call
-from understudy_sim.stage.plan import NS_PER_S, draw_plan
+from understudy_sim.stage.plan import NS_PER_S, Plan, draw_plan
 from understudy_sim.stage.play import Stage
 from understudy_sim.stage.properties import PROPERTIES
 from understudy_sim.stage.report import Report
 from understudy_sim.stage.scenario import Scenario
-from understudy_sim.stage.server import describe
+from understudy_sim.stage.server import SERVER, describe
 from understudy_sim.stage.story import tell
 from understudy_sim.stage.tally import Tally
 from understudy_sim.stage.truth import Truth
@@ -68,6 +68,7 @@ def run_choices(
     kept = drawn if variation.kept_calls is None else tuple(drawn[index] for index in variation.kept_calls)
     budget = Budget(variation.steps_max or STEPS_MAX, VIRTUAL_NS_MAX)
     with _environment(), Kernel(choices, budget=budget, disk_errors=DiskErrors()) as kernel:
+        shape(kernel, plan)
         watch = Watch(lambda: kernel.now_ns)
         truth = Truth(plan.partition_count)
         tally = Tally()
@@ -100,6 +101,16 @@ def run_choices(
             calls=kept,
             firings=tuple(tally.firings),
         )
+
+
+def shape(kernel: Kernel, plan: Plan) -> None:
+    """Give the network and the server's disk the seed's speeds."""
+    network = kernel.network.profile
+    network.latency_low_ns = max(1, plan.latency_ns_max // 20)
+    network.latency_high_ns = plan.latency_ns_max
+    disk = kernel.medium(SERVER).profile
+    disk.sync_low_ns = max(1, plan.sync_ns_max // 40)
+    disk.sync_high_ns = plan.sync_ns_max
 
 
 class DiskErrors:

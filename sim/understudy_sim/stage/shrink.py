@@ -33,7 +33,7 @@ class _Shrinker:
     def __init__(self, scenario: Scenario, report: Report, variation: Variation, runs_max: int) -> None:
         self.scenario = scenario
         self.application = Application(scenario.app)
-        self.claims = {one.claim: None for one in report.violations}
+        self.claim = report.violations[0].claim
         self.report = report
         self.variation = variation
         self.runs = 0
@@ -45,7 +45,7 @@ class _Shrinker:
             return False
         self.runs += 1
         report = run_seed(self.scenario, self.application, self.report.seed, variation)
-        if any(one.claim in self.claims for one in report.violations):
+        if any(one.claim == self.claim for one in report.violations):
             self.report, self.variation = report, variation
             return True
         return False
