@@ -13,7 +13,8 @@ import contextlib
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -36,15 +37,24 @@ def reap(graveyard: list[ProcessRunner]) -> int:
     Returns how many coroutines would not end and were left.
     """
     stubborn = 0
-    with parts.trio_context(_nobody) as context, _muted():
+    with parts.trio_context(_nobody) as context, _muted(), _watchdog() as guard:
         while graveyard:
             runner = graveyard.pop()
             assert runner.dead, "only the dead are reaped"
-            stubborn += _reap_runner(runner, context)
+            stubborn += _reap_runner(runner, context, guard)
     return stubborn
 
 
-def _reap_runner(runner: ProcessRunner, context: dict[str, Any]) -> int:
+class _Guard:
+    """Whether a cleanup is under way: only then may the watchdog bark."""
+
+    __slots__ = ("closing",)
+
+    def __init__(self) -> None:
+        self.closing = False
+
+
+def _reap_runner(runner: ProcessRunner, context: dict[str, Any], guard: _Guard) -> int:
     stubborn = 0
     context["runner"] = runner
     tasks = sorted(runner.tasks, key=lambda task: -abs(task._counter))
@@ -54,43 +64,47 @@ def _reap_runner(runner: ProcessRunner, context: dict[str, Any]) -> int:
         parts.PARKING_LOT_BREAKER.pop(task, None)
     for task in tasks:
         context["task"] = task
-        if not _close(task):
+        if not _close(partial(task.context.run, task.coro.close), guard):
             stubborn += 1
             _UNDEAD.append(task.coro)
     for generator in runner.asyncgens.take_all():
-        with contextlib.suppress(BaseException), _watchdog():
-            generator.aclose().send(None)
+        _close(partial(generator.aclose().send, None), guard)
     runner.tasks.clear()
     context.pop("task", None)
     return stubborn
 
 
-def _close(task: Any) -> bool:
+def _close(close: Callable[[], object], guard: _Guard) -> bool:
+    """Whether it ended."""
     for _ in range(_TRIES):
         try:
-            with _watchdog():
-                task.context.run(task.coro.close)
+            guard.closing = True
+            close()
         except RuntimeError:
             continue  # It awaited instead of ending ("coroutine ignored GeneratorExit").
         except BaseException:
             return True  # It ended with an error of its own: nobody is left to tell.
+        finally:
+            guard.closing = False
         return True
     return False
 
 
 @contextlib.contextmanager
-def _watchdog() -> Iterator[None]:
+def _watchdog() -> Iterator[_Guard]:
+    guard = _Guard()
     if threading.current_thread() is not threading.main_thread():
-        yield  # Signals reach the main thread alone.
+        yield guard  # Signals reach the main thread alone.
         return
 
     def bark(number: int, frame: FrameType | None) -> None:
-        raise Overdue
+        if guard.closing:
+            raise Overdue
 
     before = signal.signal(signal.SIGALRM, bark)
     signal.setitimer(signal.ITIMER_REAL, _WATCHDOG_S, _WATCHDOG_S)
     try:
-        yield
+        yield guard
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
