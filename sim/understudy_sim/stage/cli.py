@@ -25,6 +25,7 @@ from understudy_sim.stage.search import Search, Summary, search
 from understudy_sim.stage.shrink import Shrunk
 from understudy_sim.stage.shrink import shrink as shrink_run
 from understudy_sim.stage.shrunk_file import load_variation, save_variation
+from understudy_sim.stage.silence import silent
 from understudy_sim.stage.story import describe_run, describe_story
 from understudy_sim.stage.telling import Progress, tell_summary
 
@@ -188,7 +189,8 @@ def _scenario(script: str) -> Scenario:
 
 
 def _run(scenario: Scenario, seed: int, variation: Variation) -> Report:
-    return run_seed(scenario, Application(scenario.app), seed, variation)
+    with silent():
+        return run_seed(scenario, Application(scenario.app), seed, variation)
 
 
 def _variation(name: str) -> Variation:

@@ -12,12 +12,13 @@ from typing import Final, Protocol
 from urllib.parse import quote
 
 import trio
+from understudy_runtime.http.h1_client import ClientPool, ConnectionLost
 from understudy_runtime.ingress.port import Request, Response
 
 from understudy_sim.kernel.choices import Choices
 from understudy_sim.kernel.kernel import Kernel
 from understudy_sim.kernel.network import Network
-from understudy_sim.kernel.pipes import SimExchange
+from understudy_sim.kernel.pipes import SimExchange, SimStream
 from understudy_sim.kernel.process import Process
 from understudy_sim.stage.aim import Moments
 from understudy_sim.stage.happenings import Answered
@@ -168,3 +169,32 @@ class ExchangeConnection:
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             exchange.reset()
+
+
+class BytesConnection:
+    """The way to the ingress as a real client has it: HTTP/1.1 over a stream."""
+
+    def __init__(self, network: Network, process: Process, host: str, port: int) -> None:
+        self._network = network
+        self._process = process
+        self._host = host
+        self._port = port
+        self._pool = ClientPool(self._dial)
+        self._streams: list[SimStream] = []
+
+    async def _dial(self) -> trio.abc.HalfCloseableStream:
+        stream = await self._network.dial(self._process, self._host, self._port)
+        self._streams = [stream]
+        return stream
+
+    async def ask(self, request: Request) -> Response:
+        try:
+            response = await self._pool.request(request.method, request.target, request.headers, request.body)
+        except (OSError, ConnectionLost) as error:
+            raise Lost(str(error)) from error
+        return Response(response.status, response.headers, response.body)
+
+    def drop(self) -> None:
+        for stream in self._streams:
+            stream.reset()
+        self._pool = ClientPool(self._dial)

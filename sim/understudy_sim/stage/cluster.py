@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import outcome
 from understudy.api.regions import REGION
+from understudy_runtime.http.deployment import HttpTransport
 from understudy_runtime.model.events import AttemptStarted
+from understudy_runtime.model.ids import deployment_id
 from understudy_runtime.model.invocation import Status
 from understudy_runtime.node import Deployment
 
@@ -19,8 +21,8 @@ from understudy_sim.kernel.fence import Hazard, Zone
 from understudy_sim.kernel.kernel import MAIN, Kernel
 from understudy_sim.kernel.process import Process
 from understudy_sim.stage.aim import Moments
-from understudy_sim.stage.client import Client, ExchangeConnection
-from understudy_sim.stage.endpoint import ENDPOINT, EndpointProcess, relative
+from understudy_sim.stage.client import BytesConnection, Client, Connection, ExchangeConnection
+from understudy_sim.stage.endpoint import ENDPOINT, HTTP_PORT, EndpointProcess, relative
 from understudy_sim.stage.endpoint import EXCHANGE_PORT as ENDPOINT_PORT
 from understudy_sim.stage.exchange import ExchangeTransport
 from understudy_sim.stage.external import External, ExternalProcess
@@ -29,14 +31,16 @@ from understudy_sim.stage.history import History
 from understudy_sim.stage.operations import Call
 from understudy_sim.stage.plan import NS_PER_MS, Plan
 from understudy_sim.stage.server import EXCHANGE_PORT as SERVER_PORT
-from understudy_sim.stage.server import SERVER, ServerProcess
+from understudy_sim.stage.server import INGRESS_PORT, SERVER, ServerProcess
 from understudy_sim.stage.tally import Tally
 from understudy_sim.stage.truth import Truth
 from understudy_sim.stage.watch import Watch
+from understudy_sim.stage.world import SimWorld
 
 if TYPE_CHECKING:
     from understudy_sim.stage.application import Application
 
+DEPLOYMENT: Final = deployment_id(bytes(16))
 RESTART_MS_MAX = 5_000
 
 
@@ -54,7 +58,7 @@ class Cluster:
         self.history = History()
         self.application = application
         self.server = ServerProcess(kernel, plan, truth, watch, self._deploy)
-        self.endpoint = EndpointProcess(kernel, watch, application.load)
+        self.endpoint = EndpointProcess(kernel, plan, watch, application.load)
         self.externals: list[ExternalProcess] = []
         self.clients: list[Client] = []
         self.client_names: list[str] = []
@@ -147,7 +151,7 @@ class Cluster:
             self.kernel.choices,
             name,
             calls,
-            connection=ExchangeConnection(self.kernel.network, process, SERVER, SERVER_PORT),
+            connection=self._connect(process),
             history=self.history,
             watch=self.watch,
             moments=self.moments,
@@ -156,8 +160,18 @@ class Cluster:
         self.client_names.append(name)
         process.start(client.run, on_exit=_must_not_fail)
 
+    def _connect(self, process: Process) -> Connection:
+        if self.plan.bytes_mode:
+            return BytesConnection(self.kernel.network, process, SERVER, INGRESS_PORT)
+        return ExchangeConnection(self.kernel.network, process, SERVER, SERVER_PORT)
+
     def _deploy(self, process: Process) -> list[Deployment]:
-        manifest = self.application.manifest
+        manifest = dict(self.application.manifest)
+        manifest["maxProtocolVersion"] = self.plan.protocol_version
+        manifest["protocolMode"] = "BIDI_STREAM" if self.plan.bidi else "REQUEST_RESPONSE"
+        if self.plan.bytes_mode:
+            http = HttpTransport(SimWorld(self.server.host), ENDPOINT, HTTP_PORT, bidi=self.plan.bidi)
+            return [Deployment(DEPLOYMENT, http, manifest)]
         transport = ExchangeTransport(
             self.kernel.network,
             process,
@@ -166,7 +180,7 @@ class Cluster:
             bidi=self.plan.bidi,
             manifest=json.dumps(manifest).encode(),
         )
-        return [Deployment("dp_rehearsal", transport, manifest)]
+        return [Deployment(DEPLOYMENT, transport, manifest)]
 
     def _restart_later(self) -> None:
         """The server stopped by itself, as promised for a disk that fails: somebody starts it again."""

@@ -10,12 +10,16 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import trio
+from understudy import asgi
 from understudy.hosting import LinkLost
+from understudy_runtime.http.asgi import ApplicationError, AsgiServer
 
 from understudy_sim.kernel.kernel import Kernel
 from understudy_sim.kernel.pipes import SimExchange
 from understudy_sim.stage.exchange import ExchangeLink, Opening
 from understudy_sim.stage.happenings import BodyEnded, BodyStarted, EndpointStopped, HazardSeen
+from understudy_sim.stage.plan import Plan
+from understudy_sim.stage.telling_errors import describe
 from understudy_sim.stage.watch import Watch
 
 if TYPE_CHECKING:
@@ -26,7 +30,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 ENDPOINT: Final = "endpoint"
-EXCHANGE_PORT: Final = 9080
+EXCHANGE_PORT: Final = 9079
+HTTP_PORT: Final = 9080
 NS_PER_MS: Final = 1_000_000
 
 
@@ -58,11 +63,12 @@ class SimSdkHost:
 class EndpointProcess:
     """Starts, and starts again, the process that serves *load*ed applications."""
 
-    def __init__(self, kernel: Kernel, watch: Watch, load: Callable[[], App]) -> None:
+    def __init__(self, kernel: Kernel, plan: Plan, watch: Watch, load: Callable[[], App]) -> None:
         self.process = kernel.process(ENDPOINT)
         self.loading = False
         self.running: dict[int, str] = {}  # body -> invocation id
         self._kernel = kernel
+        self._plan = plan
         self._watch = watch
         self._load = load
         self._body_last = 0
@@ -85,8 +91,40 @@ class EndpointProcess:
         listener = self._kernel.network.listen(self.process, EXCHANGE_PORT, exchanges=True)
         async with trio.open_nursery() as nursery:
             host = SimSdkHost(self._kernel, self.process, nursery, self._watch)
+            if self._plan.bytes_mode:
+                await self._serve_bytes(app, host)
             while True:
                 nursery.start_soon(self._serve, await listener.accept(), app, host)
+
+    async def _serve_bytes(self, app: App, host: SimSdkHost) -> None:
+        """The application behind the in-house HTTP loop, over simulated streams; never returns."""
+
+        async def hosted(scope: Any, receive: Any, send: Any) -> None:
+            names = dict(scope["headers"])
+            body = self._begins(names.get(b"x-restate-invocation-id", b"").decode())
+            try:
+                await asgi.serve(app, scope, receive, send, lambda _: host)
+            finally:
+                self._ends(body)
+
+        http = AsgiServer(hosted, self._plan.limits, report=self._report)
+        await http.serve(self._kernel.network.listen(self.process, HTTP_PORT))
+        raise AssertionError("a server that is not drained serves for ever")
+
+    def _report(self, error: Exception) -> None:
+        if isinstance(error, ApplicationError):
+            return  # The server went away in the middle of an attempt: there is nobody to answer to the end.
+        self._watch.broken("the endpoint does not fail", describe(error))
+
+    def _begins(self, invocation_id: str) -> int:
+        self._body_last += 1
+        self.running[self._body_last] = invocation_id
+        self._watch.tell(BodyStarted(self._body_last, invocation_id))
+        return self._body_last
+
+    def _ends(self, body: int) -> None:
+        if self.running.pop(body, None) is not None:
+            self._watch.tell(BodyEnded(body))
 
     async def _serve(self, exchange: SimExchange, app: App, host: SimSdkHost) -> None:
         try:
@@ -95,10 +133,7 @@ class EndpointProcess:
             exchange.close()
             return
         head = opening.head
-        self._body_last += 1
-        body = self._body_last
-        self.running[body] = head.invocation_id
-        self._watch.tell(BodyStarted(body, head.invocation_id))
+        body = self._begins(head.invocation_id)
         try:
             await app.attempt(
                 service=head.target.service,
@@ -112,8 +147,7 @@ class EndpointProcess:
         except LinkLost:
             exchange.close()
         finally:
-            self.running.pop(body, None)
-            self._watch.tell(BodyEnded(body))
+            self._ends(body)
 
 
 def relative(filename: str) -> str:

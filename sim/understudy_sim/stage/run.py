@@ -24,9 +24,10 @@ from understudy_sim.stage.play import Stage
 from understudy_sim.stage.properties import PROPERTIES
 from understudy_sim.stage.report import Report
 from understudy_sim.stage.scenario import Scenario
-from understudy_sim.stage.server import SERVER, describe
+from understudy_sim.stage.server import SERVER
 from understudy_sim.stage.story import tell
 from understudy_sim.stage.tally import Tally
+from understudy_sim.stage.telling_errors import describe
 from understudy_sim.stage.truth import Truth
 from understudy_sim.stage.watch import Violation, Watch
 

@@ -21,6 +21,7 @@ from understudy_sim.stage.report import Report
 from understudy_sim.stage.run import AS_DRAWN, Variation, run_seed
 from understudy_sim.stage.scenario import Scenario
 from understudy_sim.stage.script import load_scenario
+from understudy_sim.stage.silence import silent
 
 SEEDS_PER_TASK: Final = 5
 SEEDS_PER_COLLECTION: Final = 20
@@ -136,10 +137,11 @@ def search(wanted: Search, watch: Callable[[Summary], None]) -> Summary:
 def run_seeds(scenario: Scenario, seeds: Sequence[int], variation: Variation) -> Iterator[Report]:
     """The reports of *seeds*, in order."""
     application = Application(scenario.app)
-    for count, seed in enumerate(seeds, 1):
-        yield run_seed(scenario, application, seed, variation)
-        if count % SEEDS_PER_COLLECTION == 0:
-            gc.collect()
+    with silent():
+        for count, seed in enumerate(seeds, 1):
+            yield run_seed(scenario, application, seed, variation)
+            if count % SEEDS_PER_COLLECTION == 0:
+                gc.collect()
 
 
 def _in_process(wanted: Search) -> Iterator[Report]:

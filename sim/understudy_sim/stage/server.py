@@ -11,6 +11,8 @@ from typing import Any, Final
 
 import outcome
 import trio
+from understudy_runtime.front import refusal_page
+from understudy_runtime.http.h1_server import H1Server
 from understudy_runtime.ingress.port import Request
 from understudy_runtime.ingress.shell import Ingress
 from understudy_runtime.model.events import Applied, Event
@@ -22,6 +24,7 @@ from understudy_sim.kernel.pipes import SimExchange
 from understudy_sim.kernel.process import Process
 from understudy_sim.stage.happenings import Replayed, ServerStopped, Step
 from understudy_sim.stage.plan import Plan
+from understudy_sim.stage.telling_errors import describe, only_of
 from understudy_sim.stage.truth import Truth
 from understudy_sim.stage.watch import Watch
 from understudy_sim.stage.world import Host, SimWorld
@@ -105,9 +108,17 @@ class ServerProcess:
         async with trio.open_nursery() as nursery:
             await nursery.start(node.run)
             self.ingress = Ingress(node, self._plan.limits, self._observe)
+            if self._plan.bytes_mode:
+                await self._serve_bytes(node, self.ingress)
             listener = self._kernel.network.listen(self.process, EXCHANGE_PORT, exchanges=True)
             while True:
                 nursery.start_soon(self._serve, await listener.accept(), self.ingress)
+
+    async def _serve_bytes(self, node: Node, ingress: Ingress) -> None:
+        """The ingress on its own HTTP loop, over simulated streams; never returns."""
+        http = H1Server(ingress.handle, node.limits, now_ms=node.now_ms, refusal_page=refusal_page)
+        await http.serve(self._kernel.network.listen(self.process, INGRESS_PORT))
+        raise AssertionError("a server that is not drained serves for ever")
 
     async def _serve(self, exchange: SimExchange, ingress: Ingress) -> None:
         """One client's exchange.  When it breaks, what is still being answered on it is cancelled."""
@@ -146,23 +157,3 @@ async def _answer(exchange: SimExchange, request: Request, ingress: Ingress) -> 
         exchange.send(response)
     except (trio.BrokenResourceError, trio.ClosedResourceError):
         return  # The client is gone; it will ask again by its key.
-
-
-def only_of(error: BaseException, kinds: tuple[type[BaseException], ...]) -> bool:
-    """Whether *error*, or everything in its group, is one of *kinds*."""
-    if isinstance(error, BaseExceptionGroup):
-        return all(only_of(one, kinds) for one in error.exceptions)
-    return isinstance(error, kinds)
-
-
-def describe(error: BaseException) -> str:
-    """An error and where it came from, without addresses."""
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    place = ""
-    at = error.__traceback__
-    while at is not None:
-        code = at.tb_frame.f_code
-        place = f" at {code.co_filename.rsplit('/', 2)[-2]}/{code.co_filename.rsplit('/', 1)[-1]}:{at.tb_lineno}"
-        at = at.tb_next
-    return f"{type(error).__name__}: {error}{place}"

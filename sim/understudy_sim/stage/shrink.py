@@ -15,6 +15,7 @@ from understudy_sim.stage.application import Application
 from understudy_sim.stage.report import Report
 from understudy_sim.stage.run import Variation, run_seed
 from understudy_sim.stage.scenario import Scenario
+from understudy_sim.stage.silence import silent
 
 T = TypeVar("T")
 RUNS_MAX = 150
@@ -91,7 +92,8 @@ def shrink(scenario: Scenario, report: Report, variation: Variation, runs_max: i
     """Make the failing run behind *report* smaller."""
     assert report.failed, "only a failure shrinks"
     shrinker = _Shrinker(scenario, report, variation, runs_max)
-    shrinker.drop_kinds()
-    shrinker.drop_calls()
-    shrinker.drop_injections()
+    with silent():
+        shrinker.drop_kinds()
+        shrinker.drop_calls()
+        shrinker.drop_injections()
     return Shrunk(shrinker.report, shrinker.variation, shrinker.runs)

@@ -1,0 +1,34 @@
+"""Silence for the dead: coroutines of crashed processes that nobody reaped complain when they are collected.
+
+What they say is about a process that lost its power and means nothing.  While `silent` is open such complaints are
+dropped, and at its end everything dead is collected, so that none comes later.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import CoroutineType
+from typing import Any
+
+
+@contextmanager
+def silent() -> Iterator[None]:
+    """Around any number of runs."""
+    before = sys.unraisablehook
+
+    def hook(unraisable: Any) -> None:
+        if not isinstance(unraisable.object, CoroutineType):
+            before(unraisable)
+
+    sys.unraisablehook = hook
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
+            yield
+            gc.collect()
+    finally:
+        sys.unraisablehook = before
