@@ -1,0 +1,36 @@
+"""A short run of `kill_nine`, and proof that its verdict can fail."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.live.kill_nine import Options, run
+from tests.live.log_reading import judge
+
+
+@pytest.fixture(scope="module")
+def played(tmp_path_factory):
+    data = tmp_path_factory.mktemp("kill-nine") / "data"
+    return data, *run(Options(kills=2, clients=30, seats=60, seed=2), data)
+
+
+def test_what_survives_two_kills_holds(played):
+    _, verdict, figures = played
+    assert verdict.broken == []
+    assert figures["lives"] == 3
+    assert figures["charges"] > 0
+    assert verdict.hits["P12 acknowledgements looked up"] >= figures["calls"]
+    assert verdict.hits["P8 restarts with work left"] >= 1
+    assert verdict.hits["P3 step results recorded"] > 0
+
+
+def test_a_customer_who_was_told_otherwise_is_noticed(played):
+    data, verdict, _ = played
+    asked = next(entry for entry in verdict.history.asked if entry.answer.status == 200)
+    asked.answers.append(asked.answers[-1].__class__(0, 200, b'"never said"', asked.answers[-1].invocation_id, ""))
+    try:
+        again = judge(data, verdict.history, verdict.payments, verdict.mails, ["seat-1"], 2, {})
+    finally:
+        asked.answers.pop()
+    assert any("P12" in text for text in again.broken)
+    assert any("P4" in text for text in again.broken)
