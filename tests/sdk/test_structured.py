@@ -7,6 +7,7 @@ cleanup be journaled; every other end lets nothing be journaled after it, and no
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import json
 import os
 import sys
@@ -23,6 +24,7 @@ import pytest
 import trio
 from understudy import App, Context, Service, TerminalError, app, gather, select
 from understudy.api.attempt import HAZARD_LOCAL_TIMEOUT, HAZARD_SWALLOWED_END
+from understudy.api.regions import REGION
 from understudy.protocol import service_pb2 as pb
 from understudy.protocol.messages import MessageType as T
 from understudy.vm import AttemptAborted, AttemptEnded
@@ -304,6 +306,20 @@ async def crash_in_the_middle(shape: str, pipe: int) -> None:
         said = [int(frame.type) for frame in stage.link.sent]
         os.write(pipe, json.dumps({"lines": stage.ledger.lines, "said": said}).encode())
         os._exit(9)
+
+
+@pytest.mark.parametrize("shape", ["finally", "async with"])
+async def test_a_coroutine_thrown_away_says_nothing(shape: str) -> None:
+    """What is left of a dead process is closed long after, from some other context: cleanup code runs into a wall."""
+    stage = Stage(shape, FakeHost())
+    attempt = stage.attempt()
+    contextvars.copy_context().run(attempt.send, None)
+    said = list(stage.link.sent)
+    assert [frame.type for frame in said] == [T.SLEEP]
+    contextvars.copy_context().run(attempt.close)
+    assert stage.link.sent == said
+    assert stage.ledger.lines == ["AttemptAborted"]
+    assert REGION.get() is None
 
 
 # -- what is told about misuse --

@@ -269,13 +269,18 @@ class Attempt:
                 if self._wake is not None:
                     self._wake()
 
-        self.host.start_task(execute)
+        try:
+            self.host.start_task(execute)
+        except BaseException:
+            del self._running[key]  # It never began: there is nothing to wait for.
+            raise
 
     async def _execute(self, key: int) -> None:
         """Execute a run and tell the VM how it went."""
         spec = self._specs[key]
         started_ms = self.host.monotonic_ms()
-        token = REGION.set("run")
+        region = REGION.get()
+        REGION.set("run")
         try:
             function = spec.function
             if is_async(function):
@@ -286,11 +291,16 @@ class Attempt:
                     value = await value
             data = spec.serde.serialize(value)
         except Exception as error:
+            REGION.set(region)
             self._run_failed(key, spec, error, max(0, self.host.monotonic_ms() - started_ms))
+        except GeneratorExit:
+            raise  # Whoever closes a dead coroutine does it from a context of its own.
+        except BaseException:
+            REGION.set(region)
+            raise
         else:
+            REGION.set(region)
             self.vm.propose_run_value(key, data)
-        finally:
-            REGION.reset(token)
 
     def _run_failed(self, key: int, spec: RunSpec, error: Exception, elapsed_ms: int) -> None:
         kind, leaf = outcome_of(error, self.tasks.is_cancellation)

@@ -82,7 +82,8 @@ async def _read_journal(vm: VM, link: Link) -> bool:
 async def _play(handler: Handler, vm: VM, link: Link, host: Host, headers: Mapping[str, str]) -> None:
     """Run the handler's code and settle how it ended."""
     attempt = Attempt(vm, link, host)
-    region = REGION.set("handler")
+    region = REGION.get()
+    REGION.set("handler")
     error: BaseException | None = None
     value: Any = None
     context: Context | None = None
@@ -90,13 +91,15 @@ async def _play(handler: Handler, vm: VM, link: Link, host: Host, headers: Mappi
         called_with = vm.sys_input()
         context = CONTEXTS[handler.service_kind, handler.kind](attempt, called_with, headers)
         value = await attempt.watch(_perform(handler, context, called_with))
+    except GeneratorExit:
+        vm.abort()
+        raise  # The coroutine is thrown away, from a context of its own and with nobody to wait for.
     except BaseException as raised:
         error = raised
-    finally:
-        REGION.reset(region)
-        await attempt.close()
-        if context is not None:
-            context._finish()
+    REGION.set(region)
+    await attempt.close()
+    if context is not None:
+        context._finish()
     await _settle(handler, attempt, value, error)
 
 
