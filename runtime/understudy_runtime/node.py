@@ -162,7 +162,7 @@ class Node:
                     await nursery.start(invoker.run)
                 for partition, effects in zip(self.partitions, self.effects, strict=True):
                     nursery.start_soon(effects.timers.run)
-                    nursery.start_soon(partition.run, effects)
+                    await nursery.start(partition.run, effects)
                 task_status.started()
         except BaseExceptionGroup as group:
             raise sole_error(group) from None

@@ -101,8 +101,8 @@ class Partition:
         self._observe(Applied(self.index, record, actions, False))
         assert tables.epoch == self.epoch, "the tables know their leader"
 
-    async def run(self, effects: Effects) -> None:
-        """Perform what is outstanding, then work the queue for ever.
+    async def run(self, effects: Effects, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Perform what is outstanding, then (started) work the queue for ever.
 
         Raises LeadershipLost, SyncFailed, DiskFull: the process must stop then.
         """
@@ -111,6 +111,7 @@ class Partition:
         for action in pending:
             effects.perform(action)
         effects.batch_done()
+        task_status.started()
         while True:
             while not self._queue:
                 await self._slot.park()

@@ -41,9 +41,7 @@ class FakeFile:
         del self._medium.seen[length:]
 
     async def fdatasync(self) -> None:
-        self._disk.syncs += 1
-        if self._disk.syncs == self._disk.failing_sync:
-            raise SyncFailed("the fake disk fails this sync")
+        self._disk.count_sync()
         self._medium.durable = bytes(self._medium.seen)
 
     def close(self) -> None:
@@ -60,6 +58,11 @@ class FakeDisk:
         self.failing_sync = -1
         self.locked: list[str] = []
         self.before_write: Callable[[bytes], None] = lambda data: None
+
+    def count_sync(self) -> None:
+        self.syncs += 1
+        if self.syncs == self.failing_sync:
+            raise SyncFailed("the fake disk fails this sync")
 
     def open(self, path: str, *, create: bool = False) -> FakeFile:
         if path not in self.files:
@@ -86,7 +89,7 @@ class FakeDisk:
         del self.files[path]
 
     async def sync_dir(self, path: str) -> None:
-        self.syncs += 1
+        self.count_sync()
         prefix = f"{path}/" if path not in ("", ".") else ""
         gone = [name for name in self.durable_names if name.startswith(prefix) and name not in self.files]
         for name in gone:
