@@ -19,7 +19,7 @@ from understudy_sim.kernel.pipes import SimExchange
 from understudy_sim.stage.exchange import ExchangeLink, Opening
 from understudy_sim.stage.happenings import BodyEnded, BodyStarted, EndpointStopped, HazardSeen
 from understudy_sim.stage.plan import Plan
-from understudy_sim.stage.telling_errors import describe
+from understudy_sim.stage.telling_errors import describe, only_of
 from understudy_sim.stage.watch import Watch
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ class EndpointProcess:
         raise AssertionError("a server that is not drained serves for ever")
 
     def _report(self, error: Exception) -> None:
-        if isinstance(error, ApplicationError):
+        if only_of(error, (ApplicationError, OSError, trio.BrokenResourceError, trio.ClosedResourceError)):
             return  # The server went away in the middle of an attempt: there is nobody to answer to the end.
         self._watch.broken("the endpoint does not fail", describe(error))
 

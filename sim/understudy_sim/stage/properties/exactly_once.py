@@ -26,6 +26,7 @@ class ExactlyOnce(Property):
 
     def handlers(self) -> Mapping[type, Handler]:
         self._running: dict[tuple[str, int, int], None] = {}
+        self._unsettled: dict[tuple[str, int, int], None] = {}  # ended in order, but not durable yet
         self._executed: dict[tuple[str, str], int] = {}
         self._answered: dict[tuple[str, int | str], None] = {}
         return {
@@ -37,6 +38,9 @@ class ExactlyOnce(Property):
         }
 
     def _step(self, step: Step) -> None:
+        command = step.record.command
+        if type(command) is AttemptOutput and command.end is not None:
+            self._unsettled.pop((command.invocation_id, command.lease, command.attempt), None)
         if type(step.record.command) is not AttemptOutput or not step.effects.invocations:
             return
         proposals = 0
@@ -65,14 +69,18 @@ class ExactlyOnce(Property):
         self._running[event.invocation_id, event.lease, event.attempt] = None
 
     def _attempt_ended(self, event: AttemptEnded) -> None:
-        self._running.pop((event.invocation_id, event.lease, event.attempt), None)
-        if event.how not in ORDERLY_ENDS:
+        attempt = (event.invocation_id, event.lease, event.attempt)
+        self._running.pop(attempt, None)
+        if event.how in ORDERLY_ENDS:
+            self._unsettled[attempt] = None
+        else:
             self.truth.interrupted(event.invocation_id)
 
     def _server_stopped(self, _: ServerStopped) -> None:
-        for invocation_id, _lease, _attempt in self._running:
+        for invocation_id, _lease, _attempt in (*self._running, *self._unsettled):
             self.truth.interrupted(invocation_id)
         self._running.clear()
+        self._unsettled.clear()
 
     def finish(self) -> None:
         """Every execution beyond the first needs an attempt that was cut off, timed out or failed."""
