@@ -6,6 +6,7 @@ import re
 
 import click
 import pytest
+from understudy_runtime.cli.main import understudy
 
 from tests.docs.pages import Block, all_blocks, blocks, broken_links, commands, pages
 from tests.tidy.sources import ROOT
@@ -54,11 +55,8 @@ def _shell_commands(name: str) -> list[tuple[str, list[str]]]:
 
 @pytest.mark.parametrize(("where", "words"), _shell_commands("understudy"))
 def test_commands_in_the_pages_parse(where: str, words: list[str]) -> None:
-    from understudy_runtime.cli import main
-
-    assert isinstance(main, click.Group)
-    with click.Context(main, info_name="understudy") as context:
-        command = main.get_command(context, words[0])
+    with click.Context(understudy, info_name="understudy") as context:
+        command = understudy.get_command(context, words[0])
         assert command is not None, f"{where}: there is no command {words[0]}"
         with command.make_context(words[0], words[1:], parent=context):
             pass
