@@ -220,6 +220,8 @@ class Loop:
         append(word)
         append(self.now_ns)
         self.steps += 1
+        if not self.steps & 0xFF:
+            self._check_stop_error()  # Somebody may have swallowed it.
         if self.steps >= self.budget.steps_max:
             self.stop(Ending.STEPS_EXHAUSTED)
         return task
