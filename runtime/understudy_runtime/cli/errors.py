@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import IO, Any
 
 import click
@@ -15,4 +14,4 @@ class UsageProblem(click.ClickException):
 
     def show(self, file: IO[Any] | None = None) -> None:
         """The message alone, on stderr."""
-        print(f"understudy: {self.format_message()}", file=file or sys.stderr)
+        click.echo(f"understudy: {self.format_message()}", file=file, err=file is None)

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, Final
 
+import click
 import structlog
 
 from understudy_runtime.model.events import Event, Observe
@@ -53,4 +54,4 @@ def say(text: str, *, style: str = "") -> None:
 
         Console(stderr=True).print(text, style=style, highlight=False, markup=False)
     else:
-        print(text, file=sys.stderr, flush=True)
+        click.echo(text, err=True)

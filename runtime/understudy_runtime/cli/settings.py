@@ -22,9 +22,9 @@ def variable(option: str) -> str:
 
 def check_environment(environment: Mapping[str, str], options: Iterable[str]) -> None:
     """Raises UsageProblem when *environment* sets something of ours that no option knows."""
-    known = sorted(variable(option) for option in options)
+    known = {variable(option).removeprefix(PREFIX): variable(option) for option in sorted(options)}
     for name in sorted(environment):
-        if name.startswith(PREFIX) and name not in known:
-            near = get_close_matches(name, known, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+        if name.startswith(PREFIX) and name.removeprefix(PREFIX) not in known:
+            near = get_close_matches(name.removeprefix(PREFIX), known, n=1)
+            hint = f"did you mean {known[near[0]]}?" if near else f"known are {', '.join(known.values())}"
             raise UsageProblem(f"the environment variable {name} is no setting of this command: {hint}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import Enum
+from types import MappingProxyType
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
@@ -96,8 +97,8 @@ class HealthRoute:
 Route = HandlerRoute | InvocationRoute | TargetRoute | AwakeableRoute | HealthRoute
 
 HEALTH: Final = HealthRoute()
-ASKS: Final = {"attach": Ask.ATTACH, "output": Ask.OUTPUT}
-TARGET_ASKS: Final = {"attach": Ask.ATTACH, "output": Ask.OUTPUT, "lookup": None}
+ASKS: Final = MappingProxyType[str, Ask]({"attach": Ask.ATTACH, "output": Ask.OUTPUT})
+TARGET_ASKS: Final = MappingProxyType[str, Ask | None]({**ASKS, "lookup": None})
 
 
 def parse_path(path: str, schema: Schema) -> Route:

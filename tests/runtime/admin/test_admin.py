@@ -1,0 +1,131 @@
+"""Decisions of the admin, and how it performs them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from understudy_runtime.admin import core
+from understudy_runtime.admin.shell import Admin
+from understudy_runtime.ingress.backend import Known, Overloaded, Unavailable
+from understudy_runtime.ingress.port import Request
+from understudy_runtime.model.actions import RequestAcked
+from understudy_runtime.model.ids import invocation_id_text
+from understudy_runtime.model.invocation import Failure, Status, Success, Target
+
+ID = invocation_id_text(bytes(24))
+OUTCOMES = ("accepted", "done", "not_found", "already_completed", "not_completed")
+
+
+class Backend:
+    """Answers every request with `outcome`, and knows one invocation."""
+
+    def __init__(self) -> None:
+        self.outcome = "done"
+        self.commands = []
+        self.invocation = None
+        self.error = None
+
+    def new_request_id(self) -> int:
+        return 7
+
+    def known(self, invocation_id):
+        return self.invocation
+
+    async def request(self, command):
+        if self.error is not None:
+            raise self.error
+        self.commands.append(command)
+        return RequestAcked(command.request_id, command.invocation_id, self.outcome)
+
+
+@pytest.fixture
+def backend():
+    return Backend()
+
+
+@pytest.fixture
+def ask(backend):
+    admin = Admin(backend, version="1.2.3", ingress_endpoint="http://x/")
+
+    async def ask(method, path):
+        return await admin.handle(Request(method, path))
+
+    return ask
+
+
+STATUSES = {
+    ("cancel", "accepted"): 202,
+    ("cancel", "done"): 200,
+    ("cancel", "not_found"): 404,
+    ("cancel", "already_completed"): 409,
+    ("kill", "accepted"): 200,
+    ("kill", "done"): 200,
+    ("kill", "not_found"): 404,
+    ("kill", "already_completed"): 409,
+    ("purge", "accepted"): 200,
+    ("purge", "done"): 200,
+    ("purge", "not_found"): 404,
+    ("purge", "not_completed"): 409,
+}
+
+
+@pytest.mark.parametrize(("action", "outcome"), STATUSES)
+async def test_actions(ask, backend, action, outcome):
+    backend.outcome = outcome
+    response = await ask("PATCH", f"/v4/invocations/{ID}/{action}")
+    assert response.status == STATUSES[action, outcome]
+    assert type(backend.commands[0]) is core.ACTIONS[action]
+    assert (backend.commands[0].invocation_id, backend.commands[0].request_id) == (ID, 7)
+    if response.status >= 400:
+        assert set(json.loads(response.body)) == {"message", "restate_code"}
+    else:
+        assert response.body == b""
+
+
+def test_every_outcome_the_machine_may_give_has_an_answer():
+    assert set(core.OUTCOMES) == set(STATUSES)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/health", 200),
+        ("HEAD", "/health", 200),
+        ("POST", "/health", 405),
+        ("GET", "/nothing", 404),
+        ("GET", "/v9/health", 404),
+        ("GET", "/invocations/bad", 400),
+        ("PATCH", "/invocations/bad/kill", 400),
+        ("GET", f"/invocations/{ID}/kill", 405),
+        ("PATCH", f"/invocations/{ID}/fly", 404),
+        ("GET", f"/invocations/{ID}", 404),
+    ],
+)
+async def test_routes(ask, method, path, status):
+    assert (await ask(method, path)).status == status
+
+
+async def test_version(ask):
+    body = json.loads((await ask("GET", "/version")).body)
+    assert body["version"] == "1.2.3"
+    assert (body["min_admin_api_version"], body["max_admin_api_version"]) == (2, 4)
+
+
+@pytest.mark.parametrize(
+    ("result", "word"), [(None, None), (Success(b"secret"), "success"), (Failure(500, "secret"), "failure")]
+)
+async def test_an_invocation_is_shown_without_what_is_its_callers(ask, backend, result, word):
+    status = Status.INVOKED if result is None else Status.COMPLETED
+    backend.invocation = Known(Target("S", "h", "k"), status, result, 1000)
+    response = await ask("GET", f"/invocations/{ID}")
+    body = json.loads(response.body)
+    assert body["status"] == status.name.lower()
+    assert body.get("completion_result") == word
+    assert b"secret" not in response.body
+
+
+@pytest.mark.parametrize(("error", "status"), [(Overloaded("full"), 429), (Unavailable("stops"), 503)])
+async def test_a_node_that_cannot(ask, backend, error, status):
+    backend.error = error
+    assert (await ask("PATCH", f"/invocations/{ID}/kill")).status == status
