@@ -68,11 +68,11 @@ class HttpTransport:
         try:
             await self._attempt(connection, opening, outgoing, head, peer)
         except ConnectionLost as lost:
-            if lost.answered or not connection.reused or outgoing.used:
+            if not (lost.unread and connection.reused) or outgoing.used:
                 raise TransportError(f"{self._authority}: {lost}", reached=True) from None
         else:
             return
-        # A kept connection had gone stale: nobody has read this request.
+        # The peer had closed the kept connection in order: nobody has read this request.  After a reset nobody knows.
         await self._pool.drop_idle()
         connection = await self._acquire(fresh=True)
         try:

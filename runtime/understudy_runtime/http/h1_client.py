@@ -1,8 +1,8 @@
 """The client's side of HTTP/1.1 on any stream: one connection, and a pool that keeps idle ones.
 
 Not a browser: no redirects, no cookies, no compression.  A kept connection may have been closed by its peer meanwhile;
-whoever reuses one must be ready to try again on a fresh one when it breaks before the first byte of an answer
-(`ClientPool.request` does, `deployment.py` does).
+whoever reuses one must be ready to try again on a fresh one when the peer turns out to have closed it in order
+(`ClientPool.request` does, `deployment.py` does).  A reset proves nothing: the request may have been read and acted upon.
 """
 
 from __future__ import annotations
@@ -23,11 +23,17 @@ Dial = Callable[[], Awaitable[trio.abc.HalfCloseableStream]]
 
 
 class ConnectionLost(Exception):
-    """The connection broke, or the peer spoke something else.  `answered`: some of its answer had arrived."""
+    """The connection broke, or the peer spoke something else.  `answered`: some of its answer had arrived.
 
-    def __init__(self, message: str, *, answered: bool) -> None:
+    `unread`: it is certain that the peer has not acted upon the request.  It was not sent whole, or the peer had closed in
+    order before it answered a byte, as it does with a connection that was idle for long.
+    """
+
+    def __init__(self, message: str, *, answered: bool, unread: bool = False) -> None:
+        assert not (answered and unread), "who answered has read"
         super().__init__(message)
         self.answered = answered
+        self.unread = unread
 
 
 @attrs.frozen
@@ -60,7 +66,9 @@ class ClientConnection:
         try:
             await self.stream.send_all(data)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-            raise ConnectionLost(f"the peer closed the connection: {error}", answered=self._parser.bytes_seen) from None
+            # What could not be sent whole cannot have been acted upon.
+            seen = self._parser.bytes_seen
+            raise ConnectionLost(f"the peer closed the connection: {error}", answered=seen, unread=not seen) from None
 
     async def event(self) -> ResponseHead | bytes | None:
         """The next piece of the answer: its head, a part of its body, None at its end.  Raises ConnectionLost."""
@@ -71,6 +79,7 @@ class ClientConnection:
 
     async def _read(self) -> None:
         parser = self._parser
+        data = None
         try:
             data = await self.stream.receive_some(READ_BYTES)
             if data:
@@ -80,7 +89,8 @@ class ClientConnection:
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             raise ConnectionLost(f"the connection broke: {error}", answered=parser.bytes_seen) from None
         except ProtocolViolation as violation:
-            raise ConnectionLost(str(violation), answered=parser.bytes_seen) from None
+            unread = data == b"" and not parser.bytes_seen
+            raise ConnectionLost(str(violation), answered=parser.bytes_seen, unread=unread) from None
 
     async def close(self) -> None:
         """Close at once, whatever is under way."""
@@ -126,7 +136,7 @@ class ClientPool:
     ) -> ClientResponse:
         """One whole exchange.  *headers* must hold `host`.  Raises OSError and ConnectionLost.
 
-        It is tried again, on a fresh connection, only when a kept one breaks before a byte of an answer came.
+        It is tried again, on a fresh connection, only when a kept one was closed in order before a byte of an answer came.
         """
         length = [("content-length", str(len(body)))] if body or method not in ("GET", "HEAD") else []
         data = encode_request_head(method, target, [*headers, *length]) + body
@@ -134,7 +144,7 @@ class ClientPool:
         try:
             return await self._exchange(connection, data, method == "HEAD")
         except ConnectionLost as lost:
-            if lost.answered or not connection.reused:
+            if not (lost.unread and connection.reused):
                 raise
         await self.drop_idle()
         return await self._exchange(await self.acquire(fresh=True), data, method == "HEAD")

@@ -206,7 +206,8 @@ class Invoker:
                 await attempt.placement.transport.run(head, frames, attempt)
                 failed = attempt.core.closed()
             except TransportError as error:
-                failed = lost(error)
+                # After the end the SDK sent, nothing of the stream matters any more.
+                failed = None if attempt.is_over else lost(error)
             if failed is not None:
                 self._over(attempt, None, failed)
         self._task_ended(attempt)
