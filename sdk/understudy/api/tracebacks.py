@@ -1,7 +1,13 @@
-"""Stack traces as an Error message carries them: the user's frames, without source text, bounded in size."""
+"""Stack traces as an Error message carries them: the user's frames, without source text, bounded in size.
+
+They cross the wire, so the same failure must give the same bytes in every checkout and on every Python version: files
+are named from where they are imported, and frames of libraries, whose lines move with versions, are left out.
+"""
 
 from __future__ import annotations
 
+import os
+import sys
 import traceback
 from collections.abc import Iterator
 from typing import Final
@@ -15,7 +21,7 @@ _CAUSES_MAX: Final = 5
 def stacktrace_of(error: BaseException) -> str:
     """The trace of *error* and of what it was raised from, innermost cause first.
 
-    Frames of the SDK and of libraries above the user's own code are left out.  No source file is read.
+    No source file is read.
     """
     chain: list[BaseException] = []
     current: BaseException | None = error
@@ -28,14 +34,18 @@ def stacktrace_of(error: BaseException) -> str:
 
 def _lines(error: BaseException) -> Iterator[str]:
     yield "Traceback (most recent call last):\n"
-    in_user_code = False
     for frame, line in traceback.walk_tb(error.__traceback__):
         code = frame.f_code
-        in_user_code = in_user_code or is_user_code(code.co_filename)
-        if in_user_code:
-            yield f'  File "{code.co_filename}", line {line}, in {code.co_qualname}\n'
-    yield from traceback.format_exception_only(error)
+        if is_user_code(code.co_filename):
+            yield f'  File "{_imported_as(code.co_filename)}", line {line}, in {code.co_qualname}\n'
+    yield f"{type(error).__qualname__}: {error}\n"
     if isinstance(error, BaseExceptionGroup):
         for inner in error.exceptions:
             for text in _lines(inner):
                 yield "  | " + text
+
+
+def _imported_as(filename: str) -> str:
+    """*filename* from the folder it is imported from."""
+    folders = [folder.rstrip("/") + "/" for folder in (*sys.path, os.getcwd()) if folder]
+    return filename.removeprefix(max((f for f in folders if filename.startswith(f)), key=len, default=""))
