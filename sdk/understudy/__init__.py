@@ -3,6 +3,7 @@
 `app(services=[...])` is what a server runs; everything a handler author needs is named here.
 """
 
+from understudy import exceptions
 from understudy.api.combinators import as_completed, gather, select, wait_completed
 from understudy.api.context import (
     Context,
@@ -55,6 +56,7 @@ __all__ = [
     "WorkflowSharedContext",
     "app",
     "as_completed",
+    "exceptions",
     "gather",
     "select",
     "wait_completed",

@@ -141,12 +141,14 @@ class _AsgiLink:
         self._arrived = anyio.Event()
         self.closed = anyio.Event()
         self.broken: str | None = None
+        self.disconnected = False
 
     async def pump(self, cut_off: Callable[[], None]) -> None:
-        """Take the request body, then watch the client.  Calls *cut_off* when it has gone."""
+        """Take the request body, then watch the client.  Calls *cut_off* when it has gone or sends nonsense."""
         while True:
             message = await self._receive()
             if message["type"] == "http.disconnect":
+                self.disconnected = True
                 self.broken = self.broken or "the client disconnected"
                 self._close()
                 cut_off()
@@ -156,6 +158,7 @@ class _AsgiLink:
             except FramingError as error:
                 self.broken = str(error)
                 self._close()
+                cut_off()
                 return
             if message.get("more_body", False):
                 self._wake()
@@ -228,5 +231,5 @@ async def _invoke(
         with anyio.move_on_after(DRAIN_SECONDS):
             await link.closed.wait()
         tasks.cancel_scope.cancel()
-    if link.broken is None:
+    if not link.disconnected:
         await send({"type": "http.response.body", "body": b"", "more_body": False})

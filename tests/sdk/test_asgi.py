@@ -164,6 +164,7 @@ def test_bytes_that_are_no_frames_end_the_attempt(backend: str) -> None:
         exchange.push(b"\xff" * 8, more=False)
         await exchange.play()
         assert exchange.frames == []
+        assert exchange.finished
 
     run(backend, main)
 

@@ -244,3 +244,30 @@ def test_a_cancel_is_raised_at_the_same_await_in_every_replay() -> None:
     again = attempt(application, JournalingServer(first.journal, None))
     assert output_of(first.journal) == output_of(again.journal)
     assert b"cancelled at 1" in output_of(first.journal)
+
+
+def test_a_cancel_goes_on_to_every_call_and_replays_in_silence() -> None:
+    thing = VirtualObject("Thing")
+
+    @thing.handler("play")
+    async def play(ctx: ObjectContext) -> str:
+        ctx.object_call(play, "a", None)
+        ctx.object_send(play, "not followed", None)
+        call = ctx.object_call(play, "b", None)
+        try:
+            await call
+        except TerminalError as error:
+            await ctx.run_typed("compensate", lambda: 1)
+            return f"{error.status_code}"
+        return "never"
+
+    application = app([thing])
+    issued = attempt(application, JournalingServer([INPUT], None)).journal[:4]
+    assert [frame.type for frame in issued] == [T.INPUT, T.CALL, T.ONE_WAY_CALL, T.CALL]
+    # The cancel is there before the ids of the calls are: the SDK waits for both.
+    first = attempt(application, JournalingServer([*issued, cancel_signal()], None))
+    signals = [pb.SendSignalCommand.FromString(frame.payload) for frame in first.said if frame.type == T.SEND_SIGNAL]
+    assert [(signal.target_invocation_id, signal.idx) for signal in signals] == [("inv_1callee", 1)] * 2
+    assert b'"409"' in output_of(first.journal)
+    again = attempt(application, JournalingServer(first.journal, None))
+    assert [frame.type for frame in again.said] == [T.END]

@@ -389,6 +389,23 @@ async def test_steps_do_not_nest() -> None:
     assert "Steps do not nest" in error_of(link).message
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_worker_thread_may_not_use_the_context(backend: str) -> None:
+    class ThreadHost(FakeHost):
+        async def run_sync(self, function: Callable[[], Any]) -> Any:
+            return await anyio.to_thread.run_sync(function)
+
+    async def handler(ctx: Context) -> None:
+        await ctx.run_typed("outer", lambda: ctx.sleep(HOUR))
+
+    async def main() -> None:
+        link = FakeLink(*start())
+        await attempt_of(handler, link, ThreadHost())
+        assert "Steps do not nest" in error_of(link).message
+
+    run(backend, main)
+
+
 async def trio_fail_after(ctx: Context) -> None:
     with trio.fail_after(0):
         await ctx.sleep(HOUR)

@@ -36,7 +36,8 @@ HAZARD_FOREIGN_AWAIT = "foreign-await"
 HAZARD_LOCAL_TIMEOUT = "local-timeout"
 HAZARD_SWALLOWED_END = "swallowed-end"
 
-_CO_COROUTINE = inspect.CO_COROUTINE
+_CO_COROUTINE: Final = inspect.CO_COROUTINE
+_NOBODY: Final = object()
 
 # Members by name: an enum looks its attributes up slowly before Python 3.12.
 _COMPLETED: Final = Answer.COMPLETED
@@ -74,7 +75,7 @@ class Attempt:
         self.tasks: Tasks = current_tasks()
         self._link = link
         self._current_task = self.tasks.current_task
-        # None while the context must not be used by anybody; `_refuse` knows why.
+        # _NOBODY while the context must not be used by anybody; `_refuse` knows why.
         self._owner: object = self._current_task()
         self._deadline = self.tasks.deadline()
         self._cut_off_at: Site | None = None
@@ -89,7 +90,11 @@ class Attempt:
 
     def check(self) -> None:
         """Raise unless the calling task owns the context and the attempt goes on."""
-        if self._current_task() is not self._owner:
+        try:
+            task = self._current_task()
+        except RuntimeError:
+            task = None  # A worker thread, or a scheduler that is gone.
+        if task is not self._owner:
             self._refuse()
 
     def _refuse(self) -> NoReturn:
@@ -98,7 +103,7 @@ class Attempt:
         if self.vm.end is not None:
             raise type(self.vm.end)(*self.vm.end.args)
         here = calling_site()
-        if self._owner is None:
+        if self._owner is _NOBODY:
             raise ContextMisuse(
                 f"the context is used inside the function given to ctx.run, at {here}. Steps do not nest: "
                 "return the value from the function and take the next step after it."
@@ -118,7 +123,7 @@ class Attempt:
     def _cut_off(self) -> None:
         if self._cut_off_at is None:
             self._cut_off_at = calling_site()
-        self._owner = None
+        self._owner = _NOBODY
 
     def report(self, kind: str, detail: str, site: Site) -> None:
         """Report a hazard to the host, once per kind and place."""
@@ -223,7 +228,7 @@ class Attempt:
         vm = self.vm
         if vm.has_urgent_output:
             await self._flush()
-        owner, self._owner = self._owner, None
+        owner, self._owner = self._owner, _NOBODY
         self.in_operation = True
         try:
             await self._execute(key)
@@ -277,7 +282,7 @@ class Attempt:
 
     async def _execute(self, key: int) -> None:
         """Execute a run and tell the VM how it went."""
-        spec = self._specs[key]
+        spec = self._specs.pop(key)
         started_ms = self.host.monotonic_ms()
         region = REGION.get()
         REGION.set("run")

@@ -100,16 +100,40 @@ class Context:
 
     # -- runs --
 
+    @overload
     def run(
         self,
         name: str,
-        action: Callable[..., Coroutine[Any, Any, T]] | Callable[..., T],
-        serde: Serde[T] | None = None,
+        action: Callable[..., Coroutine[Any, Any, T]],
+        serde: Serde[T] | None = ...,
+        max_attempts: int | None = ...,
+        max_retry_duration: timedelta | None = ...,
+        type_hint: Any = ...,
+        args: tuple[Any, ...] | None = ...,
+    ) -> DurableFuture[T]: ...
+
+    @overload
+    def run(
+        self,
+        name: str,
+        action: Callable[..., T],
+        serde: Serde[T] | None = ...,
+        max_attempts: int | None = ...,
+        max_retry_duration: timedelta | None = ...,
+        type_hint: Any = ...,
+        args: tuple[Any, ...] | None = ...,
+    ) -> DurableFuture[T]: ...
+
+    def run(
+        self,
+        name: str,
+        action: Callable[..., Any],
+        serde: Serde[Any] | None = None,
         max_attempts: int | None = None,
         max_retry_duration: timedelta | None = None,
         type_hint: Any = None,
         args: tuple[Any, ...] | None = None,
-    ) -> DurableFuture[T]:
+    ) -> DurableFuture[Any]:
         """Execute *action* (sync or async) once and record its value.  `run_typed` has more options."""
         options: RunOptions[Any] = RunOptions(
             serde=serde or DefaultSerde(),
