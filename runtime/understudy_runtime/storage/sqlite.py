@@ -3,13 +3,14 @@
 WAL with synchronous NORMAL: a power cut may take the newest commits, never a part of one and never an older one before
 a newer.  That is all the port promises, since the log is the truth.  The file says what it is (application id) and in
 which format (user version); a foreign file and a newer format are refused by name.
+While it is open the file is locked: there is one owner.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping
-from typing import Final
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Final, Protocol
 
 from understudy_runtime.storage.port import StorageError
 
@@ -28,20 +29,41 @@ _SCAN: Final = "SELECT key, value FROM rows WHERE key >= ?"
 _PUT: Final = "INSERT INTO rows VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
 
 
+class Connection(Protocol):
+    """What the store uses of a connection that leaves transactions to its caller."""
+
+    @property
+    def in_transaction(self) -> bool: ...
+
+    def execute(self, statement: str, values: tuple[Any, ...] = ..., /) -> Any: ...
+
+    def executemany(self, statement: str, rows: Iterable[tuple[Any, ...]], /) -> Any: ...
+
+    def close(self) -> None: ...
+
+
+def connect_to_file(path: str) -> Connection:
+    """A connection to the file *path*.  Raises sqlite3.Error."""
+    return sqlite3.connect(path, isolation_level=None, timeout=0)
+
+
 class SqliteStorage:
     """The store in the file *path*, made when it does not exist.
 
-    Raises StorageError when the file is no store of ours, has a newer format, or cannot be read.
+    Raises StorageError when the file is no store of ours, has a newer format, is open elsewhere, or cannot be read.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, connect: Callable[[str], Connection] = connect_to_file) -> None:
         self._path = path
         try:
-            self._connection = sqlite3.connect(path, isolation_level=None)
+            self._connection = connect(path)
         except sqlite3.Error as error:
             raise StorageError(f"{path} cannot be opened as a store: {error}") from error
         try:
             self._open()
+        except sqlite3.OperationalError as error:
+            self._connection.close()
+            raise StorageError(f"{path} cannot be opened as a store: {error}") from error
         except sqlite3.Error as error:
             self._connection.close()
             raise StorageError(f"{path} is no store: {error}; move it away to have it rebuilt from the log") from error
@@ -50,6 +72,8 @@ class SqliteStorage:
             raise
 
     def _open(self) -> None:
+        # Before anything is read: there is one owner, and none of SQLite's shared memory is needed.
+        self._connection.execute("PRAGMA locking_mode = EXCLUSIVE").fetchall()
         is_new = self._number("SELECT count(*) FROM sqlite_master") == 0
         application_id = self._number("PRAGMA application_id")
         if not is_new and application_id != APPLICATION_ID:
@@ -63,14 +87,14 @@ class SqliteStorage:
                 f"{self._path} has storage format {found}, this build reads up to {FORMAT}: "
                 "start it with the newer build that wrote it"
             )
-        self._connection.execute("PRAGMA journal_mode = WAL")
-        self._connection.execute("PRAGMA synchronous = NORMAL")
+        self._connection.execute("PRAGMA journal_mode = WAL").fetchall()
+        self._connection.execute("PRAGMA synchronous = NORMAL").fetchall()
         if is_new:
             self._transact(_CREATE)
         self._applied_lsn = self._number("SELECT applied_lsn FROM meta")
 
     def _number(self, statement: str) -> int:
-        value = self._connection.execute(statement).fetchone()[0]
+        ((value,),) = self._connection.execute(statement).fetchall()
         assert isinstance(value, int), "these statements answer one number"
         return value
 
@@ -86,7 +110,11 @@ class SqliteStorage:
             row = self._connection.execute("SELECT value FROM rows WHERE key = ?", (key,)).fetchone()
         except sqlite3.Error as error:
             raise self._broken("read", error) from error
-        return None if row is None else row[0]
+        if row is None:
+            return None
+        value = row[0]
+        assert isinstance(value, bytes), "values are blobs"
+        return value
 
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         """All rows whose key starts with *prefix*, in key order.  Raises StorageError."""

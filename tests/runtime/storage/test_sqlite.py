@@ -45,16 +45,26 @@ def test_a_folder_that_is_missing_is_named(tmp_path: Path) -> None:
 
 
 def test_a_commit_that_fails_writes_nothing(tmp_path: Path) -> None:
-    path = str(tmp_path / "tables.db")
-    storage = SqliteStorage(path)
+    storage = SqliteStorage(str(tmp_path / "tables.db"))
     storage.commit({b"a": b"1"}, 1)
-    other = sqlite3.connect(path, isolation_level=None)
-    other.execute("CREATE TRIGGER refuse BEFORE UPDATE ON meta BEGIN SELECT RAISE(ABORT, 'no'); END")
+    execute = storage._connection.execute
+    execute("CREATE TRIGGER refuse BEFORE UPDATE ON meta BEGIN SELECT RAISE(ABORT, 'no'); END")
     with pytest.raises(StorageError, match="cannot be written: no"):
         storage.commit({b"a": b"2", b"b": b"2"}, 2)
     assert (storage.get(b"a"), storage.get(b"b"), storage.applied_lsn()) == (b"1", None, 1)
-    other.execute("DROP TRIGGER refuse")
+    execute("DROP TRIGGER refuse")
     storage.commit({b"a": b"3"}, 3)
     assert storage.get(b"a") == b"3"
-    other.close()
     storage.close()
+
+
+def test_a_store_has_one_owner(tmp_path: Path) -> None:
+    path = str(tmp_path / "tables.db")
+    owner = SqliteStorage(path)
+    with pytest.raises(StorageError, match=r"tables\.db cannot be opened as a store: .*locked"):
+        SqliteStorage(path)
+    owner.commit({b"a": b"1"}, 1)
+    owner.close()
+    second = SqliteStorage(path)
+    assert second.get(b"a") == b"1"
+    second.close()
