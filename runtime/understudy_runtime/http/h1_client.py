@@ -2,7 +2,7 @@
 
 Not a browser: no redirects, no cookies, no compression.  A kept connection may have been closed by its peer meanwhile;
 whoever reuses one must be ready to try again on a fresh one when the peer turns out to have closed it in order
-(`ClientPool.request` does, `deployment.py` does).  A reset proves nothing: the request may have been read and acted upon.
+(`ClientPool.request` does, `deployment.py` does).  A reset proves nothing: the request may have been acted upon.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ Dial = Callable[[], Awaitable[trio.abc.HalfCloseableStream]]
 class ConnectionLost(Exception):
     """The connection broke, or the peer spoke something else.  `answered`: some of its answer had arrived.
 
-    `unread`: it is certain that the peer has not acted upon the request.  It was not sent whole, or the peer had closed in
-    order before it answered a byte, as it does with a connection that was idle for long.
+    `unread`: it is certain that the peer has not acted upon the request.  It was not sent whole, or the peer had closed
+    in order before it answered a byte, as it does with a connection that was idle for long.
     """
 
     def __init__(self, message: str, *, answered: bool, unread: bool = False) -> None:
@@ -136,7 +136,7 @@ class ClientPool:
     ) -> ClientResponse:
         """One whole exchange.  *headers* must hold `host`.  Raises OSError and ConnectionLost.
 
-        It is tried again, on a fresh connection, only when a kept one was closed in order before a byte of an answer came.
+        It is tried again, on a fresh connection, only when the peer of a kept one cannot have read it.
         """
         length = [("content-length", str(len(body)))] if body or method not in ("GET", "HEAD") else []
         data = encode_request_head(method, target, [*headers, *length]) + body

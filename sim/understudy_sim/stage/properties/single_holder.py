@@ -30,7 +30,9 @@ class SingleHolder(Property):
         self._leases: dict[str, int] = {}
         self._epochs: dict[int, int] = {}
         self._running: dict[str, tuple[int, int]] = {}  # invocation -> (lease, attempt) the server believes in
-        self._bodies: dict[int, tuple[str, tuple[int, int] | None]] = {}
+        self._attempts: dict[str, int] = {}
+        self._started_bodies: dict[str, int] = {}
+        self._bodies: dict[int, str] = {}
         return {
             Step: self._step,
             AttemptStarted: self._attempt_started,
@@ -86,7 +88,9 @@ class SingleHolder(Property):
         self._leases.pop(invocation_id, None)
 
     def _attempt_started(self, event: AttemptStarted) -> None:
-        self._running[event.invocation_id] = (event.lease, event.attempt)
+        id_ = event.invocation_id
+        self._running[id_] = (event.lease, event.attempt)
+        self._attempts[id_] = self._attempts.get(id_, 0) + 1
 
     def _attempt_ended(self, event: AttemptEnded) -> None:
         if self._running.get(event.invocation_id) == (event.lease, event.attempt):
@@ -96,21 +100,26 @@ class SingleHolder(Property):
         self._bodies.pop(event.body, None)
 
     def _body_started(self, event: BodyStarted) -> None:
-        command = self.truth.commands.get(event.invocation_id)
+        id_ = event.invocation_id
+        command = self.truth.commands.get(id_)
         if command is None:
-            self.broken(f"{event.invocation_id} runs, but no durable record asked for it", event.invocation_id)
+            self.broken(f"{id_} runs, but no durable record asked for it", id_)
             return
+        started = self._started_bodies[id_] = self._started_bodies.get(id_, 0) + 1
+        if started > self._attempts.get(id_, 0):
+            self.broken(f"{id_} began to run {started} times, for {self._attempts.get(id_, 0)} attempts", id_)
         if command.handler_type is not HandlerType.EXCLUSIVE:
             return
-        for other_id, attempt in self._bodies.values():
-            other = self.truth.commands[other_id]
-            if (other.target.service, other.target.key) != (command.target.service, command.target.key):
+        key = (command.target.service, command.target.key)
+        for other_id in self._bodies.values():
+            other = self.truth.commands[other_id].target
+            if (other.service, other.key) != key:
                 continue
             self.hit("bodies overlapped")
-            if attempt is not None and self._running.get(other_id) == attempt:
+            if other_id != id_ and other_id in self._running:
                 self.broken(
-                    f"{event.invocation_id} runs on {command.target.service}/{command.target.key} while attempt "
-                    f"{attempt} of {other_id} still does, and nothing ended it",
-                    event.invocation_id,
+                    f"{id_} runs on {key[0]}/{key[1]} while attempt {self._running[other_id]} of {other_id} still does, "
+                    "and nothing ended it",
+                    id_,
                 )
-        self._bodies[event.body] = (event.invocation_id, self._running.get(event.invocation_id))
+        self._bodies[event.body] = id_

@@ -1,4 +1,4 @@
-"""Each property is shown a history it must accept and one it must refuse.  A checker that cannot fail proves nothing."""
+"""Each property is shown a history it must accept and one it must refuse.  What cannot fail proves nothing."""
 
 from __future__ import annotations
 
@@ -112,6 +112,16 @@ def test_p1_refuses_overlapping_bodies_without_a_reason() -> None:
     stand.watch.tell(BodyStarted(2, SECOND))
     assert len(stand.broken) == 1
     stand.watch.tell(BodyEnded(1))
+
+
+def test_p1_wants_an_attempt_for_each_body() -> None:
+    stand = two_invocations()
+    stand.put(SingleHolder)
+    stand.watch.tell(AttemptStarted(0, FIRST, 1, 1, 1))
+    stand.watch.tell(BodyStarted(1, FIRST))
+    assert stand.broken == []
+    stand.watch.tell(BodyStarted(2, FIRST))
+    assert len(stand.broken) == 1
 
 
 # P2
