@@ -147,7 +147,7 @@ class Medium:
         return bytes(inode.durable) if inode is not None else None
 
     def _inodes(self) -> list[_Inode]:
-        return list({id(one): one for one in (*self._names.values(), *self._durable_names.values())}.values())
+        return list(dict.fromkeys((*self._names.values(), *self._durable_names.values())))
 
     # The end of a process
 

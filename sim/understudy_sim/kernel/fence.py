@@ -18,8 +18,8 @@ import enum
 import os
 import sys
 import sysconfig
-from collections.abc import Callable, Iterator
-from types import FrameType
+from collections.abc import Callable, Iterator, Mapping
+from types import FrameType, MappingProxyType
 from typing import Any
 
 import attrs
@@ -31,7 +31,9 @@ from understudy_sim.kernel.kernel import Kernel
 from understudy_sim.kernel.process import Process
 
 # With so many arguments they say a given moment and look at no clock (`datetime.__format__` calls strftime so).
-_PURE_WITH = {"time.strftime": 2, "time.gmtime": 1, "time.localtime": 1, "time.ctime": 1}
+_PURE_WITH: Mapping[str, int] = MappingProxyType(
+    {"time.strftime": 2, "time.gmtime": 1, "time.localtime": 1, "time.ctime": 1}
+)
 _STDLIB = sysconfig.get_paths()["stdlib"] + os.sep
 _SITE = f"{os.sep}site-packages{os.sep}"
 _KERNEL = os.path.dirname(os.path.abspath(__file__)) + os.sep

@@ -18,7 +18,7 @@ import random
 import sys
 import sysconfig
 from collections.abc import Callable, Mapping
-from types import MappingProxyType, ModuleType
+from types import BuiltinFunctionType, FunctionType, MappingProxyType, MethodType, ModuleType
 from typing import Any
 
 import attrs
@@ -104,6 +104,8 @@ _STDLIB = sysconfig.get_paths()["stdlib"] + os.sep
 _SITE = f"{os.sep}site-packages{os.sep}"
 _NOT_SCANNED = ("trio", "outcome", "sniffio", "hypothesis", "_pytest", "pytest", "pluggy", "understudy_sim.kernel")
 
+_FUNCTIONS = (FunctionType, BuiltinFunctionType, MethodType)
+
 Decide = Callable[[Site, Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
 
 
@@ -114,8 +116,8 @@ class Sites:
         self._decide: Decide | None = None
         self._places: list[_Place] = []
         self._types: list[tuple[type, str, Any, Any]] = []
-        self._by_real: dict[int, tuple[Any, Any]] = {}
-        self._scanned: dict[str, None] = {}
+        self._by_real: dict[Any, Any] = {}
+        self._scanned: dict[str, ModuleType] = {}
         self._find_module_places()
         self._find_random_places()
         self._find_class_places()
@@ -213,24 +215,24 @@ class Sites:
     def _add(self, module: ModuleType, name: str, real: Any, stand_in: Any) -> None:
         self._places.append(_Place(module, name, real, stand_in))
         if module is not builtins:
-            self._by_real[id(real)] = (real, stand_in)
+            self._by_real[real] = stand_in
 
     def _scan(self) -> None:
-        """Find names bound early in modules that came since the last scan."""
-        if len(self._scanned) == len(sys.modules):
-            return
+        """Find names bound early in modules that came, or came anew, since the last scan."""
         for module_name, module in list(sys.modules.items()):
-            if module_name in self._scanned:
+            if not isinstance(module, ModuleType) or self._scanned.get(module_name) is module:
                 continue
-            self._scanned[module_name] = None
-            if isinstance(module, ModuleType) and _scannable(module_name, module):
+            self._scanned[module_name] = module
+            if _scannable(module_name, module):
                 self._scan_module(module)
 
     def _scan_module(self, module: ModuleType) -> None:
         for name, value in list(vars(module).items()):
-            known = self._by_real.get(id(value))
-            if known is not None and known[0] is value:
-                self._places.append(_Place(module, name, *known))
+            if not isinstance(value, _FUNCTIONS):
+                continue
+            stand_in = self._by_real.get(value)
+            if stand_in is not None:
+                self._places.append(_Place(module, name, value, stand_in))
 
 
 def _scannable(name: str, module: ModuleType) -> bool:

@@ -1,0 +1,1 @@
+"""The deterministic kernel, tested alone: nothing in here knows the product."""
