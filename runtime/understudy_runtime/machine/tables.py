@@ -31,6 +31,7 @@ _META_NUMBERS: Final = MappingProxyType(
         6: "timer_id_last",
         7: "inbox_sequence_last",
         8: "start_sequence_last",
+        10: "completed_rows",
     }
 )
 
@@ -48,6 +49,8 @@ class Tables:
         self.timer_id_last = 0
         self.inbox_sequence_last = 0
         self.start_sequence_last = 0
+        # Results kept in storage: while there are none, an unknown id need not be looked for there.
+        self.completed_rows = 0
         self.outbox_last: dict[int, int] = {}
         self.timers: dict[int, Timer] = {}
         self.outbox: dict[int, dict[int, Message]] = {}
@@ -124,7 +127,7 @@ class Tables:
     def invocation(self, invocation_id: str) -> Invocation | None:
         """What is known about *invocation_id*; None when it is unknown, purged or no id at all."""
         found = self._invocations.get(invocation_id)
-        if found is not None or invocation_id in self._removed:
+        if found is not None or self.completed_rows == 0 or invocation_id in self._removed:
             return found
         try:
             key = rows.COMPLETED + ids.raw_id(invocation_id)
@@ -327,6 +330,8 @@ class Tables:
             for index in range(invocation.journal_stored):
                 batch[rows.journal_key(raw, index)] = None
             invocation.journal_stored = 0
+        self.completed_rows += (wanted == rows.COMPLETED) - (invocation.stored_under == rows.COMPLETED)
+        assert self.completed_rows >= 0, "a row is deleted once"
         if wanted:
             batch[wanted + raw] = rows.encode_invocation(invocation)
         invocation.stored_under = wanted
