@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import weakref
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Optional, TypedDict
@@ -14,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from understudy import BytesSerde, DefaultSerde, JsonSerde, MsgspecJsonSerde, PydanticJsonSerde
-from understudy.api.serde import is_plain, serde_for
+from understudy.api.serde import _HINTS_MAX, is_plain, serde_for
 
 
 @dataclass
@@ -141,3 +143,15 @@ def test_hints_that_say_no_more_than_json(hint: Any, plain: bool) -> None:
 def test_a_hint_given_twice_is_built_once() -> None:
     assert serde_for(Seat) is serde_for(Seat)
     assert DefaultSerde(Seat).with_maybe_type(int).type_hint is Seat
+
+
+def test_classes_nobody_uses_any_more_are_let_go() -> None:
+    """Programs that import their modules afresh, over and over, do not keep every old class alive."""
+    kept: list[weakref.ref[type]] = []
+    for number in range(3 * _HINTS_MAX):
+        record = attrs.make_class(f"Record{number}", ["x"])
+        assert serde_for(record).deserialize(b'{"x": 1}') == record(1)
+        kept.append(weakref.ref(record))
+    del record
+    gc.collect()
+    assert sum(ref() is not None for ref in kept) <= 2 * _HINTS_MAX + 1

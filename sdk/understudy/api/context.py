@@ -9,7 +9,7 @@ import typing
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from datetime import timedelta
 from random import Random
-from typing import Any, ParamSpec, TypeVar, overload
+from typing import Any, Final, ParamSpec, TypeVar, overload
 from uuid import UUID
 
 import anyio
@@ -32,6 +32,8 @@ HandlerFunction = Callable[[Any, I], Awaitable[O]] | Callable[[Any], Awaitable[O
 
 _RUN_OPTIONS: RunOptions[Any] = RunOptions()
 _BYTES = BytesSerde()
+# Annotations as text (`from __future__ import annotations`) that need no evaluation to say "plain JSON".
+_PLAIN_HINTS: Final = ("str", "int", "bool", "float", "None", "dict", "list", "Any")
 
 
 @attrs.frozen
@@ -550,6 +552,8 @@ def _return_hint(action: Callable[..., Any]) -> Any:
     hint = hint.get("return") if hint else None
     if not isinstance(hint, str):
         return hint
+    if hint in _PLAIN_HINTS:
+        return None
     try:
         return typing.get_type_hints(action).get("return")
     except (NameError, TypeError, AttributeError):

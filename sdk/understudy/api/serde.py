@@ -14,13 +14,16 @@ import types
 import typing
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any, Final, Generic, TypeVar
 
 T = TypeVar("T")
 
 # What `json.loads` comes to when there is no white space around the value, as in all we write.
 _RAW_DECODE: Final = json.JSONDecoder().raw_decode
+
+_HINTS_MAX: Final = 256
+"""How many hints' serdes are kept."""
 
 _PLAIN: Final = (str, int, float, bool, list, dict, type(None), object, Any)
 
@@ -103,7 +106,7 @@ def serde_for(type_hint: Any) -> DefaultSerde[Any]:
         return DefaultSerde(type_hint)  # A hint that cannot be hashed is built each time.
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=_HINTS_MAX)
 def _serde_for(type_hint: Any) -> DefaultSerde[Any]:
     return DefaultSerde(type_hint)
 
@@ -197,8 +200,17 @@ def _cattrs_codec(type_hint: Any) -> _Codec:
     return dump, load
 
 
-@cache
 def _converter() -> Any:
+    """A converter shared by the hints of one stretch of time.
+
+    A converter keeps every class it has seen alive. Programs that import their modules again and again would
+    never get rid of the old ones, so after so many hints a new converter begins.
+    """
+    return _converter_of(_serde_for.cache_info().misses // _HINTS_MAX)
+
+
+@lru_cache(maxsize=2)
+def _converter_of(stretch: int) -> Any:
     from cattrs.preconf.json import make_converter
 
     return make_converter()
