@@ -140,7 +140,8 @@ class Node:
         """The partition of *invocation_id*, if it takes a request now."""
         if self._is_draining:
             raise Unavailable("the server stops: ask it again when it is back")
-        partition = self.partition_for(invocation_id)
+        is_alone = len(self.partitions) == 1
+        partition = self.partitions[0] if is_alone else self.partition_for(invocation_id)
         if not partition.has_room:
             raise Overloaded("the partition has as much to do as it takes: try again later")
         return partition

@@ -133,7 +133,6 @@ class AttemptCore:
 
     def received(self, frames: Sequence[Frame], schema: Schema, *, now_ms: int, entropy: bytes) -> Step:
         """Take one flush of the SDK.  Frames behind the terminal message are ignored."""
-        assert len(entropy) == entropy_bytes(frames), "enough entropy for every call"
         entries: list[ProposedEntry] = []
         drawn = 0
         for frame in frames:
@@ -146,6 +145,7 @@ class AttemptCore:
                 callee = None
                 if frame.type in ADDRESSED:
                     draw = entropy[drawn : drawn + ENTROPY_BYTES_PER_CALL] if frame.type in CALLS else b""
+                    assert len(draw) == ENTROPY_BYTES_PER_CALL or frame.type not in CALLS, "entropy for every call"
                     drawn += len(draw)
                     callee = self._callee(schema, entry, now_ms, draw)
                 entries.append(ProposedEntry(entry, callee))

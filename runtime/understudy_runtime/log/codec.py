@@ -19,18 +19,22 @@ from typing import Any, Final, NamedTuple, cast
 import attrs
 import cbor2
 
+from understudy_runtime.log import cbor
 from understudy_runtime.model.commands import COMMAND_TAGS, Command, Finished, GaveUp, Suspend
 from understudy_runtime.model.fields import FIELD_NUMBER
 from understudy_runtime.model.invocation import Failure, Success
+
+Encode = Callable[[Any], bytes]
+Decode = Callable[[Any], Any]
 
 # Tags of the members of unions inside fields.  Unique within each union; numbers are never reused.
 VARIANT_TAGS: Final = MappingProxyType[type, int](
     {Success: 1, Failure: 2, Suspend: 1, Finished: 2, GaveUp: 3} | {class_: tag for tag, class_ in COMMAND_TAGS.items()}
 )
 EMPTY: Final = (None, 0, "", b"", ())
-
-Encode = Callable[[Any], Any]
-Decode = Callable[[Any], Any]
+SCALARS: Final = MappingProxyType[Any, Callable[[Any], bytes]](
+    {int: cbor.encode_int, str: cbor.encode_text, bytes: cbor.encode_bytes, bool: cbor.encode_bool}
+)
 
 
 class CodecError(ValueError):
@@ -38,11 +42,11 @@ class CodecError(ValueError):
 
 
 class FieldPlan(NamedTuple):
-    """How one field is written and read.  `encode` None writes the value as it is."""
+    """How one field is written and read."""
 
     name: str
     number: int
-    encode: Encode | None
+    encode: Encode
     decode: Decode
     omit: bool
     omit_none: bool
@@ -53,14 +57,13 @@ class Codec:
 
     def __init__(self, tags: Mapping[int, type]) -> None:
         assert len(set(tags.values())) == len(tags), "one tag per class"
-        self._tag_of = {class_: tag for tag, class_ in tags.items()}
-        self._encode = {class_: class_encoder(class_) for class_ in tags.values()}
+        self._encode = {class_: tagged_encoder(tag, class_) for tag, class_ in tags.items()}
         self._decode = {tag: class_decoder(class_) for tag, class_ in tags.items()}
 
     def encode(self, commands: Sequence[Any]) -> bytes:
         """*commands* as one array."""
-        tag_of, encode = self._tag_of, self._encode
-        return cbor2.dumps([[tag_of[type(c)], encode[type(c)](c)] for c in commands])
+        encode = self._encode
+        return cbor.encode_array([encode[type(command)](command) for command in commands])
 
     def decode(self, payload: bytes) -> list[Any]:
         """The commands of one array.  Raises CodecError."""
@@ -89,18 +92,31 @@ def tagged(item: object, what: str) -> tuple[int, object]:
 
 def class_encoder(class_: type) -> Encode:
     """A function from a value of *class_* to its integer-keyed map."""
-    plans = field_plans(class_)
+    fields = [
+        (plan.name, cbor.encode_int(plan.number), plan.encode, plan.omit, plan.omit_none)
+        for plan in field_plans(class_)
+    ]
 
-    def encode(value: Any) -> dict[int, Any]:
-        fields: dict[int, Any] = {}
-        for name, number, encode_field, _, omit, omit_none in plans:
+    def encode(value: Any) -> bytes:
+        parts = [b""]
+        for name, key, encode_field, omit, omit_none in fields:
             item = getattr(value, name)
-            if (omit and not item) or (omit_none and item is None):
-                continue
-            fields[number] = item if encode_field is None or item is None else encode_field(item)
-        return fields
+            if item is None:
+                if not omit_none:
+                    parts += (key, cbor.NONE)
+            elif item or not omit:
+                parts += (key, encode_field(item))
+        parts[0] = cbor.MAP_HEADS[len(parts) // 2]
+        return b"".join(parts)
 
     return encode
+
+
+def tagged_encoder(tag: int, class_: type) -> Encode:
+    """A function from a value of *class_* to ``[tag, fields]``."""
+    start = cbor.head(cbor.ARRAY, 2) + cbor.encode_int(tag)
+    encode_fields = class_encoder(class_)
+    return lambda value: start + encode_fields(value)
 
 
 def class_decoder(class_: type) -> Decode:
@@ -155,7 +171,7 @@ def field_plan(field: attrs.Attribute[Any], hint: Any) -> FieldPlan:
     )
 
 
-def converters(hint: Any) -> tuple[Encode | None, Decode]:
+def converters(hint: Any) -> tuple[Encode, Decode]:
     """How a value annotated *hint* is written and read."""
     origin = typing.get_origin(hint)
     if origin in (types.UnionType, typing.Union):
@@ -165,9 +181,9 @@ def converters(hint: Any) -> tuple[Encode | None, Decode]:
     if isinstance(hint, type) and attrs.has(hint):
         return class_encoder(hint), class_decoder(hint)
     if isinstance(hint, type) and issubclass(hint, IntEnum):
-        return int, enum_decoder(hint)
-    assert hint in (int, str, bytes, bool), f"no durable form for {hint!r}"
-    return None, scalar_decoder(hint)
+        return cbor.encode_int, enum_decoder(hint)
+    assert hint in SCALARS, f"no durable form for {hint!r}"
+    return SCALARS[hint], scalar_decoder(hint)
 
 
 def scalar_decoder(class_: type) -> Decode:
@@ -189,7 +205,7 @@ def enum_decoder(class_: type[IntEnum]) -> Decode:
     return decode
 
 
-def tuple_converters(arguments: tuple[Any, ...]) -> tuple[Encode | None, Decode]:
+def tuple_converters(arguments: tuple[Any, ...]) -> tuple[Encode, Decode]:
     """``tuple[X, ...]`` or a fixed tuple of scalars."""
     if len(arguments) == 2 and arguments[1] is Ellipsis:
         encode_item, decode_item = converters(arguments[0])
@@ -197,11 +213,11 @@ def tuple_converters(arguments: tuple[Any, ...]) -> tuple[Encode | None, Decode]
         def decode_all(items: Any) -> Any:
             return tuple(decode_item(item) for item in expect_list(items))
 
-        if encode_item is None:
-            return None, decode_all
-        return (lambda items: [encode_item(item) for item in items]), decode_all
+        return (lambda items: cbor.encode_array([encode_item(item) for item in items])), decode_all
     parts = [converters(argument) for argument in arguments]
-    assert all(encode is None for encode, _ in parts), "fixed tuples hold scalars"
+
+    def encode_fixed(items: Any) -> bytes:
+        return cbor.encode_array([encode(item) for (encode, _), item in zip(parts, items, strict=True)])
 
     def decode_fixed(items: Any) -> Any:
         found = expect_list(items)
@@ -209,7 +225,7 @@ def tuple_converters(arguments: tuple[Any, ...]) -> tuple[Encode | None, Decode]
             raise CodecError(f"expected {len(parts)} items, found {len(found)}")
         return tuple(decode(item) for (_, decode), item in zip(parts, found, strict=True))
 
-    return None, decode_fixed
+    return encode_fixed, decode_fixed
 
 
 def expect_list(items: Any) -> list[Any]:
@@ -218,7 +234,7 @@ def expect_list(items: Any) -> list[Any]:
     return items
 
 
-def union_converters(members: tuple[Any, ...]) -> tuple[Encode | None, Decode]:
+def union_converters(members: tuple[Any, ...]) -> tuple[Encode, Decode]:
     """``X | None``, or a union of classes, each under its tag, perhaps with None."""
     classes = [member for member in members if member is not types.NoneType]
     optional = len(classes) < len(members)
@@ -231,12 +247,11 @@ def union_converters(members: tuple[Any, ...]) -> tuple[Encode | None, Decode]:
 def variant_converters(classes: Sequence[type]) -> tuple[Encode, Decode]:
     tags = {VARIANT_TAGS[class_]: class_ for class_ in classes}
     assert len(tags) == len(classes), "tags are unique within a union"
-    encoders = {class_: (tag, class_encoder(class_)) for tag, class_ in tags.items()}
+    encoders = {class_: tagged_encoder(tag, class_) for tag, class_ in tags.items()}
     decoders = {tag: class_decoder(class_) for tag, class_ in tags.items()}
 
-    def encode(value: Any) -> list[Any]:
-        tag, encode_fields = encoders[type(value)]
-        return [tag, encode_fields(value)]
+    def encode(value: Any) -> bytes:
+        return encoders[type(value)](value)
 
     def decode(item: Any) -> Any:
         tag, fields = tagged(item, "a member of a union")

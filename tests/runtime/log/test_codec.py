@@ -9,7 +9,7 @@ import cbor2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from understudy_runtime.log.codec import COMMANDS, CodecError, decode_commands
+from understudy_runtime.log.codec import COMMANDS, SCALARS, CodecError, decode_commands
 from understudy_runtime.model import commands as c
 from understudy_runtime.model.invocation import (
     Entry,
@@ -136,4 +136,18 @@ def test_any_value_of_any_class_survives(data: st.DataObject) -> None:
     class_ = data.draw(st.sampled_from(list(c.COMMAND_TAGS.values())))
     st.register_type_strategy(int, st.integers(-(2**63), 2**64 - 1))
     command = data.draw(strategy_for(class_))
-    assert COMMANDS.decode(COMMANDS.encode([command])) == [command]
+    payload = COMMANDS.encode([command])
+    assert COMMANDS.decode(payload) == [command]
+    assert payload == cbor2.dumps(cbor2.loads(payload), canonical=True)
+
+
+@given(st.integers(-(2**64), 2**64 - 1) | st.binary(max_size=700) | st.text(max_size=300) | st.booleans())
+def test_scalars_are_written_as_canonical_cbor(value: int | bytes | str | bool) -> None:
+    assert SCALARS[type(value)](value) == cbor2.dumps(value, canonical=True)
+
+
+@pytest.mark.parametrize("count", [0, 1, 23, 24, 255, 256, 70_000])
+def test_long_batches_have_the_right_head(count: int) -> None:
+    payload = COMMANDS.encode([c.TimerFired(1, 2)] * count)
+    assert len(decode_commands(payload)) == count
+    assert payload == cbor2.dumps(cbor2.loads(payload), canonical=True)

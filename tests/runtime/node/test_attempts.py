@@ -128,6 +128,34 @@ async def test_a_stream_that_breaks_or_just_ends_is_tried_again(autojump_clock: 
     assert [e.how for e in events if isinstance(e, AttemptEnded)] == ["lost", "failed", "finished"]
 
 
+async def test_a_stream_that_breaks_behind_the_end_does_not_matter(autojump_clock: MockClock) -> None:
+    async def script(d: Dialogue) -> None:
+        await answer(d)
+        raise TransportError("reset", reached=True)
+
+    events: list[Event] = []
+    async with scripted(script, observe=events.append) as (client, transport):
+        await client.call(ECHO)
+        await trio.sleep(100)
+        assert client.node.invokers[0].job_count == 0
+    assert [e.how for e in events if isinstance(e, AttemptEnded)] == ["finished"]
+    assert len(transport.dialogues) == 1
+
+
+async def test_a_resume_waits_for_the_old_attempts_task(autojump_clock: MockClock) -> None:
+    async def script(d: Dialogue) -> None:
+        assert transport.running == 1, "one attempt at a time"
+        if len(d.known) == 1:
+            await d.say(run(1), propose(1, b"x"), suspension(1))
+            await trio.sleep_forever()
+        await answer(d)
+
+    async with scripted(script) as (client, transport):
+        before = trio.current_time()
+        await client.call(ECHO)
+        assert trio.current_time() - before < 1, "the old task was cut, not drained"
+
+
 async def test_silence_closes_then_cuts_then_tries_again(autojump_clock: MockClock) -> None:
     times: list[float] = []
 
