@@ -71,9 +71,9 @@ class MailProvider(External[Mail]):
 def workload(choices: Choices) -> tuple[Call, ...]:
     """Three or four customers fight over six seats; each pays once or twice, or leaves and lets the hold expire."""
     calls: list[Call] = []
-    customers = CUSTOMERS[: choices.integer("customers", 3, len(CUSTOMERS))]
+    customers = CUSTOMERS[: 4 if choices.chance("fourth customer", 250) else 3]
     for customer in customers:
-        for _ in range(choices.integer("adds", 3, 5)):
+        for _ in range(choices.integer("adds", 2, 4)):
             seat = SEATS[choices.pick("seat", len(SEATS))]
             calls.append(_call(choices, customer, "CartObject", customer, "addTicket", seat))
             if choices.chance("looks", 200):

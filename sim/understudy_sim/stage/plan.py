@@ -89,6 +89,7 @@ def draw_limits(choices: Choices) -> Limits:
         batch_commands_max=bound("batch_commands_max", 256, 1, 2, 4, 16),
         flush_rows=bound("flush_rows", 1_000, 1, 7, 30, 100),
         segment_bytes_max=bound("segment_bytes_max", 64 * MIB, 4 * KIB, 16 * KIB, 128 * KIB),
+        log_prewrite_bytes=bound("log_prewrite_bytes", 16 * KIB, 0, 4 * KIB),
         eager_state_bytes_max=bound("eager_state_bytes_max", 32 * MIB, 0, 10, 64),
         outbox_in_flight_max=bound("outbox_in_flight_max", 64, 1, 2, 5),
         queue_commands_max=bound("queue_commands_max", 10_000, 256, 300),

@@ -118,7 +118,7 @@ class SingleHolder(Property):
             self.hit("bodies overlapped")
             if other_id != id_ and other_id in self._running:
                 self.broken(
-                    f"{id_} runs on {key[0]}/{key[1]} while attempt {self._running[other_id]} of {other_id} still does, "
+                    f"{id_} runs on {key[0]}/{key[1]} while attempt {self._running[other_id]} of {other_id} does, "
                     "and nothing ended it",
                     id_,
                 )
