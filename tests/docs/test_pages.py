@@ -19,6 +19,7 @@ ROOTS = (
     "runtime/understudy_runtime/",
     "sim/understudy_sim/",
     "sim/understudy_sim/stage/",
+    "sim/understudy_sim/stage/properties/",
     "sim/understudy_sim/kernel/",
 )
 NAMED_FILE = re.compile(r"`((?:[\w.-]+/)*[\w-]+\.(?:py|md|proto))`")
