@@ -31,7 +31,7 @@ class Layer:
 
 VALUES = ("understudy_runtime.model", "understudy_runtime.limits", "understudy.protocol")
 # Values to bytes and back, by field number: the log's records and the tables' rows share it.
-CODEC = "understudy_runtime.log.codec"
+CODEC = ("understudy_runtime.log.codec", "understudy_runtime.log.cbor")
 WHOLE_SDK = ("understudy",)
 PORTS = (
     "understudy_runtime.world",
@@ -72,7 +72,7 @@ LAYERS: Mapping[str, Layer] = MappingProxyType(
         "understudy.__main__": Layer((*WHOLE_SDK, "understudy_runtime.cli"), HYPOTHESIS),
         "understudy_runtime.model": Layer(VALUES, (*LOOPS, *HYPOTHESIS)),
         "understudy_runtime.limits": Layer(VALUES, LOOPS),
-        "understudy_runtime.machine": Layer((*CORE.ours, "understudy_runtime.machine", CODEC), (*LOOPS, *HYPOTHESIS)),
+        "understudy_runtime.machine": Layer((*CORE.ours, "understudy_runtime.machine", *CODEC), (*LOOPS, *HYPOTHESIS)),
         "understudy_runtime.world": Layer(("understudy_runtime.storage.port",), HYPOTHESIS),
         "understudy_runtime.storage": Layer((*VALUES, "understudy_runtime.storage"), (*LOOPS, *HYPOTHESIS)),
         "understudy_runtime.log": Layer((*VALUES, *PORTS, "understudy_runtime.log"), HYPOTHESIS),

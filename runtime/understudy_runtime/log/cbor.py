@@ -7,8 +7,9 @@ The bytes are those of canonical CBOR (shortest heads, no indefinite lengths); t
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Final
 
 _HEADS: Final = (
     (1 << 8, 24, struct.Struct(">BB")),
@@ -75,3 +76,39 @@ def encode_array(items: Sequence[bytes]) -> bytes:
     """An array of items that are encoded already."""
     length = len(items)
     return (_ARRAY_HEADS[length] if length < 256 else head(ARRAY, length)) + b"".join(items)
+
+
+def encode_map(items: Mapping[int, bytes]) -> bytes:
+    """A map from integers to items that are encoded already, in the order given."""
+    parts = [head(MAP, len(items))]
+    for key, item in items.items():
+        parts += (encode_int(key), item)
+    return b"".join(parts)
+
+
+def encode_plain(value: object) -> bytes:
+    """None, numbers, text, bytes, and lists and maps of them.  Raises TypeError for anything else."""
+    encode = _PLAIN.get(type(value))
+    if encode is None and isinstance(value, int):
+        encode = encode_int
+    if encode is None:
+        raise TypeError(f"{type(value).__name__} has no plain form")
+    return encode(value)
+
+
+def _encode_plain_map(value: Mapping[object, object]) -> bytes:
+    return head(MAP, len(value)) + b"".join([encode_plain(k) + encode_plain(v) for k, v in value.items()])
+
+
+_PLAIN: Final = MappingProxyType[type, Callable[[Any], bytes]](
+    {
+        int: encode_int,
+        str: encode_text,
+        bytes: encode_bytes,
+        bool: encode_bool,
+        type(None): lambda value: NONE,
+        list: lambda value: encode_array([encode_plain(item) for item in value]),
+        tuple: lambda value: encode_array([encode_plain(item) for item in value]),
+        dict: _encode_plain_map,
+    }
+)

@@ -22,6 +22,7 @@ from typing import Any, Final
 import attrs
 import cbor2
 
+from understudy_runtime.log import cbor
 from understudy_runtime.log.codec import class_decoder, class_encoder, converters
 from understudy_runtime.machine.invocation import Invocation
 from understudy_runtime.model import ids
@@ -117,7 +118,7 @@ def dedup_source(key: bytes) -> int:
 
 def encode(value: Any) -> bytes:
     """Plain values (numbers, text, bytes, lists, integer-keyed maps) as bytes."""
-    return cbor2.dumps(value)
+    return cbor.encode_plain(value)
 
 
 def decode(data: bytes) -> Any:
@@ -136,12 +137,10 @@ _decode_policy: Final = class_decoder(RetryPolicy)
 _encode_suspend: Final = class_encoder(Suspend)
 _decode_suspend: Final = class_decoder(Suspend)
 _encode_result, _decode_result = converters(Result)
-assert _encode_message is not None, "messages are a union"
-assert _encode_result is not None, "results are a union"
 
 
 def encode_timer(timer: Timer) -> bytes:
-    return cbor2.dumps(_encode_timer(timer))
+    return _encode_timer(timer)
 
 
 def decode_timer(data: bytes) -> Timer:
@@ -150,7 +149,7 @@ def decode_timer(data: bytes) -> Timer:
 
 
 def encode_promise(promise: Promise) -> bytes:
-    return cbor2.dumps(_encode_promise(promise))
+    return _encode_promise(promise)
 
 
 def decode_promise(data: bytes) -> Promise:
@@ -159,8 +158,7 @@ def decode_promise(data: bytes) -> Promise:
 
 
 def encode_message(message: Message) -> bytes:
-    assert _encode_message is not None
-    return cbor2.dumps(_encode_message(message))
+    return _encode_message(message)
 
 
 def decode_message(data: bytes) -> Message:
@@ -169,7 +167,7 @@ def decode_message(data: bytes) -> Message:
 
 
 def encode_entry(entry: Entry) -> bytes:
-    return cbor2.dumps((entry.type, entry.payload))
+    return cbor.encode_array((cbor.encode_int(entry.type), cbor.encode_bytes(entry.payload)))
 
 
 def decode_entry(data: bytes) -> Entry:
@@ -205,28 +203,27 @@ _PLAIN_FIELDS: Final = (
 
 def encode_invocation(invocation: Invocation) -> bytes:
     """Everything about *invocation* but its journal."""
-    row: dict[int, Any] = {
-        1: invocation.id,
+    row: dict[int, bytes] = {
+        1: cbor.encode_text(invocation.id),
         2: _encode_target(invocation.target),
-        3: int(invocation.service_type),
-        4: int(invocation.handler_type),
+        3: cbor.encode_int(invocation.service_type),
+        4: cbor.encode_int(invocation.handler_type),
         10: _encode_policy(invocation.retry_policy),
-        12: int(invocation.status),
+        12: cbor.encode_int(invocation.status),
     }
     for number, name in _PLAIN_FIELDS:
         value = getattr(invocation, name)
         if value or value == "":
-            row[number] = value
+            row[number] = cbor.encode_plain(value)
     if invocation.callers:
-        row[19] = [(caller.invocation_id, caller.completion_id) for caller in invocation.callers]
+        row[19] = cbor.encode_plain([(caller.invocation_id, caller.completion_id) for caller in invocation.callers])
     if invocation.timers:
-        row[28] = list(invocation.timers)
+        row[28] = cbor.encode_plain(list(invocation.timers))
     if invocation.awaiting is not None:
         row[29] = _encode_suspend(invocation.awaiting)
     if invocation.result is not None:
-        assert _encode_result is not None
         row[30] = _encode_result(invocation.result)
-    return cbor2.dumps(row)
+    return cbor.encode_map(row)
 
 
 def decode_invocation(data: bytes, stored_under: bytes) -> Invocation:

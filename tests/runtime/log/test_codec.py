@@ -9,6 +9,7 @@ import cbor2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from understudy_runtime.log import cbor
 from understudy_runtime.log.codec import COMMANDS, SCALARS, CodecError, decode_commands
 from understudy_runtime.model import commands as c
 from understudy_runtime.model.invocation import (
@@ -151,3 +152,20 @@ def test_long_batches_have_the_right_head(count: int) -> None:
     payload = COMMANDS.encode([c.TimerFired(1, 2)] * count)
     assert len(decode_commands(payload)) == count
     assert payload == cbor2.dumps(cbor2.loads(payload), canonical=True)
+
+
+PLAIN = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.text(max_size=30) | st.binary(max_size=30),
+    lambda inner: st.lists(inner, max_size=30) | st.dictionaries(st.integers(0, 300) | st.text(max_size=3), inner),
+    max_leaves=40,
+)
+
+
+@given(PLAIN)
+def test_plain_values_come_back(value: object) -> None:
+    assert cbor2.loads(cbor.encode_plain(value)) == value
+
+
+def test_what_has_no_plain_form_is_refused() -> None:
+    with pytest.raises(TypeError, match="float has no plain form"):
+        cbor.encode_plain([1.5])
