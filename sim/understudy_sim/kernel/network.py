@@ -301,7 +301,7 @@ class Network:
             if connection.forward.writer is runner or connection.backward.writer is runner:
                 stream = self.link(process.name, process.name)
                 silent = power and stream.chance(self.profile.silent_crash_thousandths)
-                connection.process_died(runner, tell=not silent)
+                connection.process_died(runner, power=power, silent=silent)
 
     # Faults
 

@@ -245,6 +245,7 @@ class Connection:
     ) -> None:
         self.wire = wire
         self.exchange = exchange  # Objects travel here, not bytes.
+        self.host_up = True  # False: an end's host lost power.
         self.swallowed = 0  # What was sent into the void.
         self.loop = loop
         self.number = number
@@ -298,25 +299,38 @@ class Connection:
             if not pipe.owner.dead:
                 pipe.finish(Control.RESET)
 
-    def process_died(self, runner: ProcessRunner, *, tell: bool) -> None:
-        """An end's process is gone.  With *tell* the other end sees a reset after what was on the wire."""
+    def process_died(self, runner: ProcessRunner, *, power: bool, silent: bool) -> None:
+        """An end's process is gone; the other end learns of it after what was on the wire.
+
+        A power cut resets, or with *silent* says nothing.  An exit closes what was open: the end of a stream,
+        unless something was left unread; an exchange is reset, because its end is a message of its own.
+        """
         incoming = self.forward if self.forward.owner is runner else self.backward
         outgoing = self.back(incoming)
-        if tell and not outgoing.owner.dead and not outgoing.void:
-            outgoing.void = False
-            arrival_ns = max(outgoing.last_arrival_ns, self.loop.now_ns + self.wire.delay_ns(outgoing, 0))
-            outgoing.in_flight += 1
-            outgoing.last_arrival_ns = arrival_ns
-            self.loop.call_at(arrival_ns, outgoing._arrive, Control.RESET)
-        elif not outgoing.owner.dead:
+        self.host_up = not power
+        if outgoing.owner.dead or outgoing.void or incoming.reader_closed:
+            pass  # Nobody is there, or it was closed before.
+        elif silent:
             self._notice_later()
+        elif power or self.exchange or incoming.buffer:
+            self._last_word(outgoing, Control.RESET)
+        elif not outgoing.eof_sent:
+            self._last_word(outgoing, Control.EOF)
         incoming.reader = incoming.sender = outgoing.sender = None
         self.check_gone()
 
+    def _last_word(self, pipe: Pipe, word: Control) -> None:
+        """What the operating system sends for a process that no longer can."""
+        arrival_ns = max(pipe.last_arrival_ns, self.loop.now_ns + self.wire.delay_ns(pipe, 0))
+        pipe.in_flight += 1
+        pipe.last_arrival_ns = arrival_ns
+        self.loop.call_at(arrival_ns, pipe._arrive, word)
+
     def reached_nobody(self, pipe: Pipe) -> None:
-        """Data arrived for a process that died.  If its host is up again it answers with a reset."""
+        """Data arrived for a process that died.  If its host is up it answers with a reset."""
         back = self.back(pipe)
-        if pipe.owner.process.alive and not back.void and not pipe.writer.dead:
+        host_up = self.host_up or pipe.owner.process.alive
+        if host_up and not back.void and not pipe.writer.dead:
             at_ns = self.loop.now_ns + self.wire.delay_ns(back, 0)
             self.loop.call_at(at_ns, _finish_by_reset, back, pipe.writer)
 

@@ -20,15 +20,17 @@ from understudy_sim.kernel.trace import Trace, first_difference
 
 from tests.determinism.interpreters import other_pythons
 from tests.sim.kernel.nasty import Log, digest, main
+from tests.tidy.sources import ROOT
 
 SCRIPT = Path(__file__).with_name("nasty.py")
 SOURCE = SCRIPT.parents[3] / "sim"
 SEEDS = 8
 
 
-def elsewhere(python: str, hash_seed: int, *options: str) -> list[str]:
-    """The digests another process prints."""
-    environment = {**os.environ, "PYTHONHASHSEED": str(hash_seed), "PYTHONPATH": str(SOURCE)}
+def elsewhere(python: str, hash_seed: int, *options: str, first: Path | None = None) -> list[str]:
+    """The digests another process prints; *first* is searched for modules before all else."""
+    path = os.pathsep.join(str(folder) for folder in (first, SOURCE) if folder is not None)
+    environment = {**os.environ, "PYTHONHASHSEED": str(hash_seed), "PYTHONPATH": path}
     done = subprocess.run(
         [python, str(SCRIPT), "0", str(SEEDS), *options],
         env=environment,
@@ -62,6 +64,24 @@ def test_junk_on_the_heap_and_hypothesis_make_no_difference(expected: list[str])
 def test_other_minor_versions_agree(expected: list[str]) -> None:
     for python in other_pythons():
         assert elsewhere(python, 3) == expected, python
+
+
+@pytest.mark.parametrize("version", ["0.25.1", "0.27.0", "0.30.0", "0.31.0", "0.33.0"])
+def test_other_trio_versions_agree(expected: list[str], version: str) -> None:
+    """Each version is fetched once.
+
+    A machine without an index skips, and says so; with CI=true nothing skips.
+    """
+    folder = ROOT / ".ci" / "venvs" / f"trio-{version}"
+    if not (folder / "trio").exists():
+        command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(folder)]
+        made = subprocess.run([*command, f"trio=={version}"], capture_output=True, text=True, check=False, timeout=120)
+        if made.returncode != 0:
+            message = f"trio {version} cannot be fetched: {made.stderr[-300:]}"
+            if os.environ.get("CI"):
+                pytest.fail(message)
+            pytest.skip(message)
+    assert elsewhere(sys.executable, 3, first=folder) == expected
 
 
 def traced(kernel: Kernel) -> Trace:

@@ -237,6 +237,60 @@ def test_a_restarted_host_resets_what_its_dead_process_had_open() -> None:
     run(main)
 
 
+async def orderly_end(kernel: Kernel, unread: bool, close_first: bool) -> bytes:
+    """What "left" reads of a process on "right" that wrote something and exited."""
+    left, right = kernel.process("left"), kernel.process("right")
+    left.start(idle)
+
+    async def serve() -> None:
+        stream = await kernel.network.listen(right, 80).accept()
+        await stream.send_all(b"bye")
+        if close_first:
+            await stream.aclose()
+        await trio.sleep(1)
+
+    right.start(serve)
+    await trio.sleep(0.1)
+    near = await kernel.network.dial(left, "right", 80)
+    if unread:
+        await near.send_all(b"never read")
+    await trio.sleep(60)
+    assert not right.alive
+    received = b""
+    while chunk := await near.receive_some():
+        received += chunk
+    return received
+
+
+@pytest.mark.parametrize("close_first", [False, True])
+def test_an_exit_ends_streams_in_order(close_first: bool) -> None:
+    async def main(kernel: Kernel) -> bytes:
+        return await orderly_end(kernel, unread=False, close_first=close_first)
+
+    assert run(main) == b"bye"
+
+
+def test_an_exit_with_unread_input_resets() -> None:
+    async def main(kernel: Kernel) -> None:
+        with pytest.raises(trio.BrokenResourceError):
+            await orderly_end(kernel, unread=True, close_first=False)
+
+    run(main)
+
+
+def test_a_host_that_is_up_answers_for_its_dead_process() -> None:
+    async def main(kernel: Kernel) -> None:
+        near, _ = await stream_pair(kernel)
+        kernel.process("right").crash(power=False)
+        assert await near.receive_some() == b""
+        await near.send_all(b"anybody there?")
+        await trio.sleep(1)
+        with pytest.raises(trio.BrokenResourceError):
+            await near.send_all(b"x")
+
+    run(main)
+
+
 def test_a_half_open_connection_loses_everything_silently() -> None:
     async def main(kernel: Kernel) -> None:
         kernel.network.profile.keepalive_ns = 0
