@@ -31,6 +31,8 @@ CLI = "runtime/understudy_runtime/cli/"
 STAGE_CLI = "sim/understudy_sim/stage/cli"
 PYTEST_PLUGIN = "sim/understudy_sim/stage/pytest_plugin.py"
 STAGE_PLAY = "sim/understudy_sim/stage/play.py"
+STAGE_SEARCH = "sim/understudy_sim/stage/search.py"
+STAGE_TELLING = "sim/understudy_sim/stage/telling.py"
 STAGE_RUN = "sim/understudy_sim/stage/run.py"
 MUTANTS = "sim/understudy_sim/mutants/"
 FENCE = "sim/understudy_sim/kernel/fence"
@@ -49,7 +51,16 @@ MODULES: tuple[Ban, ...] = (
     Ban(
         "time",
         "use world.now_ms() for the wall clock and trio.current_time() for durations; host.now_ms() in the SDK",
-        files((REAL_WORLD, DOOR), (CLI, TOOL), (STAGE_CLI, TOOL), (MUTANTS, TOOL), (FENCE, REPLACES), (ENDPOINT, DOOR)),
+        files(
+            (REAL_WORLD, DOOR),
+            (CLI, TOOL),
+            (STAGE_CLI, TOOL),
+            (STAGE_SEARCH, TOOL),
+            (STAGE_TELLING, TOOL),
+            (MUTANTS, TOOL),
+            (FENCE, REPLACES),
+            (ENDPOINT, DOOR),
+        ),
     ),
     Ban(
         "secrets",
@@ -79,7 +90,7 @@ MODULES: tuple[Ban, ...] = (
     Ban(
         "multiprocessing",
         "a process is the operator's to start; `--jobs` alone uses a pool",
-        files((STAGE_CLI, TOOL), (MUTANTS, TOOL), ("sim/understudy_sim/stage/jobs.py", TOOL)),
+        files((STAGE_CLI, TOOL), (MUTANTS, TOOL), (STAGE_SEARCH, TOOL)),
     ),
     Ban(
         "subprocess",
