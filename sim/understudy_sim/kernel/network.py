@@ -11,6 +11,7 @@ import errno
 import os
 import zlib
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
@@ -124,6 +125,8 @@ class Network:
     def __init__(self, loop: Loop, choices: Choices, processes: dict[str, Process]) -> None:
         self.profile = Profile()
         self.connections: dict[int, Connection] = {}
+        self.sends = 0
+        self.on_send: Callable[[int], object] | None = None  # Told the ordinal before each; it may cut the sender.
         self.bytes_delivered = 0
         self.items_delivered = 0
         self._loop = loop

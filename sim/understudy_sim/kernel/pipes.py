@@ -15,7 +15,7 @@ import contextlib
 import enum
 import operator
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import trio
@@ -35,6 +35,9 @@ class Control(enum.Enum):
 
 class Wire(Protocol):
     """The network, as one pipe sees it."""
+
+    sends: int  # How many chunks, items and ends were ever sent.
+    on_send: Callable[[int], object] | None  # Told the ordinal before each; it may cut the sender.
 
     @property
     def keepalive_ns(self) -> int:
@@ -113,6 +116,10 @@ class Pipe:
     def put(self, item: Any, size: int) -> None:
         """Send *item*; it arrives after everything sent before."""
         assert not isinstance(item, Control) or size == 0, "control has no size"
+        wire = self.connection.wire
+        wire.sends += 1
+        if wire.on_send is not None and not self.writer.dead:
+            wire.on_send(wire.sends)
         if self.writer.dead:
             return
         if self.void:
@@ -120,7 +127,6 @@ class Pipe:
             return
         self.size += size
         self.in_flight += 1
-        wire = self.connection.wire
         arrival_ns = self.loop.now_ns + wire.delay_ns(self, size)
         if arrival_ns < self.last_arrival_ns:
             arrival_ns = self.last_arrival_ns

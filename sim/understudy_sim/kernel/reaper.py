@@ -102,11 +102,11 @@ def _watchdog() -> Iterator[_Guard]:
             raise Overdue
 
     before = signal.signal(signal.SIGALRM, bark)
-    signal.setitimer(signal.ITIMER_REAL, _WATCHDOG_S, _WATCHDOG_S)
+    others = signal.setitimer(signal.ITIMER_REAL, _WATCHDOG_S, _WATCHDOG_S)
     try:
         yield guard
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.setitimer(signal.ITIMER_REAL, *others)
         signal.signal(signal.SIGALRM, before)
 
 

@@ -322,6 +322,29 @@ def test_what_was_on_the_wire_arrives_before_the_end_of_a_crashed_sender() -> No
     assert run(main) == b"last words"
 
 
+@pytest.mark.parametrize("ordinal", [1, 3, 5])
+def test_a_hook_can_cut_the_power_at_the_kth_send(ordinal: int) -> None:
+    async def main(kernel: Kernel) -> list[int]:
+        kernel.network.profile.silent_crash_thousandths = 0
+        near, far = await exchange_pair(kernel)
+
+        def cut(number: int) -> None:
+            if number == ordinal:
+                kernel.process("left").crash()
+
+        kernel.network.on_send = cut
+        for item in range(10):
+            near.send(item)
+        received = []
+        try:
+            while True:
+                received.append(await far.receive())
+        except trio.BrokenResourceError:
+            return received
+
+    assert run(main) == list(range(ordinal - 1))
+
+
 def test_a_slow_link_takes_its_time_one_way() -> None:
     async def main(kernel: Kernel) -> None:
         near, far = await stream_pair(kernel)
