@@ -23,6 +23,8 @@ class Limits:
     queue_commands_max: int = 10_000
     # Dirty rows after which storage is flushed, and finished invocations leave memory.
     flush_rows: int = 1_000
+    # Idle objects a partition keeps in memory after a flush; the oldest leave and are read back when needed.
+    idle_objects_max: int = 4_096
     # A log segment is closed after this many bytes.
     segment_bytes_max: int = 64 * MIB
     # Zeros written ahead of a log's end, so that most syncs change no file size; 0 writes none.
@@ -56,4 +58,5 @@ class Limits:
         assert self.attempts_max >= 1, "at least one attempt must be able to run"
         assert 1 <= self.batch_commands_max <= self.queue_commands_max, "a batch must fit the queue"
         assert self.flush_rows >= 1, "a flush writes at least one row"
+        assert self.idle_objects_max >= 0, "a number of objects"
         assert self.request_bytes_max <= self.message_bytes_max, "an accepted request must fit a protocol message"

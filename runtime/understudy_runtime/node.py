@@ -220,7 +220,7 @@ class Node:
             observe=self._observe,
             log=log,
             storage=storage,
-            tables=Tables.load(storage, index, folder.partition_count),
+            tables=Tables.load(storage, index, folder.partition_count, self.limits.idle_objects_max),
         )
         self.partitions.append(partition)
         await partition.recover()

@@ -7,7 +7,6 @@ when first asked for and kept while the object is busy or recently used.  This m
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
 
 import attrs
 
@@ -15,9 +14,6 @@ from understudy_runtime.machine import rows
 from understudy_runtime.machine.invocation import Invocation
 from understudy_runtime.machine.rows import Promise
 from understudy_runtime.storage.port import Storage
-
-# Idle objects kept in memory after a flush; the oldest leave first and are read back when needed.
-IDLE_OBJECTS_MAX: Final = 4_096
 
 
 @attrs.define(eq=False, slots=True)
@@ -40,10 +36,12 @@ class KeyedObject:
 
 
 class Objects:
-    """The objects of one partition, over *storage*."""
+    """The objects of one partition, over *storage*.  At most *idle_max* idle ones stay in memory after a flush."""
 
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: Storage, idle_max: int) -> None:
+        assert idle_max >= 0, "a number of objects"
         self.changes = 0
+        self._idle_max = idle_max
         self._storage = storage
         self._objects: dict[tuple[str, str], KeyedObject] = {}
         self._dirty: list[KeyedObject] = []
@@ -192,11 +190,10 @@ class Objects:
     def evict(self) -> None:
         """Let the oldest idle objects leave memory, down to the bound.  Nothing is dirty then."""
         assert not self._dirty, "a dirty object must be written first"
-        surplus = len(self._objects) - IDLE_OBJECTS_MAX
-        if surplus <= 0:
+        if len(self._objects) <= self._idle_max:
             return
         idle = [place for place, found in self._objects.items() if found.is_idle]
-        for place in idle[:surplus]:
+        for place in idle[: len(idle) - min(self._idle_max, len(idle))]:
             del self._objects[place]
 
     def busy(self) -> Mapping[tuple[str, str], KeyedObject]:

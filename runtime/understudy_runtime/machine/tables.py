@@ -36,10 +36,13 @@ _META_NUMBERS: Final = MappingProxyType(
 )
 
 
+IDLE_OBJECTS_MAX: Final = 4_096
+
+
 class Tables:
     """Everything one partition knows.  `applied_lsn` is the last record that made it so."""
 
-    def __init__(self, partition: int, partition_count: int, storage: Storage) -> None:
+    def __init__(self, partition: int, partition_count: int, storage: Storage, idle_objects_max: int) -> None:
         assert 0 <= partition < partition_count, "a partition is one of its count"
         self.partition = partition
         self.partition_count = partition_count
@@ -55,7 +58,7 @@ class Tables:
         self.timers: dict[int, Timer] = {}
         self.outbox: dict[int, dict[int, Message]] = {}
         self.dedup: dict[int, int] = {}
-        self.objects = Objects(storage)
+        self.objects = Objects(storage, idle_objects_max)
         self._storage = storage
         self._invocations: dict[str, Invocation] = {}
         self._dirty: list[Invocation] = []
@@ -70,12 +73,14 @@ class Tables:
         self._changes = 0
 
     @classmethod
-    def load(cls, storage: Storage, partition: int, partition_count: int) -> Tables:
-        """The tables as the last commit of *storage* left them.
+    def load(
+        cls, storage: Storage, partition: int, partition_count: int, idle_objects_max: int = IDLE_OBJECTS_MAX
+    ) -> Tables:
+        """The tables as the last commit of *storage* left them; *idle_objects_max* bounds what they cache.
 
         Raises StorageError when the rows belong to another partition or to a newer format.
         """
-        tables = cls(partition, partition_count, storage)
+        tables = cls(partition, partition_count, storage, idle_objects_max)
         meta = storage.get(rows.META)
         if meta is None:
             assert storage.applied_lsn() == 0, "rows without a meta row"

@@ -63,11 +63,11 @@ def make_id(number: int, partition: int = 0, count: int = 1) -> str:
 class Driver:
     """One partition with its log."""
 
-    def __init__(self, partition: int = 0, count: int = 1) -> None:
+    def __init__(self, partition: int = 0, count: int = 1, idle_objects_max: int = 4_096) -> None:
         self.partition, self.count = partition, count
         self.medium = MemoryMedium()
         self.storage = MemoryStorage(self.medium)
-        self.tables = Tables.load(self.storage, partition, count)
+        self.tables = Tables.load(self.storage, partition, count, idle_objects_max)
         self.records: list[Record] = []
         self.now_ms = 1_000
         self.invocations_made = 0

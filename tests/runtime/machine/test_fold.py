@@ -55,7 +55,7 @@ class Play:
     """Interprets drawn numbers as commands to one partition of two."""
 
     def __init__(self) -> None:
-        self.driver = Driver(0, 2)
+        self.driver = Driver(0, 2, idle_objects_max=1)
         self.sequences = 0
         # Invocations whose handlers may speak: what an attempt sends is drawn among these.
         self.operations: tuple[Callable[[int, int], None], ...] = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cbor2
 import pytest
 from understudy.protocol import service_pb2 as pb
-from understudy_runtime.machine import objects, rows
+from understudy_runtime.machine import rows
 from understudy_runtime.machine.apply import RULES_CURRENT, RulesUnknown, apply, outstanding
 from understudy_runtime.machine.tables import Tables
 from understudy_runtime.model.actions import InvokeAcked, StartAttempt
@@ -220,16 +220,15 @@ def test_the_outbox_comes_back_until_it_is_delivered() -> None:
     assert list(driver.tables.outbox[1]) == [2]
 
 
-def test_idle_objects_leave_memory_down_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(objects, "IDLE_OBJECTS_MAX", 2)
-    driver = Driver()
+def test_idle_objects_leave_memory_down_to_a_bound() -> None:
+    driver = Driver(idle_objects_max=2)
     held = driver.invoke(Target("Counter", "add", "held"))
     for key in "abcd":
         id_ = driver.invoke(Target("Counter", "add", key))
         driver.attempt(id_, proposed(M.SET_STATE, key=b"n", value=pb.Value(content=key.encode())))
         driver.finish(id_)
     driver.flush()
-    assert [key for _, key in driver.tables.objects._objects] == ["held", "d"]
+    assert [key for _, key in driver.tables.objects._objects] == ["held", "c", "d"]
     assert [driver.tables.state("Counter", key)[b"n"] for key in "abcd"] == [b"a", b"b", b"c", b"d"]
     assert driver.tables.lock_holder("Counter", "held") == held
 
