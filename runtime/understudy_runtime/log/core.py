@@ -5,7 +5,8 @@ records.  The checksum is seeded with the log's identity, so a frame of another 
 one frame is ever written and not yet synced, therefore:
 
 - behind the last frame of the *last* segment may lie the remains of one frame: a torn tail, cut, never acknowledged;
-- anywhere else a bad frame is damage and the log refuses to open, naming file and offset;
+  a medium writes sectors whole, so of a torn frame at least one sector's share is missing or still zero;
+- any other bad frame is damage and the log refuses to open, naming file and offset;
 - zeros behind the last frame are the prewritten end of a segment, in any segment.
 """
 
@@ -23,6 +24,7 @@ SEGMENT_FORMAT: Final = 1
 SEGMENT_HEADER: Final = struct.Struct(">8sHHIQQQ")  # magic, format, header bytes, zero, identity, lsn_first, checksum
 SEGMENT_SUFFIX: Final = ".log"
 LSN_DIGITS: Final = 20
+SECTOR_BYTES: Final = 512
 FRAME_MAGIC: Final = b"UFRM"
 FRAME_HEADER: Final = struct.Struct(">4sIQQqI")  # magic, payload bytes, lsn_first, epoch, time_ms, record count
 CHECKSUM: Final = struct.Struct(">Q")
@@ -207,7 +209,8 @@ def scan_segment(path: str, data: bytes, *, identity: int, lsn_first: int, is_la
 def judge_tail(path: str, data: bytes, offset: int, reason: str, identity: int, is_last: bool) -> int:
     """The torn bytes from *offset* on, where no frame could be read; 0 for a prewritten end.
 
-    Raises LogCorrupt when this is not the last segment, or when a good frame follows (so the bad one had been synced).
+    Raises LogCorrupt when this is not the last segment, when a good frame follows (so the bad one had been synced), or
+    when no sector of the bad one is missing (so it was written whole, and changed later).
     """
     rest = data[offset:]
     if rest.count(0) == len(rest):
@@ -219,7 +222,31 @@ def judge_tail(path: str, data: bytes, offset: int, reason: str, identity: int, 
         if not isinstance(read_frame(data, at, identity), str):
             raise LogCorrupt(path, offset, f"{reason}, but a good frame follows at byte {at}")
         at = data.find(FRAME_MAGIC, at + 1)
+    end = frame_end(data, offset) or len(data.rstrip(b"\0"))
+    if not misses_a_sector(data, offset, end):
+        raise LogCorrupt(path, offset, f"{reason}, and nothing of the frame is missing as after a power cut")
     return len(rest.rstrip(b"\0"))
+
+
+def frame_end(data: bytes, offset: int) -> int | None:
+    """Where the frame at *offset* should end at least, by its own header; None when there is no header."""
+    if len(data) < offset + FRAME_HEADER_BYTES:
+        return offset + FRAME_HEADER_BYTES
+    magic, length, *_ = FRAME_HEADER.unpack_from(data, offset)
+    return offset + FRAME_HEADER_BYTES + int(length) if magic == FRAME_MAGIC else None
+
+
+def misses_a_sector(data: bytes, offset: int, end: int) -> bool:
+    """Whether of data[offset:end] some sector's share is not there, or all zeros."""
+    if end > len(data):
+        return True
+    at = offset
+    while at < end:
+        upto = min(end, (at // SECTOR_BYTES + 1) * SECTOR_BYTES)
+        if not any(data[at:upto]):
+            return True
+        at = upto
+    return False
 
 
 def needs_segment(size: int, frame_bytes: int, segment_bytes_max: int) -> bool:
