@@ -107,6 +107,7 @@ def on_delivered(turn: Turn, command: Delivered) -> None:
     """A message of another partition: taken once."""
     if command.sequence <= turn.tables.dedup.get(command.source_partition, 0):
         return
+    assert turn.tables.owns(command.message.invocation_id), "a message comes to the partition of its invocation"
     turn.tables.set_seen(command.source_partition, command.sequence)
     HANDLERS[type(command.message)](turn, command.message)
 

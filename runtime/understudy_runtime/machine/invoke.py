@@ -22,6 +22,7 @@ _INPUT = int(MessageType.INPUT)
 
 def on_invoke(turn: Turn, command: Invoke) -> None:
     """Accept a request, or attach a repeated one to what is there."""
+    assert turn.tables.owns(command.invocation_id), "a request comes to the partition of its invocation"
     known = turn.tables.invocation(command.invocation_id)
     if known is not None:
         on_repeat(turn, known, command)

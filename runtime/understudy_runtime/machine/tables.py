@@ -2,7 +2,7 @@
 
 Handlers change the live objects through the methods here, which remember what is dirty; `flush` writes the dirty rows
 behind, in one commit with the LSN they are true at.  Everything unfinished stays in memory; results that are kept, idle
-objects and journals not needed yet are read back from storage when asked for.
+objects and the journals of those who wait are read back from storage when asked for.
 
 Rules: nothing here decides what a command means; nothing awaits; dicts are walked in insertion order and what is walked
 after a reload is sorted by a number given at birth, so that a reload cannot be told from having lived on.
@@ -331,6 +331,8 @@ class Tables:
                 assert journal is not None, "unwritten entries are in memory"
                 batch[rows.journal_key(raw, index)] = rows.encode_entry(journal[index])
             invocation.journal_stored = invocation.journal_length
+            if invocation.status is not Status.INVOKED:
+                invocation.journal = None  # Whoever waits, waits without its journal in memory.
         else:
             for index in range(invocation.journal_stored):
                 batch[rows.journal_key(raw, index)] = None

@@ -11,6 +11,7 @@ from understudy_runtime.machine.tables import Tables
 from understudy_runtime.model.actions import InvokeAcked, StartAttempt
 from understudy_runtime.model.commands import (
     Callee,
+    Delivered,
     LeaderElected,
     OutboxDelivered,
     Purge,
@@ -270,3 +271,27 @@ def test_a_gap_in_the_log_and_an_old_epoch_are_bugs() -> None:
 def test_newer_rules_are_refused_by_name() -> None:
     with pytest.raises(RulesUnknown, match=f"rules {RULES_CURRENT + 1}, this build knows rules up to {RULES_CURRENT}"):
         Driver().do(LeaderElected(2, RULES_CURRENT + 1))
+
+
+def test_who_waits_leaves_its_journal_in_storage() -> None:
+    driver = Driver()
+    id_, running = driver.invoke(OBJECT), driver.invoke()
+    inboxed = driver.invoke(OBJECT)
+    driver.attempt(id_, proposed(M.SLEEP, wake_up_time=9_000, result_completion_id=1), end=Suspend((1,), (1,)))
+    driver.flush()
+    assert [driver.at(found).journal is None for found in (id_, inboxed, running)] == [True, True, False]
+    driver.do(Signal(inboxed, 17))
+    driver.fire(1)
+    assert [found.type for found in driver.tables.journal(id_)] == [M.INPUT, M.SLEEP, M.SLEEP_COMPLETION]
+    assert len(driver.tables.journal(inboxed)) == 2
+    restarted(driver)
+    assert [len(driver.tables.journal(found)) for found in (id_, inboxed, running)] == [3, 2, 1]
+
+
+def test_nothing_of_another_partition_is_taken() -> None:
+    driver = Driver(0, 2)
+    with pytest.raises(AssertionError, match="partition of its invocation"):
+        driver.do(driver.request(invocation_id=make_id(1, 1, 2)))
+    driver = Driver(0, 2)
+    with pytest.raises(AssertionError, match="partition of its invocation"):
+        driver.do(Delivered(1, 1, driver.request(invocation_id=make_id(1, 1, 2))))
