@@ -37,14 +37,15 @@ class Server:
         self._read.start()
         self.ingress_port = self._await_port("ingress")
         self.admin_port = self._await_port("admin")
-        self._await("ready")
+        self.await_line("ready")
 
     def _follow(self) -> None:
         assert self.process.stderr is not None
         for line in self.process.stderr:
             self.lines.append(line.rstrip())
 
-    def _await(self, pattern: str) -> re.Match[str]:
+    def await_line(self, pattern: str) -> re.Match[str]:
+        """Wait for a line that holds *pattern*."""
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             for line in self.lines:
@@ -55,7 +56,7 @@ class Server:
         raise AssertionError(f"no {pattern!r} in {self.lines}")
 
     def _await_port(self, name: str) -> int:
-        return int(self._await(rf"{name} +http://127\.0\.0\.1:(\d+)")[1])
+        return int(self.await_line(rf"{name} +http://127\.0\.0\.1:(\d+)")[1])
 
     def ask(
         self, method: str, path: str, body: Any = None, *, admin: bool = False, **headers: str

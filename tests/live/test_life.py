@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import signal
 import subprocess
@@ -18,9 +19,11 @@ from tests.live.conftest import ROOT
 def test_sigterm_answers_what_is_in_flight_and_exits_0(start):
     server = start()
     answers = []
-    caller = threading.Thread(target=lambda: answers.append(server.ask("POST", "/Greeter/doze", 1500)))
+    caller = threading.Thread(
+        target=lambda: answers.append(server.ask("POST", "/Greeter/doze", 3000, idempotency_key="d"))
+    )
     caller.start()
-    time.sleep(0.5)
+    await_running(server, "d")
     assert server.stop() == 0
     caller.join()
     assert answers[0][0] == 200
@@ -38,20 +41,27 @@ def test_a_second_signal_does_not_wait(start):
     server = start()
     caller = threading.Thread(target=quietly, args=(server,))
     caller.start()
-    time.sleep(0.5)
+    await_running(server, "q")
     before = time.monotonic()
     server.process.send_signal(signal.SIGTERM)
-    time.sleep(0.5)
+    server.await_line("draining")
     assert server.process.poll() is None
     assert server.stop() == 128 + signal.SIGTERM
-    assert time.monotonic() - before < 5
+    assert time.monotonic() - before < 9
     caller.join()
+
+
+def await_running(server, key: str) -> None:
+    """Wait until the nap under *key* is known and has not ended."""
+    deadline = time.monotonic() + 30
+    while server.ask("GET", f"/restate/invocation/Greeter/doze/{key}/output")[0] != 470:
+        assert time.monotonic() < deadline
 
 
 def quietly(server) -> None:
     """A call that is cut off."""
-    with pytest.raises(OSError):
-        server.ask("POST", "/Greeter/doze", 60_000)
+    with pytest.raises((OSError, http.client.HTTPException)):
+        server.ask("POST", "/Greeter/doze", 60_000, idempotency_key="q")
 
 
 def test_kill_nine_loses_nothing_that_was_answered(start):

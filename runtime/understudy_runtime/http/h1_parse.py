@@ -101,6 +101,8 @@ class _RequestParser:
             self._refuse(Refusal(400, f"the request is not valid HTTP/1.1: {error}"))
         if self._events != events:
             self._silent_bytes = 0
+            # A head, or trailers, that do not come to an end.
+            self._bound_head()
         else:
             self._silent_bytes += len(data)
             if self._silent_bytes > HEAD_BYTES_MAX:
@@ -144,17 +146,16 @@ class _RequestParser:
         self._events += 1
         if self._recording:
             self._url += url
-            self._count_head(len(url))
+            self._head_bytes += len(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._events += 1
-        self._count_head(len(name) + len(value))
+        self._head_bytes += len(name) + len(value)
         if self.in_head and self._recording:
             self._headers.append((name.decode("latin-1").lower(), value.decode("latin-1")))
 
-    def _count_head(self, length: int) -> None:
-        self._head_bytes += length
-        if self._head_bytes > HEAD_BYTES_MAX or len(self._headers) >= HEADERS_MAX:
+    def _bound_head(self) -> None:
+        if self._head_bytes > HEAD_BYTES_MAX or len(self._headers) > HEADERS_MAX:
             self._refuse(Refusal(431, f"the head is above {HEAD_BYTES_MAX} bytes or {HEADERS_MAX} headers: send less"))
 
     def on_headers_complete(self) -> None:
@@ -167,6 +168,7 @@ class _RequestParser:
             return
         self._keep_alive = self._parser.should_keep_alive()
         self._upgrading = self._parser.should_upgrade()
+        self._bound_head()
         self._check_head()
         if not self._upgrading:
             self._head_done()
