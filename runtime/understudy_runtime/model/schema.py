@@ -371,7 +371,7 @@ def boolean(fields: Mapping[str, Any], name: str, where: str) -> bool | None:
 
 def factor(fields: Mapping[str, Any], name: str, where: str) -> int | None:
     """A factor such as 2.0 in thousandths: no float is durable."""
-    value = fields.get(name)
+    value: int | float | None = fields.get(name)
     if value is None:
         return None
     if type(value) not in (int, float) or not 1 <= value <= 1_000_000:
