@@ -207,7 +207,10 @@ class Tables:
         """Append *entry* to the journal of *invocation* and return its index."""
         self.touch(invocation)
         index = invocation.journal_length
-        self.entries(invocation).append(entry)
+        journal = invocation.journal
+        if journal is None:
+            journal = self.entries(invocation)
+        journal.append(entry)
         invocation.journal_length = index + 1
         invocation.last_append_ms = now_ms
         return index
@@ -289,7 +292,8 @@ class Tables:
     def flush(self, storage: Storage) -> int:
         """Write what is dirty in one commit and let finished invocations and idle objects leave memory.
 
-        Returns the number of rows written.  *storage* is the one the tables were loaded from.
+        Returns the number of rows written.  *storage* is the one the tables were loaded from.  Raises StorageError:
+        the tables know no longer what is stored then and must be loaded anew.
         """
         assert storage is self._storage, "the overlay lies over one storage"
         batch: dict[bytes, bytes | None] = {}
