@@ -18,6 +18,7 @@ from typing import Final
 
 import trio
 
+from understudy_runtime.offload import Offload
 from understudy_runtime.storage.port import Storage
 from understudy_runtime.storage.sqlite import SqliteStorage
 from understudy_runtime.world import DiskError, DiskFull, DiskLocked, SyncFailed
@@ -223,6 +224,7 @@ class RealWorld:
     def __init__(self, data: Path) -> None:
         self._data = data
         self.disk = RealDisk(data)
+        self._offload = Offload(time.perf_counter_ns, trio.to_thread.run_sync)
 
     def now_ms(self) -> int:
         return time.time_ns() // 1_000_000
@@ -245,5 +247,5 @@ class RealWorld:
         return RealListener(listeners[0])
 
     async def run_sync(self, function: Callable[[], object]) -> object:
-        """Run *function* in a worker thread; a cancel waits for it."""
-        return await trio.to_thread.run_sync(function)
+        """Run *function* in a worker thread, or here once it is known to be quick; a cancel waits for it."""
+        return await self._offload.run(function)
