@@ -67,6 +67,21 @@ async def starter(log: Log, key: int, task_status: Any = trio.TASK_STATUS_IGNORE
         log(5, key)
 
 
+async def parked(log: Log, key: int) -> None:
+    """Shows the order in which a cancel walks its tasks: the abort function itself notes."""
+
+    def abort(_: object) -> trio.lowlevel.Abort:
+        log(13, key)
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    await trio.lowlevel.wait_task_rescheduled(abort)
+
+
+async def in_scope(log: Log, key: int) -> None:
+    with trio.CancelScope():
+        await parked(log, key)
+
+
 async def deadlines(log: Log, key: int) -> None:
     with trio.move_on_after(1):
         async with trio.open_nursery() as nursery:
@@ -116,6 +131,10 @@ async def nasty(log: Log) -> None:
         await outer.start(starter, log, 1)
         await outer.start(starter, log, 2)
         outer.start_soon(channels, log)
+        for key in range(30):
+            outer.start_soon(parked, log, key)
+        for key in range(30, 40):
+            outer.start_soon(in_scope, log, key)
         await trio.sleep(0.2)
         event.set()
         await trio.sleep(2)

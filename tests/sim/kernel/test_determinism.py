@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import trio
-from understudy_sim.kernel import trio_parts
+from understudy_sim.kernel import loop, trio_parts
 from understudy_sim.kernel.choices import ReplayedChoices, SeededChoices
 from understudy_sim.kernel.kernel import Kernel
 from understudy_sim.kernel.policies import FirstReady, ReplayPicks
@@ -90,12 +90,15 @@ def traced(kernel: Kernel) -> Trace:
         return kernel.trace
 
 
-def test_the_cures_are_what_makes_it_so(monkeypatch: pytest.MonkeyPatch, expected: list[str]) -> None:
-    """Without the order of birth, what trio wakes out of a set comes in the order of addresses."""
-    from understudy_sim.kernel import loop
-
+def test_the_order_of_birth_is_in_the_digest(monkeypatch: pytest.MonkeyPatch, expected: list[str]) -> None:
+    """Tasks woken together join in order of birth; trio wakes some of them out of a set."""
     monkeypatch.setattr(loop, "_birth", lambda task: -task._counter)
-    assert digest(0) != expected[0], "the order of tasks woken together is in the digest"
+    assert digest(0) != expected[0]
+
+
+def test_without_ordered_cancel_trees_addresses_decide(monkeypatch: pytest.MonkeyPatch, expected: list[str]) -> None:
+    monkeypatch.setattr(trio_parts, "_ordered_post_init", trio_parts.CancelStatus.__attrs_post_init__)
+    assert digest(0) != expected[0]
 
 
 def test_recorded_choices_give_the_same_run() -> None:
