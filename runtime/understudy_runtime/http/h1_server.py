@@ -8,6 +8,7 @@ a bug and ends the server.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import Final
 
 from understudy_runtime.http.connections import Connection, ConnectionServer, Phase
 from understudy_runtime.http.h1_parse import Refusal, WholeRequestParser
@@ -15,6 +16,9 @@ from understudy_runtime.http.h1_write import CONTINUE, encode_response
 from understudy_runtime.ingress.port import Request, Response
 from understudy_runtime.ingress.times import http_date
 from understudy_runtime.limits import Limits
+
+# An answer up to this length is one write.
+PIECE_BYTES: Final = 256 * 1024
 
 Handler = Callable[[Request], Awaitable[Response]]
 RefusalPage = Callable[[Refusal], Response]
@@ -89,9 +93,18 @@ class H1Server(ConnectionServer):
         connection.phase = Phase.WRITING
         connection.mark += 1
         close = self.draining or not keep_alive
-        await connection.stream.send_all(
-            encode_response(response, head_only=request.method == "HEAD", close=close, date_line=self._date())
-        )
+        head_only = request.method == "HEAD"
+        data = encode_response(response, head_only=head_only, close=close, date_line=self._date())
+        if len(data) <= PIECE_BYTES:
+            await connection.stream.send_all(data)
+        else:
+            await self._send_pieces(connection, data)
         connection.phase = Phase.IDLE
         connection.mark += 1
         return not close
+
+    async def _send_pieces(self, connection: Connection, data: bytes) -> None:
+        """A long answer: each piece that leaves shows that the client is still reading."""
+        for start in range(0, len(data), PIECE_BYTES):
+            await connection.stream.send_all(data[start : start + PIECE_BYTES])
+            connection.mark += 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 import trio.testing
-from understudy_runtime.http.h1_server import H1Server
+from understudy_runtime.http.h1_server import PIECE_BYTES, H1Server
 from understudy_runtime.ingress.port import Request, Response
 from understudy_runtime.limits import Limits
 
@@ -270,3 +270,38 @@ async def test_the_date_is_the_wall_clock(listener, limits, handler, nursery, di
     nursery.start_soon(H1Server(handler, limits, now_ms=lambda: 1_795_335_126_316).serve, listener)
     await dialogue.send(GET)
     assert b"\r\ndate: Sun, 22 Nov 2026 08:12:06 GMT\r\n" in await dialogue.read_until(b"GET /a ")
+
+
+async def test_a_slow_reader_of_a_long_answer_is_not_cut_off(autojump_clock, listener, limits, nursery):
+    """Each piece takes most of the idle timeout; all of them together much longer."""
+    body = bytes(PIECE_BYTES * 4)
+
+    async def handler(request: Request) -> Response:
+        return Response(200, (), body)
+
+    ours, theirs = trio.testing.lockstep_stream_pair()
+    listener._give.send_nowait(theirs)
+    nursery.start_soon(H1Server(handler, limits).serve, listener)
+    await ours.send_all(GET)
+    got = 0
+    while got < len(body):
+        await trio.sleep(limits.idle_timeout_ms / 1000 * 0.9)
+        wanted = PIECE_BYTES
+        while wanted > 0:
+            part = await ours.receive_some(wanted)
+            assert part
+            wanted -= len(part)
+            got += len(part)
+
+
+async def test_a_client_that_reads_nothing_is_cut_off(autojump_clock, listener, limits, nursery):
+    async def handler(request: Request) -> Response:
+        return Response(200, (), bytes(10))
+
+    ours, theirs = trio.testing.lockstep_stream_pair()
+    listener._give.send_nowait(theirs)
+    server = H1Server(handler, limits)
+    nursery.start_soon(server.serve, listener)
+    await ours.send_all(GET)
+    await trio.sleep(limits.idle_timeout_ms / 1000 + 5)
+    assert server.connections == 0
