@@ -97,7 +97,13 @@ async def checkout(ctx: ObjectContext) -> bool:
 app = understudy_app(services=[cart, ticket, checkout_service])
 
 
-@scenario(app="scenarios.ticket_tour_naive:app", workload=box_office.workload, faults=faults.everything(), seeds=20)
+@scenario(
+    app="scenarios.ticket_tour_naive:app",
+    workload=box_office.workload,
+    faults=faults.everything(),
+    seeds=20,
+    fails=True,
+)
 async def ticket_tour_naive(stage: Stage) -> None:
     payments = stage.external(box_office.PaymentProvider)
     mails = stage.external(box_office.MailProvider)

@@ -32,7 +32,7 @@ from understudy_sim.stage.operations import Call
 from understudy_sim.stage.plan import NS_PER_MS, Plan
 from understudy_sim.stage.server import EXCHANGE_PORT as SERVER_PORT
 from understudy_sim.stage.server import INGRESS_PORT, SERVER, ServerProcess
-from understudy_sim.stage.tally import Tally
+from understudy_sim.stage.tally import Firing, Tally
 from understudy_sim.stage.truth import Truth
 from understudy_sim.stage.watch import Watch
 from understudy_sim.stage.world import SimWorld
@@ -63,6 +63,7 @@ class Cluster:
         self.clients: list[Client] = []
         self.client_names: list[str] = []
         self.moments = Moments()
+        self.crash_at_sync: tuple[int, str] | None = None
         watch.subscribe({BodyStarted: self._body_started, AttemptStarted: self._attempt_started})
         self.server.host.medium.on_sync = self._sync
         self.server.on_exit = self._restart_later
@@ -92,9 +93,13 @@ class Cluster:
     def _attempt_started(self, _: AttemptStarted) -> None:
         self.moments.begins(f"{SERVER} > {ENDPOINT}")
 
-    def _sync(self, _: int, phase: str) -> None:
+    def _sync(self, ordinal: int, phase: str) -> None:
         if phase == "before":
             self.moments.begins(SERVER)
+        if self.crash_at_sync == (ordinal, phase):
+            self.tally.firing(Firing("server_crash", f"{SERVER}, {phase} sync {ordinal}", self.kernel.now_ns, ("", 0)))
+            self.server.process.crash()
+            self.kernel.call_later(RESTART_MS_MAX * NS_PER_MS, self.restart, SERVER)
 
     def zone(self) -> Zone:
         """Whose code is running, for the fence."""

@@ -39,6 +39,7 @@ class Report:
     partition_count: int
     calls: tuple[Call, ...]
     firings: tuple[Firing, ...]
+    syncs: int  # of the server's disk: each is a place to lose power at
 
     @property
     def failed(self) -> bool:

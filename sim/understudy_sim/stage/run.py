@@ -45,6 +45,7 @@ class Variation:
     overrides: Overrides | None = None
     kept_calls: tuple[int, ...] | None = None
     steps_max: int | None = None
+    crash_at_sync: tuple[int, str] | None = None  # (ordinal, before or after): the server loses power there
 
 
 AS_DRAWN = Variation()
@@ -79,6 +80,7 @@ def run_choices(
             watch.subscribe(checker.handlers())
         attempts = _Counter(watch)
         cluster = Cluster(kernel, plan, truth, watch, tally, application)
+        cluster.crash_at_sync = variation.crash_at_sync
         stage = Stage(kernel, plan, truth, watch, cluster, properties, kept)
         with Fence(kernel, cluster.zone, cluster.fenced, application.sites):
             ended = kernel.run(scenario.script, stage)
@@ -101,6 +103,7 @@ def run_choices(
             partition_count=plan.partition_count,
             calls=kept,
             firings=tuple(tally.firings),
+            syncs=cluster.server.host.medium.syncs,
         )
 
 

@@ -34,6 +34,7 @@ class Scenario:
     script: Script
     filename: str
     line: int
+    fails: bool = False  # it is here to show what the simulator catches
 
 
 def no_operations(choices: Choices) -> Sequence[Call]:
@@ -42,14 +43,23 @@ def no_operations(choices: Choices) -> Sequence[Call]:
 
 
 def scenario(
-    *, app: str, workload: Workload = no_operations, faults: FaultSet | None = None, seeds: int = 100
+    *,
+    app: str,
+    workload: Workload = no_operations,
+    faults: FaultSet | None = None,
+    seeds: int = 100,
+    fails: bool = False,
 ) -> Callable[[Script], Scenario]:
-    """Declare a scenario.  *app* is `package.module:attribute`; *faults* are all kinds unless named."""
+    """Declare a scenario.  *app* is `package.module:attribute`; *faults* are all kinds unless named.
+
+    *fails* says that a claim is meant to break: as a test it passes when one does.
+    """
     assert seeds >= 1, "a scenario without seeds shows nothing"
 
     def declare(script: Script) -> Scenario:
         code = script.__code__
         chosen = fault_kinds.everything() if faults is None else faults
-        return Scenario(script.__name__, app, workload, chosen, seeds, script, code.co_filename, code.co_firstlineno)
+        where = (code.co_filename, code.co_firstlineno)
+        return Scenario(script.__name__, app, workload, chosen, seeds, script, *where, fails=fails)
 
     return declare
