@@ -115,6 +115,25 @@ async def test_a_policy_that_runs_out_pauses_or_kills(word: OnMaxAttempts, autoj
         assert client.node.invokers[0].job_count == 0
 
 
+AWKWARD_MS = [ms for ms in range(1, 3000) if int(ms / 1000 * 1000) != ms]
+
+
+async def test_back_offs_end_at_any_millisecond(autojump_clock: MockClock) -> None:
+    """Times whose seconds, as a float, lie just below the millisecond: a floor would look again for ever."""
+    delays = AWKWARD_MS[:5]
+    assert delays, "there are such times"
+
+    async def script(d: Dialogue) -> None:
+        if len(transport.dialogues) <= len(delays):
+            wanted_ms = delays[len(transport.dialogues) - 1]
+            raise TransportError("busy", reached=True, retry_after_ms=wanted_ms - round(trio.current_time() * 1000))
+        await answer(d)
+
+    async with scripted(script) as (client, transport):
+        await client.call(ECHO)
+        assert round(trio.current_time() * 1000) == delays[-1]
+
+
 async def test_a_stream_that_breaks_or_just_ends_is_tried_again(autojump_clock: MockClock) -> None:
     async def script(d: Dialogue) -> None:
         if len(transport.dialogues) == 1:
