@@ -183,6 +183,7 @@ class HttpTransport:
                 raise TransportError(f"{self._authority}: {error}", reached=True, status=response.status) from None
             if frames:
                 peer.received(frames)
+                await peer.room()
         if decoder.pending_bytes:
             raise TransportError(
                 f"{self._authority} ended its answer in the middle of a message "

@@ -79,6 +79,7 @@ class ExchangeTransport:
         peer.opened(stream)
         while True:
             peer.received(await exchange.receive())
+            await peer.room()
 
     async def discover(self) -> bytes:
         return self._manifest

@@ -57,6 +57,9 @@ class Peer:
         self.changed.set()
         self.changed = trio.Event()
 
+    async def room(self) -> None:
+        pass
+
     async def until(self, count: int) -> None:
         while len(self.frames) < count:
             await self.changed.wait()
