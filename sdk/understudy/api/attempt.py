@@ -11,6 +11,7 @@ ends them. The VM decides; this sends, receives, executes and guards:
 from __future__ import annotations
 
 import inspect
+import math
 import types
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from typing import Any, Final, NamedTuple, NoReturn, TypeVar
@@ -160,7 +161,8 @@ class Attempt:
     async def _wait_outside(self) -> None:
         """Flush, then take in what the server sends next (or note that a run has finished)."""
         vm = self.vm
-        if self.tasks.deadline() < self._deadline:
+        # Minus infinity is no timeout: a scope around us was cancelled, the attempt is being cut off.
+        if -math.inf < self.tasks.deadline() < self._deadline:
             self._report_local_timeout(calling_site())
         self.in_operation = True
         try:
