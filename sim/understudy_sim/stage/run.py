@@ -63,10 +63,15 @@ def run_choices(
     seed: int = 0,
     variation: Variation = AS_DRAWN,
     calls: Sequence[Call] | None = None,
+    outline: Choices | None = None,
 ) -> Report:
-    """Rehearse *scenario* once with decisions from *choices*; *calls* replace the drawn operations."""
-    plan = draw_plan(choices, scenario.faults if variation.faults is None else variation.faults)
-    drawn = tuple(scenario.workload(choices)) if calls is None else tuple(calls)
+    """Rehearse *scenario* once with decisions from *choices*; *calls* replace the drawn operations.
+
+    *outline*, when given, draws the plan and the operations in their stead: few decisions, which Hypothesis can shrink.
+    """
+    first = choices if outline is None else outline
+    plan = draw_plan(first, scenario.faults if variation.faults is None else variation.faults)
+    drawn = tuple(scenario.workload(first)) if calls is None else tuple(calls)
     kept = drawn if variation.kept_calls is None else tuple(drawn[index] for index in variation.kept_calls)
     budget = Budget(variation.steps_max or STEPS_MAX, VIRTUAL_NS_MAX)
     with _environment(), Kernel(choices, budget=budget, disk_errors=DiskErrors()) as kernel:
