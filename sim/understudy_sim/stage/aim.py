@@ -26,6 +26,7 @@ LATER_NS: Final = (
     60 * NS_PER_MS,
     400 * NS_PER_MS,
 )
+SOON: Final = 4
 UNAIMED_ONE_IN: Final = 4
 
 
@@ -56,7 +57,10 @@ class Aimed:
     kind: ClassVar[str] = "aimed"
     budget: ClassVar[str] = "that of the fault it aims"
 
-    def __init__(self, fault: Fault, label: str, kernel: Kernel, moments: Moments, tally: Tally) -> None:
+    def __init__(
+        self, fault: Fault, label: str, kernel: Kernel, moments: Moments, tally: Tally, *, soon: bool = False
+    ) -> None:
+        self._later_ns = LATER_NS[:SOON] if soon else LATER_NS
         self._fault = fault
         self._label = label
         self._kernel = kernel
@@ -80,7 +84,7 @@ class Aimed:
 
         if shot.detail % UNAIMED_ONE_IN == 0:
             return happen()
-        later_ns = LATER_NS[(shot.detail // UNAIMED_ONE_IN) % len(LATER_NS)]
+        later_ns = self._later_ns[(shot.detail // UNAIMED_ONE_IN) % len(self._later_ns)]
         place = shot.target[-1] if len(shot.target) == 1 else f"{shot.target[0]} > {shot.target[1]}"
         self._moments.wait(place, lambda: self._kernel.call_later(later_ns, happen))
         return True

@@ -77,7 +77,9 @@ class Nemesis:
     def _fault(self, label: str, kind: str) -> Fault:
         if label in UNAIMED:
             return FAULTS[kind]
-        aimed = Aimed(FAULTS[kind], label, self._kernel, self._cluster.moments, self._tally)
+        # A power cut is to fall into the sync it is aimed at.
+        soon = label == "server_crash"
+        aimed = Aimed(FAULTS[kind], label, self._kernel, self._cluster.moments, self._tally, soon=soon)
         self._aimed.append(aimed)
         return aimed
 
@@ -116,5 +118,8 @@ class Nemesis:
                 return [(SERVER,), (SERVER,), (ENDPOINT,)]
             case "pause":
                 return [(name,) for name in (SERVER, ENDPOINT, *externals)]
+            case "stream_reset" | "half_open":
+                # As often at the services' streams as at the hops, which are streams in byte mode only.
+                return [*hops, *(streams * len(hops))]
             case _:
                 return [*hops, *streams]
