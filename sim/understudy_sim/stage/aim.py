@@ -7,7 +7,7 @@ what happens when all is quiet must be survived too.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import ClassVar, Final
 
 from understudy_sim.kernel.faults.port import Arena, Fault, Shot
@@ -26,7 +26,6 @@ LATER_NS: Final = (
     60 * NS_PER_MS,
     400 * NS_PER_MS,
 )
-SOON: Final = 4
 UNAIMED_ONE_IN: Final = 4
 
 
@@ -58,9 +57,9 @@ class Aimed:
     budget: ClassVar[str] = "that of the fault it aims"
 
     def __init__(
-        self, fault: Fault, label: str, kernel: Kernel, moments: Moments, tally: Tally, *, soon: bool = False
+        self, fault: Fault, label: str, kernel: Kernel, moments: Moments, tally: Tally, later_ns: Sequence[int]
     ) -> None:
-        self._later_ns = LATER_NS[:SOON] if soon else LATER_NS
+        self._later_ns = later_ns
         self._fault = fault
         self._label = label
         self._kernel = kernel

@@ -6,13 +6,13 @@ stream fault counts as one only where there are streams.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from understudy_sim.kernel.faults.nemesis import Nemesis as KernelNemesis
 from understudy_sim.kernel.faults.port import Fault, Intensity, Planned, Target
 from understudy_sim.kernel.faults.table import FAULTS
 from understudy_sim.kernel.kernel import Kernel
-from understudy_sim.stage.aim import Aimed
+from understudy_sim.stage.aim import LATER_NS, Aimed
 from understudy_sim.stage.cluster import Cluster
 from understudy_sim.stage.endpoint import ENDPOINT
 from understudy_sim.stage.plan import NS_PER_MS, NS_PER_S, Plan
@@ -37,6 +37,8 @@ KERNEL_KINDS = (
     ("slow_sync", "slow_sync"),
     ("failing_sync", "failing_sync"),
 )
+# Which come close after their moment: a power cut is to fall into a sync, a reset upon bytes on their way.
+CLOSE = {"server_crash": slice(0, 4), "stream_reset": slice(1, 6), "half_open": slice(1, 6)}
 # What a power cut may do to a disk is switched on for the whole run: it happens with the crash.
 UNAIMED = ("lost_write", "torn_write")
 
@@ -77,9 +79,8 @@ class Nemesis:
     def _fault(self, label: str, kind: str) -> Fault:
         if label in UNAIMED:
             return FAULTS[kind]
-        # A power cut is to fall into the sync it is aimed at.
-        soon = label == "server_crash"
-        aimed = Aimed(FAULTS[kind], label, self._kernel, self._cluster.moments, self._tally, soon=soon)
+        later_ns: Sequence[int] = LATER_NS[CLOSE.get(label, slice(None))]
+        aimed = Aimed(FAULTS[kind], label, self._kernel, self._cluster.moments, self._tally, later_ns)
         self._aimed.append(aimed)
         return aimed
 
@@ -93,7 +94,7 @@ class Nemesis:
     def _intensity(self, kind: str, bite: int) -> Intensity:
         strength_ms = self._plan.clock_jump_ms_max if kind == "clock_jump" else 2_000
         return Intensity(
-            every_ns=max(1, self._plan.hurts[0][1] // (2 * bite)),
+            every_ns=max(1, self._plan.hurts[0][1] // ((4 if kind == "stream_reset" else 2) * bite)),
             lasts_low_ns=10 * NS_PER_MS,
             lasts_high_ns=5 * NS_PER_S,
             strength_ns=strength_ms * NS_PER_MS,

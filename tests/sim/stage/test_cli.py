@@ -1,0 +1,118 @@
+"""The commands' contract: exit codes, what bad usage says, the JSON line, and that a replay is the same run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from understudy_sim.stage.cli import replay, shrink, simulate
+
+TOUR = "scenarios/ticket_tour.py"
+NAIVE = "scenarios/ticket_tour_naive.py"
+KEYS = {
+    "seeds",
+    "failed",
+    "failing_seeds",
+    "seconds",
+    "seeds_per_second",
+    "virtual_seconds",
+    "invocations",
+    "attempts",
+    "steps",
+    "faults",
+    "sometimes",
+    "byte_share",
+    "digest",
+}
+
+
+def run(command: Any, *args: str) -> Result:
+    return CliRunner().invoke(command, list(args), catch_exceptions=False)
+
+
+def last_json(result: Result) -> dict[str, Any]:
+    line: dict[str, Any] = json.loads(result.stdout.strip().splitlines()[-1])
+    return line
+
+
+def test_all_claims_hold_is_0_and_the_last_line_is_json() -> None:
+    result = run(simulate, TOUR, "--seeds", "2", "--json")
+    assert result.exit_code == 0, result.output
+    found = last_json(result)
+    assert set(found) == KEYS
+    assert found["seeds"] == 2
+    assert found["failed"] == 0
+    assert all(set(row) == {"seeds", "fired", "bit"} for row in found["faults"].values())
+
+
+def test_a_broken_claim_is_1_and_0_when_it_was_expected() -> None:
+    result = run(simulate, NAIVE, "--seeds", "1", "--faults", "none")
+    assert result.exit_code == 1
+    assert "ticket_tour_naive.py:" in result.stdout
+    assert "understudy replay scenarios/ticket_tour_naive.py --seed 0x0 --faults none" in result.stdout
+    expected = run(simulate, NAIVE, "--seeds", "1", "--expect-failure")
+    assert expected.exit_code == 0
+    wrong = run(simulate, TOUR, "--seeds", "1", "--expect-failure")
+    assert wrong.exit_code == 1
+
+
+@pytest.mark.parametrize("seed", ["7", "0x7"])
+def test_a_replay_has_the_digest_of_the_search(seed: str) -> None:
+    searched = last_json(run(simulate, TOUR, "--seed", seed, "--json"))
+    replayed = last_json(run(replay, TOUR, "--seed", seed, "--json"))
+    assert searched["digest"] == replayed["digest"]
+    assert searched["steps"] == replayed["steps"]
+
+
+def test_a_replay_can_stop_at_a_step() -> None:
+    result = run(replay, TOUR, "--seed", "7", "--until", "50", "--json")
+    assert result.exit_code == 0
+    assert last_json(result)["steps"] == 50
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["no/such/file.py"], "there is no file"),
+        (["scenarios/providers.py"], "has no scenario"),
+        ([TOUR, "--seed", "seven"], "is not a seed"),
+        ([TOUR, "--seed", "-1"], "is not a seed"),
+        ([TOUR, "--faults", "gremlins"], "there is no fault 'gremlins'"),
+        ([TOUR, "--seeds", "0"], "0"),
+        ([TOUR, "--seed", "1", "--seeds", "3"], "--seed runs one seed"),
+        ([f"{TOUR}::nothing"], "no scenario named 'nothing'"),
+        (["README.md"], "is no Python file"),
+    ],
+)
+def test_bad_usage_is_2_and_says_what_was_wrong(args: list[str], said: str) -> None:
+    result = run(simulate, *args)
+    assert result.exit_code == 2
+    assert said in result.output
+    assert "Traceback" not in result.output
+
+
+def test_shrink_writes_a_file_that_replays(tmp_path: Path) -> None:
+    file = tmp_path / "small.json"
+    result = run(shrink, NAIVE, "--seed", "1", "--faults", "none", "--output", str(file), "--json")
+    assert result.exit_code == 1
+    assert len(last_json(result)["operations"]) <= 3
+    again = run(replay, NAIVE, "--seed", "1", "--shrunk", str(file))
+    assert again.exit_code == 1
+    assert "ticket_tour_naive.py:" in again.stdout
+
+
+def test_shrink_refuses_a_seed_that_holds(tmp_path: Path) -> None:
+    result = run(shrink, TOUR, "--seed", "1", "--faults", "none", "--output", str(tmp_path / "x.json"))
+    assert result.exit_code == 1
+    assert "does not fail" in result.output
+
+
+def test_replay_refuses_a_file_that_is_no_shrunk_run(tmp_path: Path) -> None:
+    file = tmp_path / "x.json"
+    file.write_text("{}")
+    result = run(replay, TOUR, "--seed", "1", "--shrunk", str(file))
+    assert result.exit_code == 2
+    assert "is no shrunk run" in result.output

@@ -1,0 +1,75 @@
+"""The stage's smaller parts: fault sets, the shrinker's search, histories, ledgers, claims, what must not survive."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from understudy_sim.kernel.choices import SeededChoices
+from understudy_sim.stage import faults
+from understudy_sim.stage.history import Answer, Fate, History
+from understudy_sim.stage.ledger import Ledger
+from understudy_sim.stage.operations import Call
+from understudy_sim.stage.plan import draw_plan
+from understudy_sim.stage.shrink import drop_each
+from understudy_sim.stage.watch import VIOLATIONS_MAX, Watch
+
+
+@given(items=st.lists(st.integers(0, 30), unique=True, max_size=12), needed=st.sets(st.integers(0, 30), max_size=4))
+def test_dropping_keeps_exactly_what_is_needed(items: list[int], needed: set[int]) -> None:
+    wanted = needed & set(items)
+    kept = drop_each(items, lambda rest: wanted <= set(rest))
+    assert set(kept) == wanted
+    assert [one for one in items if one in wanted] == list(kept)
+
+
+def test_fault_sets_are_named() -> None:
+    assert faults.parse("all") == faults.everything()
+    assert faults.parse("none").kinds == ()
+    assert faults.parse("pause, server_crash").kinds == ("server_crash", "pause")
+    with pytest.raises(faults.UnknownFault, match="there is no fault 'x'"):
+        faults.only("x")
+
+
+@given(seed=st.integers(0, 2**64 - 1), kind=st.sampled_from(sorted(faults.KINDS)))
+def test_leaving_out_one_kind_changes_no_other(seed: int, kind: str) -> None:
+    whole = draw_plan(SeededChoices(seed), faults.everything())
+    without = draw_plan(
+        SeededChoices(seed), faults.FaultSet(tuple(one for one in faults.everything().kinds if one != kind))
+    )
+    assert without.intensity == {name: bite for name, bite in whole.intensity.items() if name != kind}
+    assert without.limits == whole.limits
+
+
+def test_a_history_knows_what_is_unknown() -> None:
+    history = History()
+    call = Call(client="ann", service="S", handler="h")
+    first, second = history.ask(call, "", 1), history.ask(call, "", 2)
+    history.answered(first, Answer(3, 200, b"", "inv_1", ""), final=True)
+    history.gave_up(second)
+    assert first.answer is not None
+    assert second.answer is None
+    assert second.fate is Fate.UNKNOWN
+
+
+def test_a_ledger_tells_of_each_entry() -> None:
+    told: list[int] = []
+    ledger: Ledger[int] = Ledger("l", lambda: told.append(len(ledger)))
+    ledger.append(7)
+    ledger.append(8)
+    assert told == [1, 2]
+    assert list(ledger) == [7, 8]
+
+
+def test_a_watch_keeps_each_violation_once_and_a_page_of_them() -> None:
+    watch = Watch(lambda: 5)
+    for number in range(2 * VIOLATIONS_MAX):
+        watch.broken("claim", f"text {number}")
+        watch.broken("claim", f"text {number}")
+    assert len(watch.violations) == VIOLATIONS_MAX
+    assert watch.violations[0].at_ns == 5
+
+
+def test_only_one_way_calls_are_delayed() -> None:
+    with pytest.raises(AssertionError, match="one-way"):
+        Call(client="ann", service="S", handler="h", delay_ms=5)
