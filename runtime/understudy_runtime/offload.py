@@ -1,8 +1,13 @@
 """Where a blocking function runs: in a worker thread, until its code has shown that a thread costs more than it does.
 
 A hop to a worker thread and back costs more than most steps of a handler do.  A function whose code ran QUICK_RUNS
-times in a row in a worker, each time within QUICK_NS, runs in the loop's thread from then on.  One run there that takes
-longer than SLOW_NS sends its code back to the workers for good, so one function stalls the loop at most once.
+times in a row in a worker, each time within QUICK_NS, runs in the loop's thread from then on.
+
+A run there that takes longer than SLOW_NS is looked at.  If its thread waited, and nobody of ours could have held the
+interpreter, the code blocks, and goes back to the workers for good.  If its thread waited while workers were running, it
+may have waited for them only, so the code has to prove itself again, twice as long.  If it did not wait, the machine
+gave its core to somebody else, or the code computes; it proves itself again.  So a function that blocks stalls the loop
+at most once, and a function that does not is never sent away by a busy machine.
 
 Functions are told apart by their code object: a lambda written in a handler is the same one at every call.  What has no
 code (a builtin, a C extension) always goes to a worker.
@@ -15,6 +20,8 @@ from functools import partial
 from types import CodeType
 from typing import Final
 
+import attrs
+
 QUICK_RUNS: Final = 8
 QUICK_NS: Final = 100_000
 SLOW_NS: Final = 1_000_000
@@ -25,23 +32,44 @@ NEVER: Final = -1
 RunInThread = Callable[[Callable[[], object]], Awaitable[object]]
 
 
-class Offload:
-    """Runs blocking functions.  *monotonic_ns* must be callable from worker threads."""
+@attrs.define
+class Known:
+    """What some code has shown: quick runs in a row (NEVER: it blocks), and how many take it out of the workers."""
 
-    def __init__(self, monotonic_ns: Callable[[], int], run_in_thread: RunInThread) -> None:
+    quick_runs: int = 0
+    quick_runs_needed: int = QUICK_RUNS
+
+
+class Offload:
+    """Runs blocking functions.
+
+    *monotonic_ns* must be callable from worker threads; *waits* says how often the calling thread has given up its core
+    by itself.
+    """
+
+    def __init__(self, monotonic_ns: Callable[[], int], waits: Callable[[], int], run_in_thread: RunInThread) -> None:
         self._monotonic_ns = monotonic_ns
+        self._waits = waits
         self._run_in_thread = run_in_thread
-        self._quick_runs: dict[CodeType, int] = {}  # NEVER: this code blocks.
+        self._known: dict[CodeType, Known] = {}
+        self._in_workers = 0
 
     async def run(self, function: Callable[[], object]) -> object:
         """Run *function* where it belongs and return what it returns; what it raises is raised."""
         code = code_of(function)
         if code is None:
             return await self._run_in_thread(function)
-        quick_runs = self._quick_runs.get(code, 0)
-        if quick_runs >= QUICK_RUNS:
-            return self._run_here(code, function)
-        taken_ns = NEVER
+        known = self._known.get(code)
+        if known is None:
+            known = Known()
+            if len(self._known) < CODES_MAX:
+                self._known[code] = known
+        elif known.quick_runs >= known.quick_runs_needed:
+            return self._run_here(known, function)
+        return await self._run_in_worker(known, function)
+
+    async def _run_in_worker(self, known: Known, function: Callable[[], object]) -> object:
+        taken_ns = -1
 
         def timed() -> object:
             nonlocal taken_ns
@@ -51,25 +79,31 @@ class Offload:
             finally:
                 taken_ns = self._monotonic_ns() - started_ns
 
+        self._in_workers += 1
         try:
             return await self._run_in_thread(timed)
         finally:
-            self._learn(code, taken_ns)
+            self._in_workers -= 1
+            if known.quick_runs != NEVER and taken_ns >= 0:
+                # A slow run starts the count again: the first call of anything is slow.
+                known.quick_runs = known.quick_runs + 1 if taken_ns <= QUICK_NS else 0
 
-    def _run_here(self, code: CodeType, function: Callable[[], object]) -> object:
-        started_ns = self._monotonic_ns()
+    def _run_here(self, known: Known, function: Callable[[], object]) -> object:
+        waits, started_ns = self._waits(), self._monotonic_ns()
         try:
             return function()
         finally:
             if self._monotonic_ns() - started_ns > SLOW_NS:
-                self._quick_runs[code] = NEVER
+                self._doubt(known, has_waited=self._waits() != waits)
 
-    def _learn(self, code: CodeType, taken_ns: int) -> None:
-        """Count a run in a worker.  A slow one starts the count again: the first call of anything is slow."""
-        known = self._quick_runs.get(code)
-        if known == NEVER or taken_ns < 0 or (known is None and len(self._quick_runs) >= CODES_MAX):
+    def _doubt(self, known: Known, *, has_waited: bool) -> None:
+        """Code ran too long in the loop's thread."""
+        if has_waited and not self._in_workers:
+            known.quick_runs = NEVER
             return
-        self._quick_runs[code] = (known or 0) + 1 if taken_ns <= QUICK_NS else 0
+        known.quick_runs = 0
+        if has_waited:
+            known.quick_runs_needed *= 2
 
 
 def code_of(function: Callable[[], object]) -> CodeType | None:
