@@ -4,8 +4,8 @@ A hop to a worker thread and back costs more than most steps of a handler do.  A
 times in a row in a worker, each time within QUICK_NS, runs in the loop's thread from then on.
 
 A run there that takes longer than SLOW_NS is looked at.  If its thread waited, and nobody of ours could have held the
-interpreter, the code blocks, and goes back to the workers for good.  If its thread waited while workers were running, it
-may have waited for them only, so the code has to prove itself again, twice as long.  If it did not wait, the machine
+interpreter, the code blocks, and goes back to the workers for good.  If its thread waited while workers were running,
+it may have waited for them only, so the code has to prove itself again, twice as long.  If it did not wait, the machine
 gave its core to somebody else, or the code computes; it proves itself again.  So a function that blocks stalls the loop
 at most once, and a function that does not is never sent away by a busy machine.
 
