@@ -6,7 +6,7 @@ stream fault counts as one only where there are streams.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 from understudy_sim.kernel.faults.nemesis import Nemesis as KernelNemesis
 from understudy_sim.kernel.faults.port import Fault, Intensity, Planned, Target
@@ -38,7 +38,7 @@ KERNEL_KINDS = (
     ("failing_sync", "failing_sync"),
 )
 # Which come close after their moment: a power cut is to fall into a sync, a reset upon bytes on their way.
-CLOSE = {"server_crash": slice(0, 4), "stream_reset": slice(1, 6), "half_open": slice(1, 6)}
+CLOSE = {"server_crash": (0, 4), "stream_reset": (1, 6), "half_open": (1, 6)}
 # What a power cut may do to a disk is switched on for the whole run: it happens with the crash.
 UNAIMED = ("lost_write", "torn_write")
 
@@ -79,7 +79,8 @@ class Nemesis:
     def _fault(self, label: str, kind: str) -> Fault:
         if label in UNAIMED:
             return FAULTS[kind]
-        later_ns: Sequence[int] = LATER_NS[CLOSE.get(label, slice(None))]
+        first, last = CLOSE.get(label, (0, len(LATER_NS)))
+        later_ns = LATER_NS[first:last]
         aimed = Aimed(FAULTS[kind], label, self._kernel, self._cluster.moments, self._tally, later_ns)
         self._aimed.append(aimed)
         return aimed

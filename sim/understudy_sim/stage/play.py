@@ -36,6 +36,7 @@ Claim = Callable[[], bool | str | None]
 
 # The quiet phase is looked at so often, and for so long at most.
 LOOK_NS: Final = 20 * NS_PER_S
+SETTLE_NS_MAX: Final = 900 * NS_PER_S
 QUIET_NS_MAX: Final = 5_000 * NS_PER_S
 
 
@@ -165,7 +166,14 @@ class Stage:
         while self.kernel.now_ns < until_ns and self.cluster.server.failed is None:
             await self.kernel.sleep_ns(LOOK_NS)
             if self._is_quiet():
+                await self._settle()
                 return
+
+    async def _settle(self) -> None:
+        """What is over may still be on its way out: a stream that nobody told of the end is held for some minutes."""
+        until_ns = self.kernel.now_ns + SETTLE_NS_MAX
+        while self.kernel.now_ns < until_ns and any(self.cluster.server.counts().values()):
+            await self.kernel.sleep_ns(LOOK_NS)
 
     def _is_quiet(self) -> bool:
         if not all(client.done for client in self.cluster.clients) or self.cluster.server.ingress is None:
