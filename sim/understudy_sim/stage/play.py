@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
 import attrs
+from understudy_runtime.model.commands import Invoke
 
 from understudy_sim.kernel.kernel import Kernel
 from understudy_sim.stage.cluster import Cluster
@@ -123,12 +124,17 @@ class Stage:
         """How many attempts of an invocation were cut off, timed out or failed."""
         return self._truth.interruptions.get(invocation_id, 0)
 
+    def accepted(self, service: str, handler: str) -> list[Invoke]:
+        """Every durable request for the handler, as it lies in the log."""
+        return [
+            command
+            for command in self._truth.commands.values()
+            if (command.target.service, command.target.handler) == (service, handler)
+        ]
+
     def ran(self, service: str, handler: str) -> bool:
         """Whether the handler was ever asked for."""
-        return any(
-            (command.target.service, command.target.handler) == (service, handler)
-            for command in self._truth.commands.values()
-        )
+        return bool(self.accepted(service, handler))
 
     def answers(self, service: str, handler: str) -> list[Asked]:
         """What clients asked of a handler, with what they were answered."""

@@ -1,0 +1,17 @@
+"""A power cut runs nothing: no finally, no except; no module global, ledger entry or state of the dead is ever seen."""
+
+from __future__ import annotations
+
+from understudy_sim.stage.run import AS_DRAWN
+from understudy_sim.stage.script import load_scenario
+from understudy_sim.stage.search import run_seeds
+
+SEEDS = 15
+
+
+def test_what_a_dead_handler_tried_leaves_no_trace() -> None:
+    cut = 0
+    for report in run_seeds(load_scenario("tests/sim/stage/cut_app.py"), range(SEEDS), AS_DRAWN):
+        assert not report.failed, report.stories
+        cut += report.faults.get("endpoint_crash", (0, 0))[1]
+    assert cut >= 5, "the endpoint must be cut in the middle of a handler"
