@@ -32,7 +32,11 @@ class Link(Protocol):
 
 
 class Host(Protocol):
-    """The process an attempt runs in."""
+    """The process an attempt runs in.
+
+    A host may also have `step_started(name)`: it is called each time the function of a `ctx.run` begins to run, for
+    those who count executions.
+    """
 
     def now_ms(self) -> int:
         """Wall clock, epoch milliseconds (sleep and delayed sends are computed from it)."""

@@ -72,6 +72,7 @@ class Attempt:
     def __init__(self, vm: VM, link: Link, host: Host) -> None:
         self.vm = vm
         self.host = host
+        self._step_started: Callable[[str], None] | None = getattr(host, "step_started", None)
         self.in_operation = False
         self.tasks: Tasks = current_tasks()
         self._link = link
@@ -285,6 +286,8 @@ class Attempt:
     async def _execute(self, key: int) -> None:
         """Execute a run and tell the VM how it went."""
         spec = self._specs.pop(key)
+        if self._step_started is not None:
+            self._step_started(spec.name)
         started_ms = self.host.monotonic_ms()
         region = REGION.get()
         REGION.set("run")

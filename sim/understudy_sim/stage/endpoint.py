@@ -17,7 +17,7 @@ from understudy_runtime.http.asgi import ApplicationError, AsgiServer
 from understudy_sim.kernel.kernel import Kernel
 from understudy_sim.kernel.pipes import SimExchange
 from understudy_sim.stage.exchange import ExchangeLink, Opening
-from understudy_sim.stage.happenings import BodyEnded, BodyStarted, EndpointStopped, HazardSeen
+from understudy_sim.stage.happenings import BodyEnded, BodyStarted, EndpointStopped, HazardSeen, StepExecuted
 from understudy_sim.stage.plan import Plan
 from understudy_sim.stage.telling_errors import describe, only_of
 from understudy_sim.stage.watch import Watch
@@ -38,7 +38,10 @@ NS_PER_MS: Final = 1_000_000
 class SimSdkHost:
     """The SDK's `Host` in one incarnation of the endpoint."""
 
-    def __init__(self, kernel: Kernel, process: Process, nursery: trio.Nursery, watch: Watch) -> None:
+    def __init__(
+        self, kernel: Kernel, process: Process, nursery: trio.Nursery, watch: Watch, invocation_id: str
+    ) -> None:
+        self._invocation_id = invocation_id
         self._kernel = kernel
         self._process = process
         self._nursery = nursery
@@ -55,6 +58,10 @@ class SimSdkHost:
 
     def start_task(self, function: Callable[[], Awaitable[None]]) -> None:
         self._nursery.start_soon(function)
+
+    def step_started(self, name: str) -> None:
+        """The body of a step begins to run: its executions are counted (P3)."""
+        self._watch.tell(StepExecuted(self._invocation_id, name))
 
     def report_hazard(self, kind: str, detail: str, filename: str, line: int) -> None:
         self._watch.tell(HazardSeen(kind, detail, relative(filename), line))
@@ -90,18 +97,22 @@ class EndpointProcess:
         self.loading = False
         listener = self._kernel.network.listen(self.process, EXCHANGE_PORT, exchanges=True)
         async with trio.open_nursery() as nursery:
-            host = SimSdkHost(self._kernel, self.process, nursery, self._watch)
             if self._plan.bytes_mode:
-                await self._serve_bytes(app, host)
+                await self._serve_bytes(app, nursery)
             while True:
-                nursery.start_soon(self._serve, await listener.accept(), app, host)
+                nursery.start_soon(self._serve, await listener.accept(), app, nursery)
 
-    async def _serve_bytes(self, app: App, host: SimSdkHost) -> None:
+    def _host(self, nursery: trio.Nursery, invocation_id: str) -> SimSdkHost:
+        return SimSdkHost(self._kernel, self.process, nursery, self._watch, invocation_id)
+
+    async def _serve_bytes(self, app: App, nursery: trio.Nursery) -> None:
         """The application behind the in-house HTTP loop, over simulated streams; never returns."""
 
         async def hosted(scope: Any, receive: Any, send: Any) -> None:
             names = dict(scope["headers"])
-            body = self._begins(names.get(b"x-restate-invocation-id", b"").decode())
+            invocation_id = names.get(b"x-restate-invocation-id", b"").decode()
+            host = self._host(nursery, invocation_id)
+            body = self._begins(invocation_id)
             try:
                 await asgi.serve(app, scope, receive, send, lambda _: host)
             finally:
@@ -126,7 +137,7 @@ class EndpointProcess:
         if self.running.pop(body, None) is not None:
             self._watch.tell(BodyEnded(body))
 
-    async def _serve(self, exchange: SimExchange, app: App, host: SimSdkHost) -> None:
+    async def _serve(self, exchange: SimExchange, app: App, nursery: trio.Nursery) -> None:
         try:
             opening: Opening = await exchange.receive()
         except (trio.BrokenResourceError, trio.EndOfChannel):
@@ -140,7 +151,7 @@ class EndpointProcess:
                 handler=head.target.handler,
                 version=head.protocol_version,
                 link=ExchangeLink(exchange, opening.frames),
-                host=host,
+                host=self._host(nursery, head.invocation_id),
                 headers=_NO_HEADERS,
             )
             exchange.close()

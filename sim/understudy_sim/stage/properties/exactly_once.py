@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
+from understudy.protocol import service_pb2 as pb
 from understudy.protocol.messages import MessageType
 from understudy_runtime.model.commands import AttemptOutput
 from understudy_runtime.model.events import AttemptEnded, AttemptStarted
@@ -27,6 +28,7 @@ class ExactlyOnce(Property):
     def handlers(self) -> Mapping[type, Handler]:
         self._running: dict[tuple[str, int, int], None] = {}
         self._unsettled: dict[tuple[str, int, int], None] = {}  # ended in order, but not durable yet
+        self._journaled: dict[tuple[str, str], int] = {}  # steps of that name: a handler may use one name often
         self._executed: dict[tuple[str, str], int] = {}
         self._answered: dict[tuple[str, int | str], None] = {}
         return {
@@ -47,6 +49,9 @@ class ExactlyOnce(Property):
         id_ = step.record.command.invocation_id
         for proposed in step.record.command.entries:
             proposals += proposed.entry.type == MessageType.PROPOSE_RUN_COMPLETION
+            if proposed.entry.type == MessageType.RUN:
+                key = (id_, pb.RunCommand.FromString(proposed.entry.payload).name)
+                self._journaled[key] = self._journaled.get(key, 0) + 1
         if not proposals:
             return
         self.hit("step results recorded")
@@ -85,7 +90,8 @@ class ExactlyOnce(Property):
     def finish(self) -> None:
         """Every execution beyond the first needs an attempt that was cut off, timed out or failed."""
         for (invocation_id, name), count in self._executed.items():
-            allowed = 1 + self.truth.interruptions.get(invocation_id, 0)
+            steps = max(1, self._journaled.get((invocation_id, name), 0))
+            allowed = steps + self.truth.interruptions.get(invocation_id, 0)
             if count > allowed:
                 self.broken(
                     f"the body of step {name!r} ran {count} times; interruptions of {invocation_id} explain {allowed}",
