@@ -1,4 +1,7 @@
-"""The planted bugs.  Ids and groups follow the families of failures that durable-execution engines have really had."""
+"""The planted bugs.  Ids and groups follow the families of failures that durable-execution engines have really had.
+
+What caught each, and after how many seeds, is in `docs/mutants.md`.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,246 @@ from typing import Final
 
 from understudy_sim.mutants.edit import Mutant, MutantError
 
-MUTANTS: Final[tuple[Mutant, ...]] = ()
+MUTANTS: Final[tuple[Mutant, ...]] = (
+    Mutant(
+        id="A1",
+        group="A exactly once",
+        module="understudy_runtime.node",
+        before="        self.partitions[target_partition].propose(message)\n",
+        after=(
+            "        self.partitions[target_partition].propose(message)\n"
+            "        self.acknowledge(message.source_partition, target_partition, message.sequence)\n"
+        ),
+        why="a message to another partition is acknowledged when it arrives, not when it is durable there",
+        needs=("crash",),
+        invisible=True,
+    ),
+    Mutant(
+        id="A2",
+        group="A exactly once",
+        module="understudy_runtime.machine.attempts",
+        before="    return command.epoch == invocation.attempt_epoch and command.attempt < invocation.attempt_last\n",
+        after="    return command.attempt < invocation.attempt_last\n",
+        why="a new leader's attempts are compared with the attempt numbers of the old one",
+        needs=("crash",),
+        invisible=False,
+    ),
+    Mutant(
+        id="C1",
+        group="C locks",
+        module="understudy_runtime.machine.tables",
+        before=("            if invocation.status in HOLDING:\n                self.objects.lock(invocation)\n"),
+        after=("            if invocation.status is Status.INVOKED:\n                self.objects.lock(invocation)\n"),
+        why="after a restart a suspended invocation no longer holds its object's lock",
+        needs=("crash",),
+        invisible=False,
+    ),
+    Mutant(
+        id="D1",
+        group="D replay",
+        module="understudy.vm.vm",
+        before="            return self._start.random_seed\n",
+        after="            return self._start.random_seed + self._start.retry_count_since_last_stored_entry\n",
+        why="a retried attempt draws other random values than the first one",
+        needs=("crash",),
+        invisible=True,
+    ),
+    Mutant(
+        id="D2",
+        group="D replay",
+        module="understudy_runtime.machine.start",
+        before="    state, is_partial = eager_state(tables, invocation, eager_state_bytes_max)\n",
+        after=(
+            "    state, is_partial = eager_state(tables, invocation, eager_state_bytes_max)\n"
+            "    if retry_count:\n"
+            "        state, is_partial = [], False\n"
+        ),
+        why="a retry is not sent the state again",
+        needs=("crash",),
+        invisible=True,
+    ),
+    Mutant(
+        id="F1",
+        group="F suspension",
+        module="understudy_runtime.machine.attempts",
+        before=("    if is_resolvable(invocation, suspend):\n        resume(turn, invocation)\n"),
+        after="",
+        why="a suspension does not look whether what it waits for came meanwhile",
+        needs=("workload",),
+        invisible=False,
+    ),
+    Mutant(
+        id="K1",
+        group="K retries",
+        module="understudy_runtime.invoker.core",
+        before="        if job.phase is Phase.SETTLING and job.outputs_in_flight == 0 and not job.is_revoked:\n",
+        after="        if job.phase is Phase.SETTLING and not job.is_revoked:\n",
+        why="a retry starts before all that the failed attempt sent is stored",
+        needs=("schedule",),
+        invisible=False,
+    ),
+    Mutant(
+        id="K2",
+        group="K retries",
+        module="understudy_runtime.invoker.timeouts",
+        before="        return (self.over_ms is not None or self.closed_ms is not None) and now_ms >= self.due_ms\n",
+        after="        return self.over_ms is not None and now_ms >= self.due_ms\n",
+        why="an attempt whose connection died silently is never cut",
+        needs=("network",),
+        invisible=False,
+    ),
+    Mutant(
+        id="K3",
+        group="K retries",
+        module="understudy_runtime.invoker.shell",
+        before="                failed = None if attempt.is_over else lost(error)\n",
+        after="                failed = lost(error)\n",
+        why="a stream that breaks after the attempt has ended counts as a failure",
+        needs=("network",),
+        invisible=False,
+    ),
+    Mutant(
+        id="L1",
+        group="L storage and recovery",
+        module="understudy_runtime.log.shell",
+        before=("        self._file.pwrite(self._end, frame)\n        await self._file.fdatasync()\n"),
+        after=(
+            "        self._file.pwrite(self._end, frame)\n"
+            "        if end > self._prewritten:\n"
+            "            await self._file.fdatasync()\n"
+        ),
+        why="a frame written into space reserved before is not synced",
+        needs=("crash", "disk"),
+        invisible=False,
+    ),
+    Mutant(
+        id="L2",
+        group="L storage and recovery",
+        module="understudy_runtime.log.shell",
+        before=("        self._file.pwrite(self._end, frame)\n        await self._file.fdatasync()\n"),
+        after=(
+            "        self._file.pwrite(self._end, frame)\n"
+            "        if end >> 12 != self._end >> 12 or end < 1 << 12:\n"
+            "            await self._file.fdatasync()\n"
+        ),
+        why="a frame that shares its page with the frame before is not synced",
+        needs=("crash", "disk"),
+        invisible=True,
+    ),
+    Mutant(
+        id="L3",
+        group="L storage and recovery",
+        module="understudy_runtime.log.shell",
+        before="            return file.pread(0, file.size())\n",
+        after="            return file.pread(0, min(file.size(), 1 << 14))\n",
+        why="recovery reads a segment in one short read and takes the rest for torn",
+        needs=("crash",),
+        invisible=True,
+    ),
+    Mutant(
+        id="L4",
+        group="L storage and recovery",
+        module="understudy_runtime.log.shell",
+        before=(
+            "        self._file.pwrite(0, core.encode_segment_header(self._identity, lsn_first))\n"
+            "        await self._file.fdatasync()\n"
+            "        await self._disk.sync_dir(self._folder)\n"
+        ),
+        after=(
+            "        self._file.pwrite(0, core.encode_segment_header(self._identity, lsn_first))\n"
+            "        await self._file.fdatasync()\n"
+        ),
+        why="the name of a new segment is not made durable",
+        needs=("crash", "disk"),
+        invisible=False,
+    ),
+    Mutant(
+        id="L5",
+        group="L storage and recovery",
+        module="understudy_runtime.node",
+        before=(
+            "        file.pwrite(0, cbor2.dumps([FORMAT, folder.identity, folder.partition_count]))\n"
+            "        await file.fdatasync()\n"
+        ),
+        after="        file.pwrite(0, cbor2.dumps([FORMAT, folder.identity, folder.partition_count]))\n",
+        why="the data folder's format file is renamed before its content is durable",
+        needs=("crash", "disk"),
+        invisible=False,
+    ),
+    Mutant(
+        id="M1",
+        group="M leadership and durability",
+        module="understudy_runtime.machine.apply",
+        before="    turn.tables.epoch = command.epoch\n",
+        after=("    turn.tables.epoch = command.epoch\n    turn.tables.outbox_last.clear()\n"),
+        why="a new leader numbers its messages from one again",
+        needs=("crash", "leadership"),
+        invisible=True,
+    ),
+    Mutant(
+        id="M2",
+        group="M leadership and durability",
+        module="understudy_runtime.node",
+        before="        return await self.replies.invoke(self._taking(command.invocation_id), command)\n",
+        after=(
+            "        self._taking(command.invocation_id).propose(command)\n"
+            "        await trio.lowlevel.checkpoint()\n"
+            "        is_new = self.known(command.invocation_id) is None\n"
+            "        return InvokeAcked(command.request_id, command.invocation_id, is_new, command.execution_time_ms)\n"
+        ),
+        why="a send is acknowledged before it is durable",
+        needs=("crash",),
+        invisible=False,
+    ),
+    Mutant(
+        id="N1",
+        group="N ingress",
+        module="understudy_runtime.ingress.shell",
+        before=(
+            "        try:\n"
+            "            if self._observe is None:\n"
+            "                return await self._serve(request)\n"
+            "            return await self._observed(request, self._observe)\n"
+            "        finally:\n"
+            "            self._in_flight -= 1\n"
+        ),
+        after=(
+            "        if self._observe is None:\n"
+            "            response = await self._serve(request)\n"
+            "        else:\n"
+            "            response = await self._observed(request, self._observe)\n"
+            "        self._in_flight -= 1\n"
+            "        return response\n"
+        ),
+        why="a request whose client goes away counts as in flight for ever",
+        needs=("network",),
+        invisible=True,
+    ),
+    Mutant(
+        id="T1",
+        group="T time",
+        module="understudy_runtime.machine.start",
+        before="    idle_ms = max(0, now_ms - invocation.last_append_ms)\n",
+        after="    idle_ms = now_ms - invocation.last_append_ms\n",
+        why="a clock gone back makes a duration negative",
+        needs=("time",),
+        invisible=False,
+    ),
+    Mutant(
+        id="T2",
+        group="T time",
+        module="understudy_runtime.partition",
+        before="        records = await self._append(batch, now_ms)\n",
+        after=(
+            '        assert now_ms >= getattr(self, "_stamp_ms", 0), "stamps never go back"\n'
+            "        self._stamp_ms = now_ms\n"
+            "        records = await self._append(batch, now_ms)\n"
+        ),
+        why="the loop relies on a wall clock that never goes back",
+        needs=("time",),
+        invisible=True,
+    ),
+)
 
 
 def mutant_by_id(mutant_id: str) -> Mutant:

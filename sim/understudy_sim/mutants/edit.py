@@ -27,7 +27,7 @@ class Mutant:
     after: str
     why: str
     needs: tuple[str, ...] = attrs.field()
-    caught_by: tuple[str, ...]
+    invisible: bool = False
 
     @needs.validator
     def _check_needs(self, _: object, needs: tuple[str, ...]) -> None:

@@ -13,13 +13,13 @@ HEAD = """\
 Each mutant is one edit of the product, applied while it is imported; the bugs are of the families that engines like
 this one have really had. A hunt runs the ticket tour under all faults, seed by seed, until a claim breaks, at most
 {seeds_max} seeds; each mutant is hunted from {hunts} first seeds. *Seeds* is the median (and the range) of seeds until
-the catch, *caught by* the claims that broke first. A mutant that needs a fault, a schedule or time is invisible without:
-200 seeds with `--faults none` and the whole test suite pass with it in the code.
+the catch, *caught by* the claims that broke first. *Invisible* mutants hide from everything else: 200 seeds with
+`--faults none` pass with them in the code, and so do the tests of the parts.
 
 Written by `python -m understudy_sim.mutants table`; do not edit by hand.
 
-| id | group | what is wrong | needs | seeds | found | caught by |
-|---|---|---|---|---|---|---|
+| id | group | what is wrong | needs | invisible | seeds | found | caught by |
+|---|---|---|---|---|---|---|---|
 """
 
 
@@ -44,6 +44,7 @@ def row(mutant: Mutant, hunt: Hunt) -> str:
         mutant.group,
         mutant.why,
         ", ".join(mutant.needs),
+        "yes" if mutant.invisible else "",
         seeds,
         f"{hunt.found} of {len(hunt.catches)}",
         "; ".join(claim.replace("|", "\\|") for claim in hunt.claims) or "nobody",
