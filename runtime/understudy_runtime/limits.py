@@ -39,6 +39,8 @@ class Limits:
     requests_max: int = 100_000
     # Outbox messages in flight to one partition; the rest waits its turn.
     outbox_in_flight_max: int = 64
+    # The longest a waiting timer goes without a look at the wall clock, which may jump.
+    timer_recheck_ms: int = 10_000
     # Time without a message in either direction after which an attempt is asked to suspend.
     inactivity_timeout_ms: int = 60_000
     # Time after that until the attempt is cut and retried.

@@ -237,7 +237,7 @@ class Node:
         )
         self.invokers.append(invoker)
         outbox = Outbox(partition.index, self, partition.propose, self.limits.outbox_in_flight_max)
-        timers = Timers(self.world.now_ms, partition.propose)
+        timers = Timers(self.world.now_ms, partition.propose, self.limits.timer_recheck_ms)
         return PartitionEffects(partition.index, timers, outbox, self.replies, invoker, self)
 
     def _close(self) -> None:

@@ -1,7 +1,8 @@
 """Durable timers of one partition: one heap, one task, due by the leader's wall clock.
 
 A timer is proposed at most once at a time: from the moment it is due until its TimerFired is applied it is in flight,
-and arming it again does nothing.  The wall clock may jump, so the task looks again at least every RECHECK_MS.
+and arming it again does nothing.  The wall clock may jump, so the task looks again at least every
+`recheck_ms`.
 """
 
 from __future__ import annotations
@@ -16,13 +17,17 @@ import trio
 from understudy_runtime.model.commands import TimerFired
 from understudy_runtime.slot import Slot
 
-RECHECK_MS: Final = 10_000
+RECHECK_MS: Final = 20_000
 
 
 class Timers:
     """Armed timers, by id.  *propose* takes the TimerFired of a due one; *now_ms* is the wall clock."""
 
-    def __init__(self, now_ms: Callable[[], int], propose: Callable[[TimerFired], None]) -> None:
+    def __init__(
+        self, now_ms: Callable[[], int], propose: Callable[[TimerFired], None], recheck_ms: int = RECHECK_MS
+    ) -> None:
+        assert recheck_ms >= 1, "the wall clock is looked at now and then"
+        self._recheck_ms = recheck_ms
         self._now_ms = now_ms
         self._propose = propose
         self._heap: list[tuple[int, int]] = []
@@ -64,7 +69,7 @@ class Timers:
     def _deadline_s(self, next_ms: float) -> float:
         if next_ms == math.inf:
             return math.inf
-        wait_ms = min(max(next_ms - self._now_ms(), 0), RECHECK_MS)
+        wait_ms = min(max(next_ms - self._now_ms(), 0), self._recheck_ms)
         return trio.current_time() + wait_ms / 1000
 
     def _fire_due(self, now_ms: int) -> float:

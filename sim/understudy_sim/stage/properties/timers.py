@@ -17,7 +17,7 @@ from understudy_sim.stage.watch import Handler, Property
 
 class Timers(Property):
     number: ClassVar[str] = "P9"
-    grace_ms: ClassVar[int] = 30_000  # A leader looks at its wall clock at least this often.
+    grace_ms: ClassVar[int] = 90_000  # A leader looks at its wall clock more often than this.
     claim: ClassVar[str] = "a timer fires once, not early and not never"
 
     def handlers(self) -> Mapping[type, Handler]:
