@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from understudy_sim.stage import faults
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from understudy_sim.stage.play import Stage
 
 # Imported when first asked for: an application that declares a scenario beside its services starts without them.
-_LATER = {
+_LATER: Mapping[str, str] = {
     "Choices": "understudy_sim.kernel.choices",
     "External": "understudy_sim.stage.external",
     "Ledger": "understudy_sim.stage.ledger",

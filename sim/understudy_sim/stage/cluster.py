@@ -6,7 +6,7 @@ This file joins and starts; it draws nothing and checks nothing.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import outcome
@@ -193,7 +193,7 @@ class Cluster:
         self.kernel.call_later(delay_ms * NS_PER_MS, self.restart, SERVER)
 
 
-_ZONES = {None: Zone.PRODUCT, "handler": Zone.HANDLER, "run": Zone.RUN}
+_ZONES: Mapping[str | None, Zone] = {None: Zone.PRODUCT, "handler": Zone.HANDLER, "run": Zone.RUN}
 
 
 def _must_not_fail(process: Process, result: outcome.Outcome[Any]) -> None:

@@ -6,7 +6,7 @@ stream fault counts as one only where there are streams.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from understudy_sim.kernel.faults.nemesis import Nemesis as KernelNemesis
 from understudy_sim.kernel.faults.port import Fault, Intensity, Planned, Target
@@ -38,7 +38,7 @@ KERNEL_KINDS = (
     ("failing_sync", "failing_sync"),
 )
 # Which come close after their moment: a power cut is to fall into a sync, a reset upon bytes on their way.
-CLOSE = {"server_crash": (0, 4), "stream_reset": (1, 6), "half_open": (1, 6)}
+CLOSE: Mapping[str, tuple[int, int]] = {"server_crash": (0, 4), "stream_reset": (1, 6), "half_open": (1, 6)}
 # What a power cut may do to a disk is switched on for the whole run: it happens with the crash.
 UNAIMED = ("lost_write", "torn_write")
 
