@@ -17,7 +17,7 @@ import trio
 from understudy_runtime.model.commands import TimerFired
 from understudy_runtime.slot import Slot
 
-RECHECK_MS: Final = 20_000
+RECHECK_MS: Final = 10_000
 
 
 class Timers:

@@ -16,6 +16,7 @@ from understudy_runtime.model.invocation import Failure, Status
 from understudy_runtime.model.schema import Handler, Schema
 
 NOWHERE = 500
+_OUTPUT = int(MessageType.OUTPUT)
 
 
 @attrs.frozen
@@ -64,4 +65,4 @@ def nowhere(message: str) -> AttemptFailure:
 
 def has_output(frames: Sequence[Frame]) -> bool:
     """Whether the journal sent holds an Output, so that the attempt may just end."""
-    return any(frame.type == MessageType.OUTPUT for frame in frames)
+    return _OUTPUT in [frame.type for frame in frames]

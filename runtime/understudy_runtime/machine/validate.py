@@ -25,6 +25,8 @@ class InvalidEntry(ValueError):
     """The SDK proposed what the journal cannot take: which message, what was found, what was expected."""
 
 
+# What may be journaled, by the number on the wire: an enum is slow to build from its value.
+JOURNALED: Final[Mapping[int, MessageType]] = MappingProxyType({int(t): MessageType(t) for t in ENTRY_HANDLERS})
 STATE_WRITES: Final = (MessageType.SET_STATE, MessageType.CLEAR_STATE, MessageType.CLEAR_ALL_STATE)
 PROMISE_COMMANDS: Final = (MessageType.GET_PROMISE, MessageType.PEEK_PROMISE, MessageType.COMPLETE_PROMISE)
 
@@ -36,18 +38,18 @@ def validate_entry(
 
     Raises InvalidEntry.
     """
-    if entry.type not in ENTRY_HANDLERS:
+    type_ = JOURNALED.get(entry.type)
+    if type_ is None:
         raise InvalidEntry(f"a message of type 0x{entry.type:04X} cannot be journaled: it is no command of an SDK")
-    type_ = MessageType(entry.type)
     try:
         message = MESSAGES[type_].FromString(entry.payload)
     except DecodeError as error:
         raise InvalidEntry(f"{type_.name} cannot be decoded: {error}") from error
     for check in CHECKS[type_]:
         check(type_, message)
-    if type_ in STATE_WRITES and handler_type is HandlerType.SHARED:
+    if handler_type is HandlerType.SHARED and type_ in STATE_WRITES:
         raise InvalidEntry(f"{type_.name} from a shared handler: make the handler exclusive to write state")
-    if type_ in PROMISE_COMMANDS and service_type not in (None, ServiceType.WORKFLOW):
+    if service_type not in (None, ServiceType.WORKFLOW) and type_ in PROMISE_COMMANDS:
         raise InvalidEntry(f"{type_.name} outside a workflow: only workflows have promises")
 
 

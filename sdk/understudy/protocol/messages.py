@@ -63,7 +63,7 @@ COMMAND_FIRST: Final = 0x0400
 NOTIFICATION_FIRST: Final = 0x8000
 CUSTOM_FIRST: Final = 0xFC00
 
-MESSAGES: Final = MappingProxyType[MessageType, type[Message]](
+MESSAGES: Final = MappingProxyType[int, type[Message]](
     {
         MessageType.START: pb.Start,
         MessageType.SUSPENSION: pb.Suspension,

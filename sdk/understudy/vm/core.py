@@ -126,14 +126,15 @@ class Core:
     def _advance(self, event: Event) -> None:
         """Take *event*, which the caller knows to be allowed."""
         following = TRANSITIONS[self._state].get(event)
-        assert following is not None, f"{event} cannot happen in {self._state}"
+        assert following is not None, f"{event!r} cannot happen in {self._state!r}"
         self._state = following
 
-    def _accept(self, event: Event, what: str) -> None:
-        """Take *event*, which the peer caused.  Raises ProtocolViolation when it is not allowed."""
+    def _accept(self, event: Event, what: str, type_: int = 0) -> None:
+        """Take *event*, which the peer caused.  Raises ProtocolViolation, with *type_* in *what*, if it must not be."""
         following = TRANSITIONS[self._state].get(event)
         if following is None:
-            self.fail(ProtocolViolation(f"the server sent {what} while the attempt is {self._state.name.lower()}"))
+            sent = what.format(type_name(type_))
+            self.fail(ProtocolViolation(f"the server sent {sent} while the attempt is {self._state.name.lower()}"))
         self._state = following
 
     def fail(self, error: VmError) -> NoReturn:
@@ -223,13 +224,13 @@ class Core:
         """For the half that keeps state."""
 
     def _on_command(self, type_: int, payload: bytes) -> None:
-        self._accept(Event.COMMAND_RECEIVED, f"a {type_name(type_)} command")
+        self._accept(Event.COMMAND_RECEIVED, "a {} command", type_)
         self._commands.append((type_, payload))
         self._count_known_entry()
 
     def _on_notification(self, type_: int, payload: bytes) -> None:
         if self._state is _WAITING_START:
-            self._accept(Event.NOTIFICATION_RECEIVED, f"a {type_name(type_)} notification")
+            self._accept(Event.NOTIFICATION_RECEIVED, "a {} notification", type_)
         try:
             self._pending.append(decode_notification(type_, payload))
         except VmError as error:

@@ -39,8 +39,11 @@ def type_name(type_: int) -> str:
 
 def decode(type_: int, payload: bytes) -> Message:
     """The message of *type_* in *payload*.  Raises InternalError when the bytes are no such message."""
+    class_ = MESSAGES.get(type_)
+    if class_ is None:
+        raise ValueError(f"{type_name(type_)} is none of the protocol's")
     try:
-        return MESSAGES[MessageType(type_)].FromString(payload)
+        return class_.FromString(payload)
     except DecodeError as error:
         raise InternalError(
             f"the server sent a {type_name(type_)} message that cannot be decoded ({len(payload)} bytes)"

@@ -6,12 +6,12 @@ peer caused it and into an assertion when we did.
 
 from __future__ import annotations
 
-from enum import Enum, auto
+from enum import IntEnum, auto
 from types import MappingProxyType
 from typing import Final
 
 
-class State(Enum):
+class State(IntEnum):
     """Where an attempt is."""
 
     WAITING_START = auto()
@@ -26,7 +26,7 @@ class State(Enum):
     """The last message is written, or the attempt was cut off."""
 
 
-class Event(Enum):
+class Event(IntEnum):
     """What can happen to an attempt."""
 
     START_RECEIVED = auto()
