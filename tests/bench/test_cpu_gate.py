@@ -12,8 +12,8 @@ import trio
 from tests.bench.cpu_cost import RequestOf, echo_request, measure, steps_request
 
 # Calibration loops per op, measured when the gate was set.
-ECHO_RATIO = 0.114
-STEPS_RATIO = 0.56
+ECHO_RATIO = 0.12
+STEPS_RATIO = 0.50
 ALLOWED = 2
 
 
