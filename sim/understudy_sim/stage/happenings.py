@@ -10,7 +10,7 @@ from understudy_runtime.model.actions import Action
 from understudy_runtime.model.commands import Record
 
 from understudy_sim.stage.history import Answer, Asked
-from understudy_sim.stage.model import Effects
+from understudy_sim.stage.model_words import Effects
 
 
 @attrs.frozen

@@ -13,9 +13,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
-import attrs
 from understudy.protocol import service_pb2 as pb
 from understudy.protocol.messages import MessageType as M
 from understudy_runtime.model import commands as c
@@ -23,46 +22,9 @@ from understudy_runtime.model.ids import partition_key_of, partition_of
 from understudy_runtime.model.invocation import Failure, HandlerType, Result, Status
 
 from understudy_sim.stage.model_entries import ENTRY_RULES
-from understudy_sim.stage.model_words import VOID, Note, key_of, one_of, resolves, saying
+from understudy_sim.stage.model_words import VOID, Effects, Invocation, Note, Timer, key_of, one_of, resolves, saying
 
 CANCEL_SIGNAL: Final = 1
-
-
-class Timer(NamedTuple):
-    """`what` is start, sleep or retention."""
-
-    due_ms: int
-    what: str
-    invocation_id: str
-    completion_id: int
-
-
-@attrs.define
-class Invocation:
-    command: c.Invoke
-    status: Status
-    callers: list[c.Caller]
-    journal: list[tuple[int, bytes] | Note] = attrs.Factory(list)
-    lease: int = 0
-    lease_entries: int = 0  # journal length when the lease began
-    attempt: tuple[int, int] = (0, 0)  # (epoch, attempt) heard last
-    awaiting: c.Suspend | None = None
-    result: Result | None = None
-    expires_ms: int = 0
-    expects: dict[int, int] = attrs.Factory(dict)  # completion id -> type of the completion that will answer it
-    callees: list[str] = attrs.Factory(list)
-
-
-@attrs.define
-class Effects:
-    """What one record must have done: touched rows, and `wanted`, the visible actions in order."""
-
-    invocations: dict[str, None] = attrs.Factory(dict)
-    keys: dict[tuple[str, str], None] = attrs.Factory(dict)
-    wanted: list[tuple[Any, ...]] = attrs.Factory(list)
-    accepted: list[c.Invoke] = attrs.Factory(list)
-    completed: dict[str, Result] = attrs.Factory(dict)
-    placed: list[tuple[str, c.Invoke]] = attrs.Factory(list)  # calls journaled: (caller's id, what it asked for)
 
 
 class PartitionModel:
@@ -99,6 +61,8 @@ class PartitionModel:
         while self._queue:
             command = self._queue.popleft()
             _COMMANDS[type(command)](self, command)
+            if isinstance(command, c.Signal | c.Cancel | c.Kill | c.Purge) and command.request_id:
+                self.effects.wanted.append(("request", command.request_id, command.invocation_id))
         return self.effects
 
     def outstanding(self) -> list[tuple[Any, ...]]:
@@ -123,7 +87,7 @@ class PartitionModel:
         self.effects.wanted.append(("send", owner, sequence, message))
 
     def answer(self, caller: c.Caller, result: Result | None) -> None:
-        self.send(caller.invocation_id, c.Complete(caller.invocation_id, caller.completion_id, result))
+        self.send(caller.invocation_id, c.Complete(caller.invocation_id, caller.completion_id, result, caller.birth))
 
     def arm(self, due_ms: int, what: str, invocation_id: str, completion_id: int = 0) -> None:
         self.timer_id_last += 1
@@ -154,7 +118,7 @@ class PartitionModel:
     def _accept(self, command: c.Invoke) -> None:
         self.effects.accepted.append(command)
         callers = [] if command.caller is None else [command.caller]
-        inv = self.invocations[command.invocation_id] = Invocation(command, Status.SCHEDULED, callers)
+        inv = self.invocations[command.invocation_id] = Invocation(command, Status.SCHEDULED, callers, self.lsn)
         inv.journal.append((M.INPUT, b""))
         if command.execution_time_ms > self.now_ms:
             self.arm(command.execution_time_ms, "start", command.invocation_id)
@@ -296,7 +260,7 @@ class PartitionModel:
 
     def _deliver_completion(self, command: c.Complete) -> None:
         inv = self.invocations.get(command.invocation_id)
-        if inv is not None:
+        if inv is not None and command.birth in (0, inv.birth):  # not what an earlier life of the id asked for
             self._answer_command(inv, command.completion_id, saying(command.result))
 
     def _answer_command(self, inv: Invocation, completion_id: int, says: Any) -> None:
@@ -312,8 +276,6 @@ class PartitionModel:
             self._cancel_invocation(inv)
         elif inv is not None:
             self.notify(inv, Note(M.SIGNAL_NOTIFICATION, answers, saying(command.result)))
-        if command.request_id:
-            self.effects.wanted.append(("request", command.request_id, command.invocation_id))
 
     def _attach(self, command: c.Attach) -> None:
         inv = self.invocations.get(command.invocation_id)
@@ -329,8 +291,6 @@ class PartitionModel:
 
     def _cancel(self, command: c.Cancel) -> None:
         self._cancel_invocation(self.invocations.get(command.invocation_id))
-        if command.request_id:
-            self.effects.wanted.append(("request", command.request_id, command.invocation_id))
 
     def _cancel_invocation(self, inv: Invocation | None) -> None:
         if inv is not None and inv.status in (Status.SCHEDULED, Status.INBOXED):
@@ -346,15 +306,11 @@ class PartitionModel:
             for callee in inv.callees:
                 self.send(callee, c.Kill(callee))
             self._complete(inv, Failure(409, ""))
-        if command.request_id:
-            self.effects.wanted.append(("request", command.request_id, command.invocation_id))
 
     def _purge(self, command: c.Purge) -> None:
         inv = self.invocations.get(command.invocation_id)
         if inv is not None and inv.status is Status.COMPLETED:
             self._forget(inv)
-        if command.request_id:
-            self.effects.wanted.append(("request", command.request_id, command.invocation_id))
 
     def _forget(self, inv: Invocation) -> None:
         id_ = inv.command.invocation_id

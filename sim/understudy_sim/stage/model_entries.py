@@ -12,10 +12,10 @@ from understudy_runtime.model import commands as c
 from understudy_runtime.model.ids import parse_awakeable_id
 from understudy_runtime.model.invocation import Failure, HandlerType, Result, Success, Target
 
-from understudy_sim.stage.model_words import VOID, Note, key_of, one_of
+from understudy_sim.stage.model_words import VOID, Invocation, Note, key_of, one_of
 
 if TYPE_CHECKING:
-    from understudy_sim.stage.model import Invocation, PartitionModel
+    from understudy_sim.stage.model import PartitionModel
 
 
 def _set_state(model: PartitionModel, inv: Invocation, payload: bytes, _: Any) -> None:
@@ -58,7 +58,7 @@ def _get_promise(model: PartitionModel, inv: Invocation, payload: bytes, _: Any)
     promise = _promise(model, inv, command.key)
     if isinstance(promise, list):
         inv.expects[command.result_completion_id] = M.GET_PROMISE_COMPLETION
-        promise.append(c.Caller(inv.command.invocation_id, command.result_completion_id))
+        promise.append(c.Caller(inv.command.invocation_id, command.result_completion_id, inv.birth))
     else:
         model.notify(inv, Note(M.GET_PROMISE_COMPLETION, command.result_completion_id, promise))
 
@@ -100,7 +100,7 @@ def _sleep(model: PartitionModel, inv: Invocation, payload: bytes, _: Any) -> No
 def _call(model: PartitionModel, inv: Invocation, payload: bytes, callee: c.Callee) -> None:
     command = pb.CallCommand.FromString(payload)
     inv.expects[command.result_completion_id] = M.CALL_COMPLETION
-    caller = c.Caller(inv.command.invocation_id, command.result_completion_id)
+    caller = c.Caller(inv.command.invocation_id, command.result_completion_id, inv.birth)
     _place(model, inv, command, callee, caller, 0)
 
 
@@ -155,14 +155,14 @@ def _complete_awakeable(model: PartitionModel, inv: Invocation, payload: bytes, 
 def _attach_invocation(model: PartitionModel, inv: Invocation, payload: bytes, callee: c.Callee) -> None:
     command = pb.AttachInvocationCommand.FromString(payload)
     inv.expects[command.result_completion_id] = M.ATTACH_INVOCATION_COMPLETION
-    caller = c.Caller(inv.command.invocation_id, command.result_completion_id)
+    caller = c.Caller(inv.command.invocation_id, command.result_completion_id, inv.birth)
     model.send(callee.invocation_id, c.Attach(callee.invocation_id, caller, wait=True))
 
 
 def _get_invocation_output(model: PartitionModel, inv: Invocation, payload: bytes, callee: c.Callee) -> None:
     command = pb.GetInvocationOutputCommand.FromString(payload)
     inv.expects[command.result_completion_id] = M.GET_INVOCATION_OUTPUT_COMPLETION
-    caller = c.Caller(inv.command.invocation_id, command.result_completion_id)
+    caller = c.Caller(inv.command.invocation_id, command.result_completion_id, inv.birth)
     model.send(callee.invocation_id, c.Attach(callee.invocation_id, caller, wait=False))
 
 

@@ -1,13 +1,14 @@
-"""The reference model's words: what a stored entry means, apart from how it is encoded."""
+"""The reference model's words: what it keeps of an invocation, and what a stored entry means."""
 
 from __future__ import annotations
 
 from typing import Any, Final, NamedTuple
 
+import attrs
 from understudy.protocol import service_pb2 as pb
 from understudy.protocol.messages import MessageType as M
 from understudy_runtime.model import commands as c
-from understudy_runtime.model.invocation import Failure, Result, Success, Target
+from understudy_runtime.model.invocation import Failure, Result, Status, Success, Target
 
 VOID: Final = "void"
 
@@ -56,3 +57,41 @@ def resolves(awaiting: c.Suspend, entry: tuple[int, bytes] | Note) -> bool:
     if entry.type != M.SIGNAL_NOTIFICATION:
         return entry.answers in awaiting.completions
     return entry.answers in awaiting.signals or entry.answers in awaiting.named_signals
+
+
+class Timer(NamedTuple):
+    """`what` is start, sleep or retention."""
+
+    due_ms: int
+    what: str
+    invocation_id: str
+    completion_id: int
+
+
+@attrs.define
+class Invocation:
+    command: c.Invoke
+    status: Status
+    callers: list[c.Caller]
+    birth: int  # the record that accepted it
+    journal: list[tuple[int, bytes] | Note] = attrs.Factory(list)
+    lease: int = 0
+    lease_entries: int = 0  # journal length when the lease began
+    attempt: tuple[int, int] = (0, 0)  # (epoch, attempt) heard last
+    awaiting: c.Suspend | None = None
+    result: Result | None = None
+    expires_ms: int = 0
+    expects: dict[int, int] = attrs.Factory(dict)  # completion id -> type of the completion that will answer it
+    callees: list[str] = attrs.Factory(list)
+
+
+@attrs.define
+class Effects:
+    """What one record must have done: touched rows, and `wanted`, the visible actions in order."""
+
+    invocations: dict[str, None] = attrs.Factory(dict)
+    keys: dict[tuple[str, str], None] = attrs.Factory(dict)
+    wanted: list[tuple[Any, ...]] = attrs.Factory(list)
+    accepted: list[c.Invoke] = attrs.Factory(list)
+    completed: dict[str, Result] = attrs.Factory(dict)
+    placed: list[tuple[str, c.Invoke]] = attrs.Factory(list)  # calls journaled: (caller's id, what it asked for)

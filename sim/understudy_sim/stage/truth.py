@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from understudy_runtime.model.commands import Invoke, Record
 from understudy_runtime.model.invocation import Result
 
-from understudy_sim.stage.model import Effects, PartitionModel
+from understudy_sim.stage.model import PartitionModel
+from understudy_sim.stage.model_words import Effects
 
 if TYPE_CHECKING:
     from understudy_runtime.machine.tables import Tables

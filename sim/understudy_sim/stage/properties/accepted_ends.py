@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from understudy_runtime.model.invocation import Status
 
-from understudy_sim.stage.model import Invocation
+from understudy_sim.stage.model_words import Invocation
 from understudy_sim.stage.watch import Handler, Property
 
 CHAIN_MAX = 12

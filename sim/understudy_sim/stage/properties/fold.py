@@ -15,8 +15,8 @@ from understudy_runtime.model.events import LeadershipTaken
 from understudy_runtime.model.invocation import Entry, Failure, Result, Status
 
 from understudy_sim.stage.happenings import Step
-from understudy_sim.stage.model import Invocation, PartitionModel
-from understudy_sim.stage.model_words import Note, note_of
+from understudy_sim.stage.model import PartitionModel
+from understudy_sim.stage.model_words import Invocation, Note, note_of
 from understudy_sim.stage.watch import Handler, Property
 
 if TYPE_CHECKING:

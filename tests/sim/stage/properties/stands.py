@@ -9,7 +9,7 @@ from understudy_runtime.model.commands import Command, Invoke, Record
 from understudy_runtime.model.invocation import HandlerType, ServiceType, Success, Target
 from understudy_sim.stage.happenings import Step
 from understudy_sim.stage.history import Answer, Asked
-from understudy_sim.stage.model import Effects
+from understudy_sim.stage.model_words import Effects
 from understudy_sim.stage.operations import Call
 from understudy_sim.stage.truth import Truth
 from understudy_sim.stage.watch import Property, Watch

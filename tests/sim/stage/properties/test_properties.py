@@ -25,8 +25,7 @@ from understudy_sim.stage.happenings import (
     ServerStopped,
     StepExecuted,
 )
-from understudy_sim.stage.model import Effects
-from understudy_sim.stage.model_words import Note
+from understudy_sim.stage.model_words import Effects, Note
 from understudy_sim.stage.properties import PROPERTIES
 from understudy_sim.stage.properties.accepted_ends import AcceptedEnds
 from understudy_sim.stage.properties.answer_stability import AnswerStability
