@@ -77,8 +77,10 @@ def signal(turn: Turn, invocation: Invocation, index: int, name: str, result: Re
 
 
 def on_complete(turn: Turn, command: Complete) -> None:
-    """A callee ended or an attach was answered.  A caller that is gone is ignored."""
+    """A callee ended or an attach was answered.  A caller that is gone is ignored, also when its id lives again."""
     invocation = turn.tables.invocation(command.invocation_id)
     if invocation is None or invocation.status is Status.COMPLETED:
+        return
+    if command.birth not in (0, invocation.birth):
         return
     complete_with(turn, invocation, command.completion_id, command.result)

@@ -40,6 +40,8 @@ class Invocation:
     random_seed: int
     retry_policy: RetryPolicy
     schema_revision: int
+    # The LSN of the record that accepted it: what is said to an earlier life of the same id is not for this one.
+    birth: int = 0
     status: Status = Status.FREE
     # Grows each time the invocation becomes INVOKED; `start_sequence` orders these starts within the partition.
     lease: int = 0

@@ -13,7 +13,7 @@ from understudy_runtime.machine.invocation import Invocation
 from understudy_runtime.machine.lifecycle import admit, schedule
 from understudy_runtime.machine.turn import Turn
 from understudy_runtime.model.actions import Completed, InvokeAcked
-from understudy_runtime.model.commands import Complete, Invoke
+from understudy_runtime.model.commands import Invoke
 from understudy_runtime.model.invocation import Entry, Failure, HandlerType, Status
 
 ALREADY_INVOKED = Failure(409, "this workflow's run was invoked before; it runs once per key")
@@ -49,6 +49,7 @@ def accept(turn: Turn, command: Invoke) -> Invocation:
         random_seed=command.random_seed,
         retry_policy=command.retry_policy,
         schema_revision=command.schema_revision,
+        birth=turn.tables.applied_lsn + 1,
     )
     if command.caller is not None:
         invocation.callers.append(command.caller)
@@ -62,7 +63,7 @@ def on_repeat(turn: Turn, known: Invocation, command: Invoke) -> None:
     if known.handler_type is HandlerType.WORKFLOW:
         acknowledge(turn, command, known, accepted=False, conflict=True)
         if command.caller is not None:
-            turn.send(Complete(command.caller.invocation_id, command.caller.completion_id, ALREADY_INVOKED))
+            turn.answer(command.caller, ALREADY_INVOKED)
         return
     acknowledge(turn, command, known, accepted=False)
     if known.status is Status.COMPLETED:
@@ -76,7 +77,7 @@ def answer_again(turn: Turn, known: Invocation, command: Invoke) -> None:
     """Answer a repeated request with the result that is kept (P4)."""
     assert known.result is not None, "a completed invocation has its result"
     if command.caller is not None:
-        turn.send(Complete(command.caller.invocation_id, command.caller.completion_id, known.result))
+        turn.answer(command.caller, known.result)
     if command.request_id:
         turn.actions.append(Completed(known.id, known.result, known.expires_ms))
 

@@ -141,7 +141,7 @@ def on_call(turn: Turn, invocation: Invocation, proposed: ProposedEntry) -> None
     append_command(turn, invocation, proposed.entry)
     issue(invocation, command.invocation_id_notification_idx, _CALL_ID_COMPLETION)
     issue(invocation, command.result_completion_id, _CALL_COMPLETION)
-    caller = Caller(invocation.id, command.result_completion_id)
+    caller = Caller(invocation.id, command.result_completion_id, invocation.birth)
     invoke_callee(turn, invocation, proposed.callee, command, caller, execution_time_ms=0)
 
 
@@ -201,7 +201,7 @@ def on_get_output(turn: Turn, invocation: Invocation, proposed: ProposedEntry) -
 
 def ask_callee(turn: Turn, invocation: Invocation, callee: Callee | None, completion_id: int, *, wait: bool) -> None:
     assert callee is not None, "the proposer resolves whom an attach addresses"
-    turn.send(Attach(callee.invocation_id, Caller(invocation.id, completion_id), wait))
+    turn.send(Attach(callee.invocation_id, Caller(invocation.id, completion_id, invocation.birth), wait))
 
 
 def on_send_signal(turn: Turn, invocation: Invocation, proposed: ProposedEntry) -> None:

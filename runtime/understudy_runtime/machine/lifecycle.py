@@ -13,7 +13,7 @@ from understudy_runtime.machine.rows import Timer
 from understudy_runtime.machine.status import HOLDING, StatusEvent, advance
 from understudy_runtime.machine.turn import Turn
 from understudy_runtime.model.actions import Completed, StartAttempt
-from understudy_runtime.model.commands import Attach, Complete
+from understudy_runtime.model.commands import Attach
 from understudy_runtime.model.invocation import Failure, HandlerType, Result, Status
 
 NOT_FOUND = Failure(404, "no such invocation is known")
@@ -102,7 +102,7 @@ def complete_invocation(turn: Turn, invocation: Invocation, result: Result, even
     disarm_timers(turn, invocation)
     tables.drop_journal(invocation)
     for caller in invocation.callers:
-        turn.send(Complete(caller.invocation_id, caller.completion_id, result))
+        turn.answer(caller, result)
     invocation.callers.clear()
     retain(turn, invocation)
     turn.actions.append(Completed(invocation.id, result, invocation.expires_ms))
@@ -158,11 +158,11 @@ def on_attach(turn: Turn, command: Attach) -> None:
     invocation = turn.tables.invocation(command.invocation_id)
     caller = command.caller
     if invocation is None:
-        turn.send(Complete(caller.invocation_id, caller.completion_id, NOT_FOUND))
+        turn.answer(caller, NOT_FOUND)
     elif invocation.status is Status.COMPLETED:
-        turn.send(Complete(caller.invocation_id, caller.completion_id, invocation.result))
+        turn.answer(caller, invocation.result)
     elif command.wait:
         turn.tables.touch(invocation)
         invocation.callers.append(caller)
     else:
-        turn.send(Complete(caller.invocation_id, caller.completion_id, None))
+        turn.answer(caller, None)

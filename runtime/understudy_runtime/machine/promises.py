@@ -13,7 +13,7 @@ from understudy_runtime.machine.invocation import Invocation
 from understudy_runtime.machine.rows import Promise
 from understudy_runtime.machine.turn import Turn
 from understudy_runtime.machine.wire import failure_from
-from understudy_runtime.model.commands import Caller, Complete
+from understudy_runtime.model.commands import Caller
 from understudy_runtime.model.invocation import Failure, Result, ServiceType, Success
 
 ALREADY_COMPLETED = Failure(409, "this promise was completed before; it keeps its first result")
@@ -35,7 +35,7 @@ def get_promise(turn: Turn, invocation: Invocation, name: str, completion_id: in
     if promise.result is not None:
         complete_with(turn, invocation, completion_id, promise.result)
         return
-    listeners = (*promise.listeners, Caller(invocation.id, completion_id))
+    listeners = (*promise.listeners, Caller(invocation.id, completion_id, invocation.birth))
     turn.tables.objects.set_promise(*place, name, Promise(None, listeners))
 
 
@@ -59,7 +59,7 @@ def complete_promise(turn: Turn, invocation: Invocation, name: str, completion_i
         return
     turn.tables.objects.set_promise(*place, name, Promise(result))
     for listener in promise.listeners:
-        turn.send(Complete(listener.invocation_id, listener.completion_id, result))
+        turn.answer(listener, result)
     complete_with(turn, invocation, completion_id, None)
 
 

@@ -198,6 +198,7 @@ _PLAIN_FIELDS: Final = (
     (27, "signals"),
     (31, "completed_ms"),
     (32, "expires_ms"),
+    (33, "birth"),
 )
 
 
@@ -216,7 +217,7 @@ def encode_invocation(invocation: Invocation) -> bytes:
         if value or value == "":
             row[number] = cbor.encode_plain(value)
     if invocation.callers:
-        row[19] = cbor.encode_plain([(caller.invocation_id, caller.completion_id) for caller in invocation.callers])
+        row[19] = cbor.encode_plain([plain_caller(caller) for caller in invocation.callers])
     if invocation.timers:
         row[28] = cbor.encode_plain(list(invocation.timers))
     if invocation.awaiting is not None:
@@ -224,6 +225,12 @@ def encode_invocation(invocation: Invocation) -> bytes:
     if invocation.result is not None:
         row[30] = _encode_result(invocation.result)
     return cbor.encode_map(row)
+
+
+def plain_caller(caller: Caller) -> tuple[str | int, ...]:
+    """A caller's plain form; its birth is left out when nothing is said about it."""
+    pair = (caller.invocation_id, caller.completion_id)
+    return (*pair, caller.birth) if caller.birth else pair
 
 
 def decode_invocation(data: bytes, stored_under: bytes) -> Invocation:
@@ -243,7 +250,7 @@ def decode_invocation(data: bytes, stored_under: bytes) -> Invocation:
         retry_policy=_decode_policy(row[10]),
         schema_revision=0,
         status=Status(row[12]),
-        callers=[Caller(*pair) for pair in row.get(19, ())],
+        callers=[Caller(*fields) for fields in row.get(19, ())],
         timers=dict.fromkeys(row.get(28, ())),
         awaiting=_decode_suspend(row[29]) if 29 in row else None,
         result=_decode_result(row[30]) if 30 in row else None,

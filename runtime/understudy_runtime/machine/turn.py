@@ -9,6 +9,8 @@ from __future__ import annotations
 from understudy_runtime.machine.rows import Message, Timer
 from understudy_runtime.machine.tables import Tables
 from understudy_runtime.model.actions import Action, ArmTimer, DisarmTimer, Send
+from understudy_runtime.model.commands import Caller, Complete
+from understudy_runtime.model.invocation import Result
 
 
 class Turn:
@@ -34,6 +36,10 @@ class Turn:
         target = tables.partition_for(message.invocation_id)
         sequence = tables.add_message(target, message)
         self.actions.append(Send(target, sequence, message))
+
+    def answer(self, caller: Caller, result: Result | None) -> None:
+        """Deliver *result* to who waits for it."""
+        self.send(Complete(caller.invocation_id, caller.completion_id, result, caller.birth))
 
     def arm(self, timer: Timer) -> int:
         """Hold *timer* and have it armed; a due time in the past fires at once.  Returns its id."""

@@ -28,10 +28,14 @@ from understudy_runtime.model.invocation import (
 
 @attrs.frozen
 class Caller:
-    """Who waits for an invocation's result inside the system: the completion *completion_id* of *invocation_id*."""
+    """Who waits for an invocation's result inside the system: the completion *completion_id* of *invocation_id*.
+
+    `birth` is the LSN that accepted the waiting invocation: an id may live again after it was purged.  0: not said.
+    """
 
     invocation_id: str = numbered(1)
     completion_id: int = numbered(2)
+    birth: int = numbered(3, default=0)
 
 
 @attrs.frozen
@@ -139,12 +143,14 @@ class TimerFired:
 class Complete:
     """Deliver *result* to completion *completion_id* of *invocation_id* (a callee ended, an attach was answered).
 
-    `result` None is a void completion (a GetOutput whose target is still running).
+    `result` None is a void completion (a GetOutput whose target is still running).  `birth` is the caller's: another
+    life of the same id is not meant.
     """
 
     invocation_id: str = numbered(1)
     completion_id: int = numbered(2)
     result: Result | None = numbered(3)
+    birth: int = numbered(4, default=0)
 
 
 @attrs.frozen

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from understudy_runtime.machine.invoke import ALREADY_INVOKED
-from understudy_runtime.model.actions import ArmTimer, Completed, InvokeAcked, StartAttempt
-from understudy_runtime.model.commands import Caller, Suspend
-from understudy_runtime.model.invocation import HandlerType, Status, Success, Target
+from understudy_runtime.model.actions import ArmTimer, Completed, InvokeAcked, Send, StartAttempt
+from understudy_runtime.model.commands import Callee, Caller, Complete, Delivered, Invoke, Kill, Purge, Suspend
+from understudy_runtime.model.invocation import HandlerType, ServiceType, Status, Success, Target
 
-from tests.runtime.machine.driver import OBJECT, RUN, Driver, M, entry
+from tests.runtime.machine.driver import OBJECT, RUN, Driver, M, entry, make_id, proposed
 
 
 def test_a_request_starts_with_its_input_journaled() -> None:
@@ -144,3 +144,49 @@ def test_a_purged_id_is_free_again() -> None:
     assert driver.status(id_) is Status.FREE
     again = driver.request(invocation_id=id_, request_id=5)
     assert driver.do(again) == [StartAttempt(id_, 1), InvokeAcked(5, id_, True, 0)]
+
+
+def test_an_answer_to_an_earlier_life_of_an_id_is_not_for_the_later_one() -> None:
+    """The answer is on its way from another partition while its caller is killed, purged and asked for anew."""
+    driver = Driver(partition=0, count=2)
+    callee = Callee(make_id(9, 1, 2), ServiceType.SERVICE, HandlerType.SHARED)
+    call = proposed(
+        M.CALL, callee, service_name="A", handler_name="b", invocation_id_notification_idx=1, result_completion_id=2
+    )
+    command = driver.request(idempotency_key="k", completion_retention_ms=60_000)
+    id_ = command.invocation_id
+    driver.do(command)
+    [early] = [action.message for action in driver.attempt(id_, call) if isinstance(action, Send)]
+    driver.do(Kill(id_))
+    driver.do(Purge(id_))
+    driver.do(command)
+    [late] = [action.message for action in driver.attempt(id_, call) if isinstance(action, Send)]
+    for sequence, invoke, value in ((1, early, b"early"), (2, late, b"late")):
+        assert isinstance(invoke, Invoke)
+        assert invoke.caller is not None
+        answer = Complete(id_, 2, Success(value), invoke.caller.birth)
+        driver.do(Delivered(1, sequence, answer))
+    answered = [found.value.content for type_, found in driver.notes(id_) if type_ is M.CALL_COMPLETION]
+    assert answered == [b"late"]
+    assert driver.reload().journal(id_) == driver.tables.journal(id_)
+
+
+def test_who_asks_says_which_life_of_its_id_asks() -> None:
+    driver = Driver(partition=0, count=2)
+    id_ = driver.invoke(RUN)
+    callee = Callee(make_id(9, 1, 2), ServiceType.SERVICE, HandlerType.SHARED)
+    birth = driver.at(id_).birth
+    actions = driver.attempt(
+        id_,
+        proposed(M.ATTACH_INVOCATION, callee, invocation_id=callee.invocation_id, result_completion_id=3),
+        proposed(M.GET_INVOCATION_OUTPUT, callee, invocation_id=callee.invocation_id, result_completion_id=4),
+        proposed(M.GET_PROMISE, key="p", result_completion_id=5),
+    )
+    asked = [action.message.caller for action in actions if isinstance(action, Send)]
+    assert asked == [Caller(id_, 3, birth), Caller(id_, 4, birth)]
+    driver.flush()
+    tables = driver.reload()
+    assert tables.promises("Signup", "user")["p"].listeners == (Caller(id_, 5, birth),)
+    found = tables.invocation(id_)
+    assert found is not None
+    assert found.birth == birth > 0

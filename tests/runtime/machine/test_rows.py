@@ -107,6 +107,14 @@ def test_what_was_first_written_is_read() -> None:
     assert rows.decode_entry(bytes.fromhex(GOLDEN["entry"])) == ENTRY
 
 
+def test_the_births_of_who_waits_are_kept() -> None:
+    invocation = full_invocation()
+    invocation.birth = 2**40
+    invocation.callers = [c.Caller(ID, 11), c.Caller(ID, 12, 2**33)]
+    found = rows.decode_invocation(rows.encode_invocation(invocation), rows.LIVE)
+    assert (found.birth, found.callers) == (2**40, invocation.callers)
+
+
 def test_keys_start_with_their_table_and_partition_key() -> None:
     key = RAW[:8].hex()
     assert rows.journal_key(RAW, 258).hex() == "6a" + RAW.hex() + "00000102"
