@@ -156,7 +156,6 @@ class Invoker:
         if not attempt.outgoing:
             self._to_flush.append(attempt)
         attempt.outgoing.append(Frame(action.entry.type, action.entry.payload))
-        attempt.timeouts.heard(self._now_ms())
 
     def stored(self, command: AttemptOutput) -> None:
         if command.epoch == self._leader.epoch:
@@ -168,9 +167,12 @@ class Invoker:
             waiting, self._waiting_for_room = self._waiting_for_room, []
             for slot in waiting:
                 slot.wake()
-        flushing, self._to_flush = self._to_flush, []
-        for attempt in flushing:
-            attempt.flush()
+        if self._to_flush:
+            flushing, self._to_flush = self._to_flush, []
+            now_ms = self._now_ms()
+            for attempt in flushing:
+                attempt.timeouts.heard(now_ms)
+                attempt.flush()
         while (job := self._core.grant()) is not None:
             self._begin(job)
         if self._core.ready_count:

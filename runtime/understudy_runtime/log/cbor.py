@@ -54,6 +54,8 @@ def encode_int(value: int) -> bytes:
     """An integer from -2**64 to 2**64 - 1."""
     if 0 <= value < 256:
         return _UNSIGNED_HEADS[value]
+    if 0 <= value < 65_536:
+        return b"\x19" + value.to_bytes(2, "big")  # Type codes of messages are of this size.
     return head(UNSIGNED, value) if value >= 0 else head(NEGATIVE, -1 - value)
 
 
