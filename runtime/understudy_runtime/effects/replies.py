@@ -6,8 +6,6 @@ lost and nothing leaks.  Replies are not durable; after a restart clients ask ag
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Generic, Protocol, TypeVar
 
 import attrs
@@ -78,30 +76,32 @@ class Replies:
         """Propose *command* and wait until it is durable and applied."""
         if command.request_id == 0:
             command = attrs.evolve(command, request_id=self.new_request_id())
-        with self._ack(command.request_id) as waiter:
-            partition.propose(command)
-            answer = await waiter.wait()
+        answer = await self._acked(partition, command)
         assert isinstance(answer, InvokeAcked), "an Invoke is answered by InvokeAcked"
         return answer
 
     async def invoke_and_wait(self, partition: Proposer, command: Invoke) -> tuple[InvokeAcked, Completed | None]:
         """Propose *command* and wait for the invocation's result; None when the request was a conflict."""
-        with self._result(command.invocation_id) as waiter:
+        waiter = self._awaiting(command.invocation_id)
+        try:
             acked = await self.invoke(partition, command)
             return acked, None if acked.conflict else await waiter.wait()
+        finally:
+            self._given_up(command.invocation_id, waiter)
 
     async def result(self, invocation_id: str) -> Completed:
         """Wait for the result of an invocation that, as of this step, has not completed."""
-        with self._result(invocation_id) as waiter:
+        waiter = self._awaiting(invocation_id)
+        try:
             return await waiter.wait()
+        finally:
+            self._given_up(invocation_id, waiter)
 
     async def request(self, partition: Proposer, command: Signal | Cancel | Kill | Purge) -> RequestAcked:
         """Propose *command* and wait until it is durable and applied."""
         if command.request_id == 0:
             command = attrs.evolve(command, request_id=self.new_request_id())
-        with self._ack(command.request_id) as waiter:
-            partition.propose(command)
-            answer = await waiter.wait()
+        answer = await self._acked(partition, command)
         assert isinstance(answer, RequestAcked), "a request is answered by RequestAcked"
         return answer
 
@@ -116,24 +116,28 @@ class Replies:
         for waiter in self._results.get(action.invocation_id, ()):
             waiter.give(action)
 
-    @contextmanager
-    def _ack(self, request_id: int) -> Iterator[Waiter[InvokeAcked | RequestAcked]]:
+    async def _acked(
+        self, partition: Proposer, command: Invoke | Signal | Cancel | Kill | Purge
+    ) -> InvokeAcked | RequestAcked:
+        """Propose *command* and wait for its answer."""
+        request_id = command.request_id
         assert request_id not in self._acks, "a request id is used once"
         waiter: Waiter[InvokeAcked | RequestAcked] = Waiter()
         self._acks[request_id] = waiter
         try:
-            yield waiter
+            partition.propose(command)
+            return await waiter.wait()
         finally:
             del self._acks[request_id]
 
-    @contextmanager
-    def _result(self, invocation_id: str) -> Iterator[Waiter[Completed]]:
+    def _awaiting(self, invocation_id: str) -> Waiter[Completed]:
         waiter: Waiter[Completed] = Waiter()
         self._results.setdefault(invocation_id, []).append(waiter)
-        try:
-            yield waiter
-        finally:
-            waiters = self._results[invocation_id]
-            waiters.remove(waiter)
-            if not waiters:
-                del self._results[invocation_id]
+        return waiter
+
+    def _given_up(self, invocation_id: str, waiter: Waiter[Completed]) -> None:
+        """*waiter* has its answer or wants none any more."""
+        waiters = self._results[invocation_id]
+        waiters.remove(waiter)
+        if not waiters:
+            del self._results[invocation_id]
