@@ -15,6 +15,8 @@ from collections.abc import Sequence
 
 import attrs
 
+from understudy_sim.mutants.suite import ROOT
+
 SEEDS_MAX = 200
 FIRST_SEEDS = (0, 1_000_000, 2_000_000, 3_000_000, 4_000_000)
 SCENARIO = "scenarios.ticket_tour:ticket_tour"
@@ -91,7 +93,7 @@ def hunt_apart(
     command += ["--scenario", scenario_path, "--seeds", str(seeds_max)]
     for first_seed in first_seeds:
         command += ["--first-seed", str(first_seed)]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise RuntimeError(f"the hunt for {mutant_id} failed:\n{done.stdout}{done.stderr}")
     return hunt_from_json(done.stdout.splitlines()[-1])
