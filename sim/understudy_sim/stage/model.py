@@ -160,10 +160,10 @@ class PartitionModel:
         if inv.command.completion_retention_ms:
             inv.expires_ms = self.now_ms + inv.command.completion_retention_ms
             self.arm(inv.expires_ms, "retention", id_)
-        else:
-            del self.invocations[id_]
         self.effects.wanted.append(("completed", id_, result))
         self.effects.completed[id_] = result
+        if not inv.expires_ms:
+            self._forget(inv)
 
     def _disarm(self, invocation_id: str) -> None:
         for timer_id in [n for n, timer in self.timers.items() if timer.invocation_id == invocation_id]:
@@ -321,7 +321,9 @@ class PartitionModel:
             key = key_of(inv.command.target)
             self.effects.keys[key] = None
             self.state.pop(key, None)
-            self.promises.pop(key, None)
+            for _, promise in sorted(self.promises.pop(key, {}).items()):
+                for listener in promise if isinstance(promise, list) else ():
+                    self.answer(listener, Failure(410, ""))
 
     def _timer_fired(self, command: c.TimerFired) -> None:
         timer = self.timers.get(command.timer_id)

@@ -19,6 +19,9 @@ NS_PER_MS: Final = 1_000_000
 NS_PER_S: Final = 1_000_000_000
 PARTITIONS_MAX: Final = 4
 # Of a thousand seeds, so many run all three hops as bytes.
+HOUR_MS: Final = 3_600_000
+# Longer than any client goes on asking; short enough to wait until the results are gone.
+RETENTION_SHORT_H: Final = 2
 BYTES_THOUSANDTHS: Final = 330
 KIND_EXISTS_THOUSANDTHS: Final = 750
 
@@ -38,6 +41,11 @@ class Plan:
     hurts: tuple[tuple[int, int], ...]  # when trouble begins, and how long it lasts
     intensity: dict[str, int]
     clock_jump_ms_max: int
+
+    @property
+    def outlives_results(self) -> bool:
+        """Whether the rehearsal goes on until no result is kept any more."""
+        return self.limits.completion_retention_ms == RETENTION_SHORT_H * HOUR_MS
 
     def has(self, kind: str) -> bool:
         """Whether *kind* exists in this seed."""
@@ -96,7 +104,7 @@ def draw_limits(choices: Choices) -> Limits:
         timer_recheck_ms=bound("timer_recheck_ms", 60_000, 10_000, 30_000, 60_000),
         inactivity_timeout_ms=bound("inactivity_timeout_ms", 60_000, 0, 100, 1_000, 5_000),
         abort_timeout_ms=bound("abort_timeout_ms", 600_000, 45_000, 60_000, 120_000),
-        completion_retention_ms=bound("completion_retention_ms", 24, 6, 8) * 3_600_000,
+        completion_retention_ms=bound("completion_retention_h", 24, 6, 12, 6, RETENTION_SHORT_H) * HOUR_MS,
         retry_policy=RetryPolicy(
             delay_ms_first=delay_ms_first,
             factor_thousandths=bound("factor_thousandths", 2000, 1000, 1500),

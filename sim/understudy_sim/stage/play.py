@@ -38,6 +38,7 @@ Claim = Callable[[], bool | str | None]
 # The quiet phase is looked at so often, and for so long at most.
 LOOK_NS: Final = 20 * NS_PER_S
 SETTLE_NS_MAX: Final = 900 * NS_PER_S
+FORGET_NS_MAX: Final = 4 * 3600 * NS_PER_S
 QUIET_NS_MAX: Final = 5_000 * NS_PER_S
 
 
@@ -180,6 +181,17 @@ class Stage:
         until_ns = self.kernel.now_ns + SETTLE_NS_MAX
         while self.kernel.now_ns < until_ns and any(self.cluster.server.counts().values()):
             await self.kernel.sleep_ns(LOOK_NS)
+        if self.plan.outlives_results:
+            await self._forget()
+
+    async def _forget(self) -> None:
+        """Wait until every result's retention is over: then no row may be left but the state of objects."""
+        until_ns = self.kernel.now_ns + FORGET_NS_MAX
+        while self.kernel.now_ns < until_ns and any(model.invocations for model in self._truth.models):
+            await self.kernel.sleep_ns(15 * LOOK_NS)
+        leaks: Leaks = self._property(Leaks)
+        kept = sum(len(model.invocations) for model in self._truth.models)
+        leaks.check({"invocations kept after their retention": kept})
 
     def _is_quiet(self) -> bool:
         if not all(client.done for client in self.cluster.clients) or self.cluster.server.ingress is None:
