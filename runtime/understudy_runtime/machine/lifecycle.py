@@ -17,6 +17,7 @@ from understudy_runtime.model.commands import Attach
 from understudy_runtime.model.invocation import Failure, HandlerType, Result, Status
 
 NOT_FOUND = Failure(404, "no such invocation is known")
+PROMISE_GONE = Failure(410, "the workflow's run is no longer kept, and this promise was not completed before")
 
 
 class TimerKind(IntEnum):
@@ -150,7 +151,17 @@ def free(turn: Turn, invocation: Invocation) -> None:
     key = invocation.target.key
     if invocation.handler_type is HandlerType.WORKFLOW and key is not None:
         turn.tables.objects.clear_all_state(invocation.target.service, key)
-        turn.tables.objects.clear_promises(invocation.target.service, key)
+        forget_promises(turn, invocation.target.service, key)
+
+
+def forget_promises(turn: Turn, service: str, key: str) -> None:
+    """Forget the promises of a workflow; whoever still waits for one is told that it will not come (P5)."""
+    promises = turn.tables.promises(service, key)
+    # By name: after a reload they lie in another order than they were made in.
+    for name in sorted(promises):
+        for listener in promises[name].listeners:
+            turn.answer(listener, PROMISE_GONE)
+    turn.tables.objects.clear_promises(service, key)
 
 
 def on_attach(turn: Turn, command: Attach) -> None:

@@ -222,6 +222,27 @@ def test_a_purged_workflow_takes_its_state_and_promises_along() -> None:
     assert driver.tables.promises("Signup", "user") == {}
 
 
+@pytest.mark.parametrize("retention_ms", [0, 60_000])
+def test_a_purged_workflow_tells_who_waits_for_its_promises(retention_ms: int) -> None:
+    driver = Driver()
+    run = driver.invoke(RUN, completion_retention_ms=retention_ms)
+    first, second = (driver.invoke(Target("Signup", "approve", "user")) for _ in range(2))
+    driver.attempt(first, proposed(M.GET_PROMISE, key="b", result_completion_id=1), end=Suspend((1,), (1,)))
+    driver.attempt(second, proposed(M.GET_PROMISE, key="a", result_completion_id=1), end=Suspend((1,), (1,)))
+    actions = driver.finish(run)
+    if retention_ms:
+        driver.flush()
+        driver.tables.objects.evict()
+        actions = driver.do(Purge(run))
+    assert [action for action in actions if isinstance(action, StartAttempt)] == [
+        StartAttempt(second, 2),
+        StartAttempt(first, 2),
+    ]
+    for id_ in (first, second):
+        assert [found.failure.code for _, found in driver.notes(id_)] == [410]
+    assert driver.tables.promises("Signup", "user") == {}
+
+
 def test_an_objects_state_outlives_its_invocations() -> None:
     driver = Driver()
     id_ = driver.invoke(OBJECT)
