@@ -199,9 +199,11 @@ class Loop:
                     self._step(self.system.popleft())
                 elif ready:
                     self._step(self._take())
-                elif not self._idle():
+                elif not self.idle_waiters or not self._idle():
                     self._advance()
-                if woken:
+                if len(woken) == 1:
+                    ready.append(woken.pop())
+                elif woken:
                     self.flush_woken()
             self._check_stop_error()
         assert self.ending is not None, "a run ends for a reason"
@@ -296,8 +298,7 @@ class Loop:
 
     def _idle(self) -> bool:
         """Nothing is ready: wake those who wait for just that.  Whether anybody was."""
-        if not self.idle_waiters:
-            return False
+        assert self.idle_waiters, "somebody asked"
         self._drop_stale()
         cushion_ns = min(entry[0] for entry in self.idle_waiters)
         if self._heap and self._heap[0][0] <= self.now_ns + cushion_ns:
@@ -321,7 +322,8 @@ class Loop:
 
     def _advance(self) -> None:
         """Jump to the next event."""
-        self._drop_stale()
+        if self._heap and not self._heap[0][2].live:
+            self._drop_stale()
         if not self._heap:
             self.stop(Ending.STUCK)
             return

@@ -11,11 +11,10 @@ whether it may.
 
 from __future__ import annotations
 
-import contextlib
 import enum
 import operator
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import trio
@@ -370,7 +369,6 @@ class _End:
         self._incoming = incoming
         self._outgoing = connection.back(incoming)
         self._closed = False
-        self._sending = False
 
     @property
     def peer_host(self) -> str:
@@ -424,25 +422,36 @@ class _End:
         self._close()
 
 
+class _SendingAlone:
+    """Held by the one task that is sending."""
+
+    __slots__ = ("_held",)
+
+    def __init__(self) -> None:
+        self._held = False
+
+    def __enter__(self) -> None:
+        if self._held:
+            raise trio.BusyResourceError("another task is already sending here")
+        self._held = True
+
+    def __exit__(self, *_: object) -> None:
+        self._held = False
+
+
 class SimStream(_End, trio.abc.HalfCloseableStream):
     """One end of a simulated byte stream."""
 
-    @contextlib.contextmanager
-    def _sending_alone(self) -> Iterator[None]:
-        if self._sending:
-            raise trio.BusyResourceError("another task is already sending here")
-        self._sending = True
-        try:
-            yield
-        finally:
-            self._sending = False
+    def __init__(self, connection: Connection, incoming: Pipe) -> None:
+        super().__init__(connection, incoming)
+        self._sending_alone = _SendingAlone()
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send; waits while more than a window is unread.
 
         Raises Closed-, Broken- and BusyResourceError as sockets do.
         """
-        with self._sending_alone():
+        with self._sending_alone:
             self._check_send()
             await trio.lowlevel.checkpoint()
             rest = bytes(data)
@@ -459,7 +468,7 @@ class SimStream(_End, trio.abc.HalfCloseableStream):
 
     async def wait_send_all_might_not_block(self) -> None:
         """Wait until the window has room."""
-        with self._sending_alone():
+        with self._sending_alone:
             self._check_send()
             await trio.lowlevel.checkpoint()
             while self._outgoing.size >= self._outgoing.window and not self._broken():
@@ -496,7 +505,7 @@ class SimStream(_End, trio.abc.HalfCloseableStream):
 
     async def send_eof(self) -> None:
         """Say that nothing more will be sent.  Twice does nothing."""
-        with self._sending_alone():
+        with self._sending_alone:
             if self._closed:
                 raise trio.ClosedResourceError("this stream was closed")
             await trio.lowlevel.checkpoint()

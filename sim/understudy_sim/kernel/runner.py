@@ -45,7 +45,7 @@ class Timer:
         """Call once."""
         fn, argument = self._fn, self.argument
         assert fn is not None, "a timer fires once"
-        self.cancel()
+        self._fn = self.argument = None
         fn(argument)
 
 
