@@ -1,4 +1,4 @@
-"""A sample of the planted bugs is caught, in fresh processes; `python -m understudy_sim.mutants table` hunts them all."""
+"""A sample of the planted bugs is caught, in fresh processes; the command `table` hunts them all."""
 
 from __future__ import annotations
 
