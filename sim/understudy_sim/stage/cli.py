@@ -25,7 +25,7 @@ from understudy_sim.stage.search import Search, Summary, search
 from understudy_sim.stage.shrink import Shrunk
 from understudy_sim.stage.shrink import shrink as shrink_run
 from understudy_sim.stage.shrunk_file import load_variation, save_variation
-from understudy_sim.stage.silence import silent
+from understudy_sim.stage.silence import silence_for_good, silent
 from understudy_sim.stage.story import describe_run, describe_story
 from understudy_sim.stage.telling import Progress, tell_summary
 
@@ -180,6 +180,7 @@ def shrink(script: str, seed: int, faults: FaultSet | None, output: str | None, 
 
 
 def _scenario(script: str) -> Scenario:
+    silence_for_good()
     try:
         scenario = load_scenario(script)
         Application(scenario.app).load()

@@ -9,22 +9,28 @@ from __future__ import annotations
 import gc
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import CoroutineType
 from typing import Any
+
+
+def silence_for_good() -> None:
+    """For a process that only rehearses: what of the dead outlives every run stays silent at its end, too."""
+    before = sys.unraisablehook
+    sys.unraisablehook = lambda unraisable: _drop_coroutines(unraisable, before)
+
+
+def _drop_coroutines(unraisable: Any, otherwise: Callable[[Any], Any]) -> None:
+    if not isinstance(unraisable.object, CoroutineType):
+        otherwise(unraisable)
 
 
 @contextmanager
 def silent() -> Iterator[None]:
     """Around any number of runs."""
     before = sys.unraisablehook
-
-    def hook(unraisable: Any) -> None:
-        if not isinstance(unraisable.object, CoroutineType):
-            before(unraisable)
-
-    sys.unraisablehook = hook
+    sys.unraisablehook = lambda unraisable: _drop_coroutines(unraisable, before)
     collecting = gc.isenabled()
     gc.disable()  # A pass over everything after each run costs more than the run: collect now and then, by hand.
     try:
