@@ -16,6 +16,8 @@ CUSTOMERS = ("ann", "bob", "cleo", "dan")
 SEATS = tuple(f"seat-{number}" for number in range(1, 7))
 DECLINED_THOUSANDTHS = 150
 PAUSE_MS_MAX = 3_000
+# A small theatre shows little: whoever came first goes on looking at seats.
+CALLS_MIN = 15
 
 
 # --- the providers ------------------------------------------------------------------------------------------
@@ -83,6 +85,9 @@ def workload(choices: Choices) -> tuple[Call, ...]:
         # The first customer always pays and the last always leaves: both ends of the tour are in every seed.
         if customer == customers[0] or (customer != customers[-1] and choices.chance("pays", 600)):
             calls.append(_call(choices, customer, "CartObject", customer, "checkout"))
+    while len(calls) < CALLS_MIN:
+        seat = SEATS[choices.pick("looks again", len(SEATS))]
+        calls.append(_call(choices, customers[0], "TicketObject", seat, "status"))
     return tuple(calls)
 
 
