@@ -1,8 +1,10 @@
 """What a log looks like on a disk, and every decision about it.  Sans-IO: bytes in, values or named errors out.
 
-A log is a folder of segments.  A segment is a header and frames; a frame is a header, a checksum and one batch of
-records.  The checksum is seeded with the log's identity, so a frame of another log never reads as one of ours.  At most
-one frame is ever written and not yet synced, therefore:
+A log is a folder of segments.  A segment is a header and frames; a frame is a header, one batch of records and an end
+mark.  The header has a checksum of the batch and one of its own, so that its length can be trusted where the batch
+cannot; both are seeded with the log's identity, so a frame of another log never reads as one of ours.  The mark is no
+zero: the share of a frame in its last sector is never zeros alone.  At most one frame is ever written and not yet
+synced, therefore:
 
 - behind the last frame of the *last* segment may lie the remains of one frame: a torn tail, cut, never acknowledged;
   a medium writes sectors whole, so of a torn frame at least one sector's share is missing or still zero;
@@ -17,7 +19,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import attrs
-from xxhash import xxh3_64
+from xxhash import xxh3_64, xxh3_64_intdigest
 
 SEGMENT_MAGIC: Final = b"UNDERLOG"
 SEGMENT_FORMAT: Final = 1
@@ -26,9 +28,11 @@ SEGMENT_SUFFIX: Final = ".log"
 LSN_DIGITS: Final = 20
 SECTOR_BYTES: Final = 512
 FRAME_MAGIC: Final = b"UFRM"
-FRAME_HEADER: Final = struct.Struct(">4sIQQqI")  # magic, payload bytes, lsn_first, epoch, time_ms, record count
+# magic, payload bytes, lsn_first, epoch, time_ms, record count, payload checksum; the header's own checksum follows.
+FRAME_HEADER: Final = struct.Struct(">4sIQQqIQ")
 CHECKSUM: Final = struct.Struct(">Q")
 FRAME_HEADER_BYTES: Final = FRAME_HEADER.size + CHECKSUM.size
+FRAME_END: Final = b"."
 
 
 class LogError(Exception):
@@ -148,33 +152,33 @@ def encode_frame(payload: bytes, *, identity: int, lsn_first: int, count: int, e
     """One batch of *count* records as bytes."""
     assert payload, "a frame holds a batch"
     assert count >= 1, "a batch holds a record"
-    head = FRAME_HEADER.pack(FRAME_MAGIC, len(payload), lsn_first, epoch, time_ms, count)
-    return head + CHECKSUM.pack(frame_checksum(head, payload, identity)) + payload
+    checksum = xxh3_64_intdigest(payload, identity)
+    head = FRAME_HEADER.pack(FRAME_MAGIC, len(payload), lsn_first, epoch, time_ms, count, checksum)
+    return b"".join((head, CHECKSUM.pack(xxh3_64_intdigest(head, identity)), payload, FRAME_END))
 
 
-def frame_checksum(head: bytes, payload: bytes, identity: int) -> int:
-    digest = xxh3_64(head, seed=identity)
-    digest.update(payload)
-    return digest.intdigest()
+def has_good_header(data: bytes, offset: int, identity: int) -> bool:
+    """Whether a whole frame header lies at *offset* and says what was written."""
+    head_end = offset + FRAME_HEADER.size
+    if len(data) < offset + FRAME_HEADER_BYTES or not data.startswith(FRAME_MAGIC, offset):
+        return False
+    (checksum,) = CHECKSUM.unpack_from(data, head_end)
+    return bool(checksum == xxh3_64_intdigest(data[offset:head_end], identity))
 
 
 def read_frame(data: bytes, offset: int, identity: int) -> Frame | str:
     """The frame at *offset* of a segment's bytes, or why there is none."""
-    head_end = offset + FRAME_HEADER.size
+    if not has_good_header(data, offset, identity):
+        return "no frame header is here"
+    _, length, lsn_first, epoch, time_ms, count, checksum = FRAME_HEADER.unpack_from(data, offset)
     start = offset + FRAME_HEADER_BYTES
-    if len(data) < start:
-        return "the frame header is incomplete"
-    magic, length, lsn_first, epoch, time_ms, count = FRAME_HEADER.unpack_from(data, offset)
-    if magic != FRAME_MAGIC:
-        return "no frame starts here"
     end = start + length
-    if len(data) < end:
+    if len(data) <= end:
         return "the frame is incomplete"
-    (checksum,) = CHECKSUM.unpack_from(data, head_end)
     payload = data[start:end]
-    if checksum != frame_checksum(data[offset:head_end], payload, identity):
+    if checksum != xxh3_64_intdigest(payload, identity) or not data.startswith(FRAME_END, end):
         return "the frame's checksum does not match"
-    return Frame(offset, end, lsn_first, count, epoch, time_ms, payload)
+    return Frame(offset, end + len(FRAME_END), lsn_first, count, epoch, time_ms, payload)
 
 
 @attrs.frozen
@@ -222,18 +226,23 @@ def judge_tail(path: str, data: bytes, offset: int, reason: str, identity: int, 
         if not isinstance(read_frame(data, at, identity), str):
             raise LogCorrupt(path, offset, f"{reason}, but a good frame follows at byte {at}")
         at = data.find(FRAME_MAGIC, at + 1)
-    end = frame_end(data, offset) or len(data.rstrip(b"\0"))
-    if not misses_a_sector(data, offset, end):
+    if not misses_a_sector(data, offset, frame_end(data, offset, identity)):
         raise LogCorrupt(path, offset, f"{reason}, and nothing of the frame is missing as after a power cut")
     return len(rest.rstrip(b"\0"))
 
 
-def frame_end(data: bytes, offset: int) -> int | None:
-    """Where the frame at *offset* should end at least, by its own header; None when there is no header."""
-    if len(data) < offset + FRAME_HEADER_BYTES:
-        return offset + FRAME_HEADER_BYTES
-    magic, length, *_ = FRAME_HEADER.unpack_from(data, offset)
-    return offset + FRAME_HEADER_BYTES + int(length) if magic == FRAME_MAGIC else None
+def frame_end(data: bytes, offset: int, identity: int) -> int:
+    """Where the bytes end that must be there for the frame at *offset* to have been written whole.
+
+    That is what its header says.  Without a good header these are the sectors the header lies in: a write that was torn
+    elsewhere has left them as they should be.
+    """
+    if has_good_header(data, offset, identity):
+        _, length, *_ = FRAME_HEADER.unpack_from(data, offset)
+        return offset + FRAME_HEADER_BYTES + int(length) + len(FRAME_END)
+    head_end = offset + FRAME_HEADER_BYTES
+    sector_end = -(-head_end // SECTOR_BYTES) * SECTOR_BYTES
+    return max(head_end, min(sector_end, len(data)))
 
 
 def misses_a_sector(data: bytes, offset: int, end: int) -> bool:
