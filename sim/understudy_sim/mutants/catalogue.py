@@ -90,16 +90,6 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     Mutant(
         id="K2",
         group="K retries",
-        module="understudy_runtime.invoker.timeouts",
-        before="        return (self.over_ms is not None or self.closed_ms is not None) and now_ms >= self.due_ms\n",
-        after="        return self.over_ms is not None and now_ms >= self.due_ms\n",
-        why="an attempt whose connection died silently is never cut",
-        needs=("network",),
-        invisible=False,
-    ),
-    Mutant(
-        id="K3",
-        group="K retries",
         module="understudy_runtime.invoker.shell",
         before="                failed = None if attempt.is_over else lost(error)\n",
         after="                failed = lost(error)\n",
