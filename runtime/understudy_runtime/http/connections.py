@@ -4,7 +4,7 @@ Not a parser and not a handler: `H1Server` (whole requests) and `AsgiServer` (st
 
 Rules:
 - the hot path keeps no timer: it sets `phase` and counts `mark`; one sweeping task looks at all connections now and
-  then and acts on those whose mark stood still for too long;
+  then and acts on those whose mark stood still for too long, and sleeps while all are idle;
 - a request that is handled for longer than one sweep gets a watcher, which reads ahead: a client that goes away
   cancels its handler (and so its waiter), never the invocation;
 - every table is walked in order of birth.
@@ -12,6 +12,8 @@ Rules:
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from enum import IntEnum
 from types import MappingProxyType
 from typing import Final
@@ -22,6 +24,7 @@ from understudy_runtime.http.h1_parse import Refusal
 from understudy_runtime.http.h1_write import encode_response
 from understudy_runtime.ingress.port import Response
 from understudy_runtime.limits import Limits
+from understudy_runtime.slot import Slot
 from understudy_runtime.world import Listener
 
 READ_BYTES: Final = 64 * 1024
@@ -53,6 +56,8 @@ DEADLINES: Final = MappingProxyType[Phase, str | None](
     }
 )
 
+UNSWEPT: Final = (Phase.IDLE, Phase.STREAMING)
+
 
 class Connection:
     """One accepted stream and the sweeper's notes about it.  `ahead` is what a watcher read before its time."""
@@ -64,14 +69,16 @@ class Connection:
         "scope",
         "seen_at",
         "seen_mark",
+        "stirred",
         "stream",
         "verdict",
         "watch_ended",
         "watch_scope",
     )
 
-    def __init__(self, stream: trio.abc.HalfCloseableStream) -> None:
+    def __init__(self, stream: trio.abc.HalfCloseableStream, stirred: Callable[[], object] = lambda: None) -> None:
         self.stream = stream
+        self.stirred = stirred  # Told when a phase ends in which the sweeper may have gone to sleep.
         self.scope = trio.CancelScope()
         self.phase = Phase.IDLE
         self.mark = 1
@@ -85,6 +92,8 @@ class Connection:
     def enter(self, phase: Phase) -> None:
         """Be in *phase* from now on; entering the phase it is in does not restart its deadline."""
         if phase is not self.phase:
+            if self.phase in UNSWEPT:
+                self.stirred()
             self.phase = phase
             self.mark += 1
 
@@ -114,7 +123,7 @@ class ConnectionServer:
         self._ordinal = 0
         self._nursery: trio.Nursery | None = None
         self._accept_scope = trio.CancelScope()
-        self._sweeper_parked: trio.Event | None = None
+        self._sweeper = Slot()
         self._room: trio.Event | None = None
         self._seconds = {
             phase: (None if field is None else getattr(limits, field) / 1000) for phase, field in DEADLINES.items()
@@ -169,10 +178,10 @@ class ConnectionServer:
                 await self._room.wait()
             stream = await listener.accept()
             self._ordinal += 1
-            connection = Connection(stream)
+            connection = Connection(stream, self._stir_sweeper)
             self._connections[self._ordinal] = connection
             conversations.start_soon(self._attend, self._ordinal, connection)
-            self._wake_sweeper()
+            self._stir_sweeper()
 
     async def _attend(self, ordinal: int, connection: Connection) -> None:
         """One connection's life."""
@@ -205,20 +214,32 @@ class ConnectionServer:
 
     # Sweeping.
 
-    def _wake_sweeper(self) -> None:
-        if self._sweeper_parked is not None:
-            self._sweeper_parked.set()
-            self._sweeper_parked = None
+    def _stir_sweeper(self) -> None:
+        """Some connection has a deadline it had not when the sweeper went to sleep."""
+        if self._sweeper.parked:
+            self._sweeper.wake_before(trio.current_time() + self._sweep_seconds)
 
     async def _sweep(self) -> None:
         while True:
-            if not any(self._needs_sweep(connection) for connection in self._connections.values()):
-                parked = self._sweeper_parked = trio.Event()
-                await parked.wait()
-            await trio.sleep(self._sweep_seconds)
+            look_at = self._next_look(trio.current_time())
+            await self._sweeper.park_until(look_at)
+            if trio.current_time() < look_at:
+                await trio.sleep(self._sweep_seconds)
             now = trio.current_time()
             for connection in tuple(self._connections.values()):
                 self._check(connection, now)
+
+    def _next_look(self, now: float) -> float:
+        """When to sweep next: soon while anything goes on, else when the first idle connection has been so too long."""
+        look_at = math.inf
+        idle_seconds = self._seconds[Phase.IDLE]
+        assert idle_seconds is not None, "idleness is bounded"
+        for connection in self._connections.values():
+            if self._needs_sweep(connection):
+                if connection.phase is not Phase.IDLE or connection.mark != connection.seen_mark:
+                    return now + self._sweep_seconds
+                look_at = min(look_at, connection.seen_at + idle_seconds)
+        return look_at
 
     def _needs_sweep(self, connection: Connection) -> bool:
         return connection.watch_scope is None and connection.phase is not Phase.STREAMING
@@ -233,7 +254,7 @@ class ConnectionServer:
             self._start_watch(connection)
             return
         limit = self._seconds[phase]
-        if limit is not None and now - connection.seen_at >= limit:
+        if limit is not None and now >= connection.seen_at + limit:
             if phase is Phase.HEAD:
                 connection.verdict = Refusal(408, "the request's head took too long to arrive")
             connection.scope.cancel()
@@ -259,4 +280,4 @@ class ConnectionServer:
         if gone and not scope.cancelled_caught:
             connection.scope.cancel()
         # Its connection has deadlines again.
-        self._wake_sweeper()
+        self._stir_sweeper()

@@ -107,6 +107,22 @@ async def echo(scope, receive, send) -> None:
     await answer(send, 200, scope["method"].encode() + b" " + scope["raw_path"] + b" " + body)
 
 
+async def test_a_connection_that_went_idle_after_a_long_answer_is_closed(autojump_clock, net, host):
+    async def slow(scope, receive, send) -> None:
+        await trio.sleep(30)
+        await echo(scope, receive, send)
+
+    host(slow)
+    stream = await net.dial("h", 1)
+    await stream.send_all(b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n")
+    assert (await stream.receive_some(1000)).startswith(b"HTTP/1.1 200 ")
+    answered = trio.current_time()
+    while await stream.receive_some(1000):
+        pass
+    idle_seconds = Limits().idle_timeout_ms / 1000
+    assert idle_seconds <= trio.current_time() - answered < idle_seconds + 5
+
+
 async def test_a_kept_connection_serves_many_requests(net, host):
     host(echo)
     pool = ClientPool(lambda: net.dial("h", 1))
