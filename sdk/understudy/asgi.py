@@ -138,7 +138,7 @@ class _AsgiLink:
         self._send = send
         self._decoder = FrameDecoder()
         self._frames: list[Frame] = []
-        self._arrived = anyio.Event()
+        self._arrived: anyio.Event | None = None  # There is one while somebody waits for it.
         self.closed = anyio.Event()
         self.broken: str | None = None
         self.disconnected = False
@@ -170,8 +170,9 @@ class _AsgiLink:
         self._wake()
 
     def _wake(self) -> None:
-        self._arrived.set()
-        self._arrived = anyio.Event()
+        if self._arrived is not None:
+            self._arrived.set()
+            self._arrived = None
 
     async def receive(self) -> Sequence[Frame] | None:
         """Frames that have arrived; None at the end of the body.  A cancelled call loses nothing."""
@@ -180,6 +181,7 @@ class _AsgiLink:
                 raise LinkLost(self.broken)
             if self.closed.is_set():
                 return None
+            self._arrived = anyio.Event()
             await self._arrived.wait()
         frames, self._frames = self._frames, []
         return frames
