@@ -216,7 +216,8 @@ class Medium:
         ordinal = self.syncs
         if self.on_sync is not None:
             self.on_sync(ordinal, "before")
-        await self._die_if(runner)
+            if runner.dead:  # The hook cut the process within this very step: nothing after may run.
+                await trio.sleep_forever()
         profile = self.profile
         delay_ns = self._details().integer(profile.sync_low_ns, profile.sync_high_ns) + self.slow_ns
         failing = self.fail_syncs > 0
@@ -237,11 +238,8 @@ class Medium:
         commit()
         if self.on_sync is not None:
             self.on_sync(ordinal, "after")
-        await self._die_if(runner)
-
-    async def _die_if(self, runner: ProcessRunner) -> None:
-        if runner.dead:  # The hook cut the process within this very step: nothing after may run.
-            await trio.sleep_forever()
+            if runner.dead:  # The hook cut the process within this very step: nothing after may run.
+                await trio.sleep_forever()
 
     def change_name(self, change: _NameChange) -> None:
         """Make a name change visible; it is durable after `sync_dir` of its folder."""
