@@ -106,7 +106,7 @@ def is_resolvable(invocation: Invocation, suspend: Suspend) -> bool:
     for index in suspend.signals:
         if index in invocation.signals and not was_consumed(invocation, index):
             return True
-    return any(name in invocation.signals for name in suspend.named_signals)
+    return any(name in invocation.signals and not was_consumed(invocation, name) for name in suspend.named_signals)
 
 
 def is_completed(invocation: Invocation, completion_id: int) -> bool:
@@ -115,10 +115,11 @@ def is_completed(invocation: Invocation, completion_id: int) -> bool:
     return is_issued and completion_id not in invocation.open_completions
 
 
-def was_consumed(invocation: Invocation, index: int) -> bool:
-    """Whether a suspension that lists signal *index* cannot mean the one in the journal.
+def was_consumed(invocation: Invocation, signal: int | str) -> bool:
+    """Whether a suspension that lists *signal* cannot mean the one in the journal.
 
-    Every suspension lists the cancel signal, also after a handler caught a cancel and went on.  An attempt that had the
-    signal in its journal from the start and still waits has seen it: a second cancel, not the first, must wake it.
+    Every suspension lists the cancel signal, also after a handler caught a cancel and went on; and a handler may wait
+    for signals of one name again and again.  An attempt that had the signal in its journal from the start and still
+    waits has seen it: the next one must wake it, not the same one for ever.
     """
-    return index == SIGNAL_CANCEL and invocation.signals[index] < invocation.lease_entries
+    return invocation.signals[signal] < invocation.lease_entries

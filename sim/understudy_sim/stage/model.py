@@ -254,9 +254,8 @@ class PartitionModel:
     def _counts(self, inv: Invocation, awaiting: c.Suspend, index: int, note: tuple[int, bytes] | Note) -> bool:
         if not resolves(awaiting, note):
             return False
-        # A cancel the attempt was started with was seen by it: every suspension lists signal 1.
-        cancel = note[0] == M.SIGNAL_NOTIFICATION and note[1] == CANCEL_SIGNAL
-        return not cancel or index >= inv.lease_entries
+        # A signal the attempt was started with was seen by it: it waits for the next one.
+        return note[0] != M.SIGNAL_NOTIFICATION or index >= inv.lease_entries
 
     def _deliver_completion(self, command: c.Complete) -> None:
         inv = self.invocations.get(command.invocation_id)

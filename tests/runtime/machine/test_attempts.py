@@ -130,7 +130,20 @@ def test_a_signal_before_anyone_waits_is_kept(signal: Signal) -> None:
     assert isinstance(told, Notify)
     awaited = Suspend((), (17,), ("go",))
     assert driver.attempt(id_, end=awaited) == [StartAttempt(id_, 2)]
-    assert driver.attempt(id_, end=awaited) == [StartAttempt(id_, 3)]
+
+
+@pytest.mark.parametrize("signal", [Signal("", 17), Signal("", 0, "go")])
+def test_a_signal_that_was_seen_does_not_wake_again_but_the_next_one_does(signal: Signal) -> None:
+    """A handler that waits for two signals of one name and has one must not run again and again until the second."""
+    driver = Driver()
+    id_ = driver.invoke()
+    signal = Signal(id_, signal.index, signal.name)
+    awaited = Suspend((), (17,), ("go",))
+    driver.attempt(id_, end=awaited)
+    assert driver.do(signal) == [StartAttempt(id_, 2)]
+    assert driver.attempt(id_, end=awaited) == []
+    assert driver.status(id_) is Status.SUSPENDED
+    assert driver.do(signal) == [StartAttempt(id_, 3)]
 
 
 def test_a_signal_not_waited_for_does_not_wake() -> None:

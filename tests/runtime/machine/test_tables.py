@@ -147,7 +147,9 @@ def test_signals_and_consumed_cancels_are_remembered() -> None:
     restarted(driver)
     assert driver.suspend(id_, signals=(1,)) == []
     driver.do(Signal(id_, 1))
-    assert driver.suspend(id_, signals=(17,)) == [StartAttempt(id_, 4)]
+    driver.do(Signal(id_, 18))
+    restarted(driver)
+    assert driver.suspend(id_, signals=(18,)) == [StartAttempt(id_, 4)]
 
 
 def test_inboxes_come_back_in_order() -> None:
