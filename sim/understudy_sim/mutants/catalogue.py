@@ -65,7 +65,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         ),
         why="a retry is not sent the state again",
         needs=("crash",),
-        invisible=True,
+        invisible=False,
     ),
     Mutant(
         id="F1",
