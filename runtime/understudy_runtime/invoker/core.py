@@ -17,6 +17,8 @@ from understudy_runtime.model.commands import AttemptEnd, GaveUp
 from understudy_runtime.model.invocation import Failure, OnMaxAttempts, RetryPolicy
 
 JITTER_MS_MIN: Final = 3
+# What an endpoint may ask for at least: a handler that fails at once must not keep the server busy with itself.
+RETRY_DELAY_MS_MIN: Final = 1
 JITTER_PERCENT: Final = 30
 
 
@@ -217,7 +219,7 @@ class InvokerCore:
         job.retry_count = self._retry_count(job, failed)
         if failed.retry_delay_ms is not None:
             job.advance(Event.RETRY)
-            return Retry(failed.retry_delay_ms)
+            return Retry(max(failed.retry_delay_ms, RETRY_DELAY_MS_MIN))
         if policy.attempts_max is not None and job.failures >= policy.attempts_max:
             return GaveUp(failed.failure, pause=policy.on_max_attempts is OnMaxAttempts.PAUSE)
         job.advance(Event.RETRY)

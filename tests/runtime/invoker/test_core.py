@@ -9,6 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from understudy_runtime.invoker.core import (
     HOLDS_SLOT,
     PHASES,
+    RETRY_DELAY_MS_MIN,
     AttemptFailure,
     Event,
     InvokerCore,
@@ -119,6 +120,12 @@ def test_a_delay_asked_for_replaces_one_back_off_even_when_the_policy_is_exhaust
     assert fail(core, job, asked, RetryPolicy(attempts_max=1)) == Retry(7)
     again(core, job)
     assert isinstance(fail(core, job, FAILED, RetryPolicy(attempts_max=1)), GaveUp)
+
+
+def test_a_retry_without_a_pause_has_one() -> None:
+    core = InvokerCore(1)
+    asked = AttemptFailure(Failure(500, "at once"), retry_delay_ms=0)
+    assert fail(core, granted(core), asked) == Retry(RETRY_DELAY_MS_MIN)
 
 
 def test_the_retry_count_is_of_attempts_that_arrived_since_the_last_stored_command() -> None:
