@@ -391,7 +391,7 @@ class Invoker:
         idle.sort(key=lambda attempt: attempt.timeouts.heard_ms)
         for attempt in idle[: max(wanted, 0)]:
             if attempt.timeouts.may_yield(now_ms):
-                attempt.timeouts.closed(now_ms)
+                attempt.timeouts.yielded(now_ms)
                 attempt.close_send()
 
 

@@ -27,6 +27,7 @@ class Timeouts:
     heard_ms: int
     closed_ms: int | None = None
     over_ms: int | None = None
+    was_early: bool = False
 
     @classmethod
     def for_handler(cls, handler: Handler, limits: Limits, now_ms: int) -> Timeouts:
@@ -47,6 +48,8 @@ class Timeouts:
         """When something must be done if nothing is heard until then."""
         if self.over_ms is not None:
             return self.over_ms + DRAIN_MS
+        if self.was_early:
+            return self.heard_ms + self.inactivity_ms + self.abort_ms
         if self.closed_ms is not None:
             return max(self.closed_ms, self.heard_ms) + self.abort_ms
         return self.heard_ms + self.inactivity_ms
@@ -64,6 +67,11 @@ class Timeouts:
         """The SDK is asked to suspend."""
         if self.closed_ms is None:
             self.closed_ms = now_ms
+
+    def yielded(self, now_ms: int) -> None:
+        """The SDK is asked to suspend before its time, because others wait: it is cut no sooner for that."""
+        self.was_early = not self.has_closed
+        self.closed(now_ms)
 
     def over(self, now_ms: int) -> None:
         """The dialogue is over."""

@@ -32,6 +32,20 @@ def test_silence_closes_then_cuts() -> None:
     assert timeouts.must_cut(2100)
 
 
+def test_who_is_asked_early_has_as_long_as_if_nobody_else_waited() -> None:
+    """A step that takes long must not be cut, and repeated for ever, because others wait for its slot."""
+    timeouts = Timeouts.for_handler(HANDLER, LIMITS, 0)
+    timeouts.yielded(60)
+    assert timeouts.has_closed
+    assert not timeouts.must_close(10**9)
+    assert timeouts.due_ms == 1100
+    assert not timeouts.must_cut(1099)
+    assert timeouts.must_cut(1100)
+    timeouts.heard(500)
+    assert not timeouts.must_cut(1599)
+    assert timeouts.must_cut(1600)
+
+
 def test_an_open_attempt_is_never_cut() -> None:
     assert not Timeouts.for_handler(HANDLER, LIMITS, 0).must_cut(10**9)
 
