@@ -18,6 +18,8 @@ from understudy_runtime.model.commands import TimerFired
 from understudy_runtime.slot import Slot
 
 RECHECK_MS: Final = 10_000
+# Disarmed timers that may stay in the heap until it is built anew.
+HELD_SPARE: Final = 1_000
 
 
 class Timers:
@@ -41,6 +43,11 @@ class Timers:
         """Timers armed or in flight."""
         return len(self._armed) + len(self._in_flight)
 
+    @property
+    def held_count(self) -> int:
+        """Timers in the heap, disarmed ones included."""
+        return len(self._heap)
+
     def arm(self, timer_id: int, due_ms: int) -> None:
         """Hold a timer; one already due fires at once."""
         if timer_id in self._armed or timer_id in self._in_flight:
@@ -53,6 +60,9 @@ class Timers:
     def disarm(self, timer_id: int) -> None:
         """Forget a timer; one in flight is ignored by whoever applies it."""
         self._armed.pop(timer_id, None)
+        if len(self._heap) > 2 * len(self._armed) + HELD_SPARE:
+            self._heap = [(due_ms, armed_id) for armed_id, due_ms in self._armed.items()]
+            heapq.heapify(self._heap)
 
     def settled(self, command: TimerFired) -> None:
         """*command* was applied; when the wall clock had gone back meanwhile, the timer is armed again next."""

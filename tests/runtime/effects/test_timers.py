@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import attrs
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
-from understudy_runtime.effects.timers import RECHECK_MS, Timers
+from understudy_runtime.effects.timers import HELD_SPARE, RECHECK_MS, Timers
 from understudy_runtime.model.commands import TimerFired
 
 
@@ -53,6 +53,20 @@ async def test_a_timer_fires_when_due_and_not_before(mock_clock: MockClock) -> N
         assert b.fired == [TimerFired(start + 100, 1)]
         await pass_time(mock_clock, 60_000)
         assert len(b.fired) == 1, "once"
+
+
+async def test_timers_disarmed_long_before_they_are_due_leave_memory(mock_clock: MockClock) -> None:
+    """A time-out of an hour that is not needed after a millisecond must not be held for the hour."""
+    async with bench() as b:
+        start = b.now_ms()
+        for timer_id in range(10_000):
+            b.timers.arm(timer_id, start + 3_600_000 - timer_id)
+            if timer_id % 1_000:
+                b.timers.disarm(timer_id)
+        assert b.timers.count == 10
+        assert b.timers.held_count <= 2 * HELD_SPARE
+        await pass_time(mock_clock, 3_600_000)
+        assert [fired.timer_id for fired in b.fired] == list(range(9_000, -1, -1_000))
 
 
 async def test_a_new_earlier_timer_wakes_the_task(mock_clock: MockClock) -> None:
