@@ -95,7 +95,7 @@ class Nemesis:
     def _intensity(self, kind: str, bite: int) -> Intensity:
         strength_ms = self._plan.clock_jump_ms_max if kind == "clock_jump" else 2_000
         return Intensity(
-            every_ns=max(1, self._plan.hurts[0][1] // ((4 if kind == "stream_reset" else 2) * bite)),
+            every_ns=max(1, self._plan.hurts[0][1] // ((6 if kind == "stream_reset" else 2) * bite)),
             lasts_low_ns=10 * NS_PER_MS,
             lasts_high_ns=5 * NS_PER_S,
             strength_ns=strength_ms * NS_PER_MS,

@@ -58,7 +58,19 @@ def load_module(filename: str) -> ModuleType:
     except NoScenario:
         raise
     except Exception as error:
-        raise NoScenario(f"{filename} cannot be imported: {type(error).__name__}: {error}") from error
+        raise NoScenario(
+            f"{filename} cannot be imported: {type(error).__name__}: {error}{_hint(resolved, error)}"
+        ) from error
+
+
+def _hint(file: Path, error: Exception) -> str:
+    """Where to stand, when the script looks for a module in the folder it lies in."""
+    if isinstance(error, ModuleNotFoundError) and error.name is not None:
+        top = error.name.partition(".")[0]
+        for folder in file.parents:
+            if folder.name == top:
+                return f"; run this from {folder.parent}, whose {top}/ it looks for"
+    return ""
 
 
 def _load_alone(file: Path) -> ModuleType:

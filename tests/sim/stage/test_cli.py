@@ -85,12 +85,16 @@ def test_a_replay_can_stop_at_a_step() -> None:
         ([TOUR, "--seed", "1", "--seeds", "3"], "--seed runs one seed"),
         ([f"{TOUR}::nothing"], "no scenario named 'nothing'"),
         (["README.md"], "is no Python file"),
+        (["{tmp}/shop/tour.py"], "run this from {tmp}, whose shop/ it looks for"),
     ],
 )
-def test_bad_usage_is_2_and_says_what_was_wrong(args: list[str], said: str) -> None:
-    result = run(simulate, *args)
+def test_bad_usage_is_2_and_says_what_was_wrong(args: list[str], said: str, tmp_path: Path) -> None:
+    script = tmp_path / "shop" / "tour.py"
+    script.parent.mkdir()
+    script.write_text("import shop.nothing\n")
+    result = run(simulate, *(arg.format(tmp=tmp_path) for arg in args))
     assert result.exit_code == 2
-    assert said in result.output
+    assert said.format(tmp=tmp_path) in result.output
     assert "Traceback" not in result.output
 
 
