@@ -79,6 +79,8 @@ class Core:
         self._commands: deque[tuple[int, bytes]] = deque()
         self._pending: deque[tuple[Leaf, Result]] = deque()
         self._ready: dict[Leaf, Result] = {}
+        # Named signals that came while an earlier one of their name was not taken yet.
+        self._signals_kept: dict[Leaf, deque[Result]] = {}
         self._output: list[Frame] = []
         self._is_urgent = False
         self._input_closed = False
@@ -302,10 +304,23 @@ class Core:
 
     def take(self, key: Leaf) -> Result:
         """The visible result of *key*; it is the caller's now."""
-        return self._ready.pop(key)
+        result = self._ready.pop(key)
+        if self._signals_kept and key in self._signals_kept:
+            kept = self._signals_kept[key]
+            self._ready[key] = kept.popleft()
+            if not kept:
+                del self._signals_kept[key]
+        return result
+
+    def _keep_signal(self, key: Leaf, result: Result) -> None:
+        """A signal came while an earlier one has not been taken.  An awakeable is completed once, a name repeats."""
+        if isinstance(key, str):
+            self._signals_kept.setdefault(key, deque()).append(result)
 
     def give_back(self, key: Leaf, result: Result) -> None:
         """Make a result that was taken visible again, for a later await."""
+        if key in self._ready:
+            self._signals_kept.setdefault(key, deque()).appendleft(self._ready[key])
         self._ready[key] = result
 
     def do_await(self, tree: Tree) -> Answer:
@@ -332,6 +347,9 @@ class Core:
             if not pending:
                 return self._unresolved(tree)
             key, result = pending.popleft()
+            if key in ready:
+                self._keep_signal(key, result)
+                continue
             ready[key] = result
             if key in self._runs:
                 del self._runs[key]

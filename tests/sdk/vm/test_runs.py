@@ -11,7 +11,7 @@ from understudy.protocol.messages import MessageType as T
 from understudy.vm import VM, Answer, InternalError, RunRetryPolicy
 from understudy.vm.runs import RetryBase, next_delay_ms
 
-from tests.sdk.fakes import start
+from tests.sdk.fakes import completed, start
 
 P = RunRetryPolicy
 
@@ -45,6 +45,44 @@ def test_the_pause_is_never_above_its_ceiling(count: int, elapsed_ms: int) -> No
     delay_ms = next_delay_ms(P(), RetryBase(count), elapsed_ms)
     assert delay_ms is not None
     assert 50 <= delay_ms <= 10_000
+
+
+def test_the_first_completion_of_an_awakeable_counts() -> None:
+    """Also when both have come while the handler waited for something else."""
+    vm = VM(6)
+    vm.notify_input(start(b""))
+    vm.sys_input()
+    _, awakeable = vm.sys_awakeable()
+    sleep = vm.sys_sleep(1_000)
+    assert isinstance(sleep, int)
+    for value in (b"first", b"second"):
+        note = pb.Notification(signal_id=17, value=pb.Value(content=value))
+        vm.notify_input([Frame(T.SIGNAL_NOTIFICATION, note.SerializeToString())])
+    vm.notify_input([completed(T.SLEEP_COMPLETION, sleep)])
+    assert vm.do_await(sleep) is Answer.COMPLETED
+    assert vm.do_await(awakeable) is Answer.COMPLETED
+    assert vm.take(awakeable) == ("value", b"first")
+
+
+def test_signals_of_one_name_are_taken_one_by_one() -> None:
+    """None is lost when several have come while the handler waited for something else."""
+    vm = VM(6)
+    vm.notify_input(start(b""))
+    vm.sys_input()
+    sleep = vm.sys_sleep(1_000)
+    assert isinstance(sleep, int)
+    for value in (b"1", b"2", b"3"):
+        note = pb.Notification(signal_name="tick", value=pb.Value(content=value))
+        vm.notify_input([Frame(T.SIGNAL_NOTIFICATION, note.SerializeToString())])
+    vm.notify_input([completed(T.SLEEP_COMPLETION, sleep)])
+    assert vm.do_await(sleep) is Answer.COMPLETED
+    for value in (b"1", b"2", b"3"):
+        tick = vm.sys_signal("tick")
+        assert vm.do_await(tick) is Answer.COMPLETED
+        assert vm.take(tick) == ("value", value)
+        vm.give_back(tick, ("value", value))
+        assert vm.take(tick) == ("value", value)
+    assert vm.do_await(vm.sys_signal("tick")) is Answer.WAIT
 
 
 def failed_run(*journal: Frame, retries: int, step_before: bool = False) -> VM:
