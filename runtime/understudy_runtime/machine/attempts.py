@@ -12,7 +12,7 @@ from typing import Any, Final
 from understudy.protocol import service_pb2 as pb
 from understudy.protocol.messages import MessageType
 
-from understudy_runtime.machine.invocation import Invocation, is_resolvable
+from understudy_runtime.machine.invocation import SIGNAL_CANCEL, Invocation, is_resolvable, was_consumed
 from understudy_runtime.machine.journal_entries import ENTRY_HANDLERS
 from understudy_runtime.machine.lifecycle import complete_invocation, resume
 from understudy_runtime.machine.status import StatusEvent, advance
@@ -81,11 +81,16 @@ def last_output(turn: Turn, invocation: Invocation) -> Result:
 
 
 def on_gave_up(turn: Turn, invocation: Invocation, end: GaveUp) -> None:
-    """The retry policy ran out: wait for a human, or end with the failure."""
-    if end.pause:
-        advance(invocation, StatusEvent.PAUSED)
-    else:
+    """The retry policy ran out: wait for a human, or end with the failure.
+
+    A cancel resumes who is paused, also one that came while the last attempt failed.
+    """
+    if not end.pause:
         complete_invocation(turn, invocation, end.failure, StatusEvent.FINISHED)
+        return
+    advance(invocation, StatusEvent.PAUSED)
+    if SIGNAL_CANCEL in invocation.signals and not was_consumed(invocation, SIGNAL_CANCEL):
+        resume(turn, invocation)
 
 
 END_HANDLERS: Final[Mapping[type, Callable[[Turn, Invocation, Any], None]]] = MappingProxyType(

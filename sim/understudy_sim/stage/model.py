@@ -209,6 +209,9 @@ class PartitionModel:
         elif isinstance(end, c.GaveUp):
             if end.pause:
                 inv.status = Status.PAUSED
+                # A cancel would have resumed it, had it come a moment later.
+                if (M.SIGNAL_NOTIFICATION, CANCEL_SIGNAL) in [note[:2] for note in inv.journal[inv.lease_entries :]]:
+                    self._run(inv)
             else:
                 self._complete(inv, end.failure)
         elif isinstance(end, c.Finished):

@@ -11,11 +11,12 @@ from understudy_runtime.model.commands import (
     Cancel,
     Complete,
     Finished,
+    GaveUp,
     LeaderElected,
     Signal,
     Suspend,
 )
-from understudy_runtime.model.invocation import Status, Success
+from understudy_runtime.model.invocation import Failure, Status, Success
 
 from tests.runtime.machine.driver import OBJECT, Driver, M, entry, output, proposed
 
@@ -173,6 +174,18 @@ def test_a_consumed_cancel_does_not_wake_again_but_a_second_one_does() -> None:
     compensation = proposed(M.SLEEP, wake_up_time=50_000, result_completion_id=1)
     driver.attempt(id_, compensation, end=Suspend((1,), (1,)))
     assert driver.status(id_) is Status.SUSPENDED
+    assert driver.do(Cancel(id_)) == [StartAttempt(id_, 3)]
+
+
+def test_a_cancel_that_comes_before_the_pause_is_not_lost() -> None:
+    """It was accepted while the last attempt failed: no attempt may have seen it."""
+    driver = Driver()
+    id_ = driver.invoke()
+    driver.do(Cancel(id_))
+    gave_up = GaveUp(Failure(500, "no"), pause=True)
+    assert driver.attempt(id_, end=gave_up) == [StartAttempt(id_, 2)]
+    assert driver.attempt(id_, end=gave_up) == []
+    assert driver.status(id_) is Status.PAUSED
     assert driver.do(Cancel(id_)) == [StartAttempt(id_, 3)]
 
 
