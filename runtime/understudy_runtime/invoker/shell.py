@@ -382,6 +382,7 @@ class Invoker:
         """Others wait for a slot: ask the attempts that have been idle longest to suspend."""
         now_ms = self._now_ms()
         if now_ms < self._ask_due_ms:
+            self._sweep_by(self._ask_due_ms)
             return
         self._ask_due_ms = now_ms + YIELD_IDLE_MS
         self._sweep_by(self._ask_due_ms)

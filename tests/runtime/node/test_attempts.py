@@ -256,6 +256,40 @@ async def test_attempts_that_only_wait_make_room_for_others(autojump_clock: Mock
         assert trio.current_time() - before < 1
 
 
+async def test_another_attempts_time_out_does_not_make_who_waits_for_a_slot_forgotten(
+    autojump_clock: MockClock,
+) -> None:
+    """The silent attempt is cut between the moment somebody waits for a slot and the moment to ask for one."""
+    started_s: list[float] = []
+
+    async def script(d: Dialogue) -> None:
+        number = len(transport.dialogues)
+        if number == 1:
+            await trio.sleep_forever()
+        elif number <= 3:
+            for completion_id in (1, 2, 3):
+                await trio.sleep(0.32)
+                await d.say(sleep(completion_id, world.now_ms() + 100_000))
+            await d.closed()
+            await d.say(suspension(1))
+        else:
+            started_s.append(trio.current_time())
+            await d.closed()
+            await d.say(sleep(1, world.now_ms() + 100_000), suspension(1))
+
+    world = FakeWorld()
+    limits = attrs.evolve(PLAIN, attempts_max=3, inactivity_timeout_ms=400, abort_timeout_ms=600)
+    async with scripted(script, world=world, limits=limits) as (client, transport):
+        before = trio.current_time()
+        for _ in range(3):
+            await client.send(ECHO)
+        await trio.sleep(0.98)
+        for _ in range(2):
+            await client.send(OTHER)
+        await trio.sleep(0.3)
+        assert [round(at - before, 2) for at in started_s] == [1.0, 1.03]
+
+
 async def test_slots_bound_the_attempts_that_run_at_once(autojump_clock: MockClock) -> None:
     most = 0
 
