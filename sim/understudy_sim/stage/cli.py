@@ -142,11 +142,14 @@ def replay(
     click.echo(describe_run(report))
     for story in report.stories:
         click.echo(f"\n{describe_story(story)}")
+    if report.waiters is not None:
+        click.echo("stopped; who waits for what")
+        for waiter in report.waiters:
+            click.echo(f"  {waiter}")
     click.echo(f"digest {report.digest}")
     if as_json:
         click.echo(json.dumps({**summary.as_json(took), "seed": seed}))
-    stopped = until is not None and report.steps >= until
-    sys.exit(1 if report.failed and not stopped else 0)
+    sys.exit(1 if report.failed else 0)
 
 
 @click.command(short_help="Find the smallest run of a seed that still fails.")

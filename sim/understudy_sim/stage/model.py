@@ -194,6 +194,7 @@ class PartitionModel:
             or inv.status is not Status.INVOKED
             or command.epoch != self.epoch
             or command.lease != inv.lease
+            or command.birth not in (0, inv.birth)
             or (command.epoch == inv.attempt[0] and command.attempt < inv.attempt[1])
         ):
             return

@@ -40,6 +40,7 @@ class Report:
     calls: tuple[Call, ...]
     firings: tuple[Firing, ...]
     syncs: int  # of the server's disk: each is a place to lose power at
+    waiters: tuple[str, ...] | None = None  # who waited for what, where the run was stopped at a step on request
 
     @property
     def failed(self) -> bool:

@@ -89,8 +89,10 @@ def run_choices(
         stage = Stage(kernel, plan, truth, watch, cluster, properties, kept)
         with Fence(kernel, cluster.zone, cluster.fenced, application.sites):
             ended = kernel.run(scenario.script, stage)
-        _judge_ending(watch, ended)
-        if not truth.commands:
+        stopped = variation.steps_max is not None and ended.ending is Ending.STEPS_EXHAUSTED
+        if not stopped:
+            _judge_ending(watch, ended)
+        if not truth.commands and not stopped:
             watch.broken(ENDED_EARLY, "no invocation was ever accepted: a rehearsal that did nothing shows nothing")
         return Report(
             seed=seed,
@@ -109,6 +111,7 @@ def run_choices(
             calls=kept,
             firings=tuple(tally.firings),
             syncs=cluster.server.host.medium.syncs,
+            waiters=tuple(str(waiter) for waiter in ended.waiters) if stopped else None,
         )
 
 

@@ -68,9 +68,11 @@ def test_a_replay_has_the_digest_of_the_search(seed: str) -> None:
 
 
 def test_a_replay_can_stop_at_a_step() -> None:
-    result = run(replay, TOUR, "--seed", "7", "--until", "50", "--json")
+    result = run(replay, TOUR, "--seed", "7", "--until", "200", "--json")
     assert result.exit_code == 0
-    assert last_json(result)["steps"] == 50
+    assert last_json(result)["steps"] == 200
+    assert last_json(result)["failed"] == 0
+    assert "Partition.run waits in" in result.output, "the server's loop is among those who wait"
 
 
 @pytest.mark.parametrize(
