@@ -37,7 +37,8 @@ class FreshModules:
 
     @contextmanager
     def _apart(self, root: str) -> Iterator[None]:
-        shared = {name: module for name, module in sys.modules.items() if _under(name, root)}
+        prefix = f"{root}."
+        shared = {name: sys.modules[name] for name in sys.modules if name.startswith(prefix) or name == root}
         finder = _CachedFinder(self, root)
         for name in shared:
             del sys.modules[name]
@@ -46,7 +47,7 @@ class FreshModules:
             yield
         finally:
             sys.meta_path.remove(finder)
-            for name in [name for name in sys.modules if _under(name, root)]:
+            for name in [name for name in sys.modules if name.startswith(prefix) or name == root]:
                 del sys.modules[name]
             sys.modules.update(shared)
 
@@ -78,7 +79,7 @@ class _CachedFinder(importlib.abc.MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        if not _under(fullname, self._root):
+        if fullname.partition(".")[0] != self._root:
             return None
         found = self._cache.spec(fullname, path)
         if found is None or not isinstance(found.loader, importlib.abc.InspectLoader):
@@ -114,7 +115,3 @@ def _find(name: str, path: Sequence[str] | None) -> importlib.machinery.ModuleSp
         if spec is not None:
             return spec
     return None
-
-
-def _under(name: str, root: str) -> bool:
-    return name == root or name.startswith(f"{root}.")

@@ -52,6 +52,7 @@ class Trace:
         self.append = self.words.append  # The loop's own fast path: two words a step.
         self.extend = self.words.extend
         self._kinds: dict[str, int] = {}
+        self._texts: dict[str, tuple[int, int]] = {}  # The same few names come again and again.
         self._hash = hashlib.blake2b(digest_size=16)
         self._hashed = 0
         self._sealed: str | None = None
@@ -69,11 +70,17 @@ class Trace:
         for value in values:
             if isinstance(value, int):
                 words.append(value)
-            else:
+            elif isinstance(value, bytes):
                 words.extend(_fingerprint(value))
+            else:
+                words.extend(self._texts.get(value) or self._fingerprint_once(value))
         assert not words or (min(words) >= -_WORD_LIMIT and max(words) < _WORD_LIMIT), f"{kind}: a word is 64 bits"
         self.append(self.head(kind, len(words)))
         self.extend(words)
+
+    def _fingerprint_once(self, text: str) -> tuple[int, int]:
+        found = self._texts[text] = _fingerprint(text.encode())
+        return found
 
     def head(self, kind: str, count: int) -> int:
         """The word that opens a note of *kind* with *count* words, for owners who append notes by the
@@ -139,7 +146,6 @@ def first_difference(one: Trace, other: Trace) -> tuple[int, Step | Note | None,
         number += 1
 
 
-def _fingerprint(value: bytes | str) -> tuple[int, int]:
-    data = value.encode() if isinstance(value, str) else value
+def _fingerprint(data: bytes) -> tuple[int, int]:
     digest = hashlib.blake2b(data, digest_size=8).digest()
     return len(data), int.from_bytes(digest, "big") >> 2
