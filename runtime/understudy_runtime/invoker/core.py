@@ -76,11 +76,15 @@ class Retry:
 
 @attrs.define(eq=False)
 class Job:
-    """One lease of one invocation.  `attempt` numbers its attempts from 1; `runner` is the shell's handle."""
+    """One lease of one invocation.  `attempt` numbers its attempts from 1; `runner` is the shell's handle.
+
+    `birth` is the life of the id it belongs to: leases are counted anew in each.
+    """
 
     invocation_id: str
     lease: int
     phase: Phase = Phase.QUEUED
+    birth: int = 0
     attempt: int = 0
     failures: int = 0
     # Failed attempts that reached the endpoint since the last stored command: what Start tells the SDK.
@@ -91,6 +95,7 @@ class Job:
     has_ended: bool = False
     is_revoked: bool = False
     lease_next: int = 0
+    birth_next: int = 0
     runner: Any = None
 
     def advance(self, event: Event) -> None:
@@ -131,20 +136,20 @@ class InvokerCore:
         """The jobs that hold a slot, in the order they became known."""
         return (job for job in self._jobs.values() if job.phase in HOLDS_SLOT)
 
-    def start(self, invocation_id: str, lease: int) -> Job | None:
+    def start(self, invocation_id: str, lease: int, birth: int = 0) -> Job | None:
         """The invocation became INVOKED under *lease*.  Returns an attempt of an older lease that must be cut."""
         job = self._jobs.get(invocation_id)
         if job is None:
-            self._enqueue(Job(invocation_id, lease))
+            self._enqueue(Job(invocation_id, lease, birth=birth))
             return None
-        if lease <= max(job.lease, job.lease_next):
+        if (birth, lease) <= max((job.birth, job.lease), (job.birth_next, job.lease_next)):
             return None
         if job.phase in HOLDS_SLOT:
             job.is_revoked = True
-            job.lease_next = lease
+            job.birth_next, job.lease_next = birth, lease
             return job
         self._remove(job)
-        self._enqueue(Job(invocation_id, lease))
+        self._enqueue(Job(invocation_id, lease, birth=birth))
         return None
 
     def revoke(self, invocation_id: str, lease: int) -> Job | None:
@@ -192,12 +197,12 @@ class InvokerCore:
         if job.is_revoked:
             self._remove(job)
             if job.lease_next:
-                self._enqueue(Job(job.invocation_id, job.lease_next))
+                self._enqueue(Job(job.invocation_id, job.lease_next, birth=job.birth_next))
 
-    def stored(self, invocation_id: str, lease: int) -> Job | None:
+    def stored(self, invocation_id: str, lease: int, birth: int = 0) -> Job | None:
         """An output of the lease was applied, or refused.  Returns the job when it has settled."""
         job = self.job(invocation_id, lease)
-        if job is None:
+        if job is None or job.birth != birth:
             return None
         job.outputs_in_flight -= 1
         assert job.outputs_in_flight >= 0, "each output is stored once"

@@ -34,9 +34,11 @@ class Placement:
         return 0 if self.handler.options.lazy_state else limits.eager_state_bytes_max
 
 
-def is_current(invocation: Invocation | None, lease: int) -> bool:
-    """Whether *lease* still speaks for the invocation."""
-    return invocation is not None and invocation.lease == lease and invocation.status is Status.INVOKED
+def is_current(invocation: Invocation | None, lease: int, birth: int) -> bool:
+    """Whether *lease* of the life *birth* still speaks for the invocation."""
+    if invocation is None or invocation.status is not Status.INVOKED:
+        return False
+    return (invocation.birth, invocation.lease) == (birth, lease)
 
 
 def place(invocation: Invocation, schema: Schema, transports: Mapping[str, Transport]) -> Placement | AttemptFailure:

@@ -143,7 +143,7 @@ class Invoker:
     # What the partition's effects call.
 
     def start(self, action: StartAttempt) -> None:
-        self._cut(self._core.start(action.invocation_id, action.lease))
+        self._cut(self._core.start(action.invocation_id, action.lease, action.birth))
 
     def abort(self, action: AbortAttempt) -> None:
         self._cut(self._core.revoke(action.invocation_id, action.lease))
@@ -159,7 +159,7 @@ class Invoker:
 
     def stored(self, command: AttemptOutput) -> None:
         if command.epoch == self._leader.epoch:
-            self._settle(self._core.stored(command.invocation_id, command.lease))
+            self._settle(self._core.stored(command.invocation_id, command.lease, command.birth))
 
     def pump(self) -> None:
         """Send what was notified and begin the attempts that have a slot."""
@@ -220,7 +220,7 @@ class Invoker:
         """Start the next attempt of *job*, unless its lease is over."""
         tables = self._leader.tables
         invocation = tables.invocation(job.invocation_id)
-        if invocation is None or not is_current(invocation, job.lease):
+        if invocation is None or not is_current(invocation, job.lease, job.birth):
             self._core.discard(job)
             return
         placement = place(invocation, self._schema(), self._transports)
@@ -277,6 +277,7 @@ class Invoker:
                 step.end,
                 placement.deployment_id if placement.is_new else "",
                 placement.protocol_version if placement.is_new else 0,
+                job.birth,
             )
         )
 
@@ -319,14 +320,16 @@ class Invoker:
         if job is None:
             return
         invocation = self._leader.tables.invocation(job.invocation_id)
-        if invocation is None or not is_current(invocation, job.lease):
+        if invocation is None or not is_current(invocation, job.lease, job.birth):
             self._core.forget(job)
             return
         jitter = int.from_bytes(self._world.entropy(4), "big") if job.failed is not None else 0
         fate = self._core.decide(job, invocation.retry_policy, jitter)
         if isinstance(fate, GaveUp):
             self._core.sent(job, has_entries=False, end=fate)
-            self._leader.propose(AttemptOutput(job.invocation_id, self._leader.epoch, job.lease, job.attempt, end=fate))
+            self._leader.propose(
+                AttemptOutput(job.invocation_id, self._leader.epoch, job.lease, job.attempt, end=fate, birth=job.birth)
+            )
         elif isinstance(fate, Retry):
             self._back_off(job, fate.delay_ms)
 

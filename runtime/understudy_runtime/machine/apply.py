@@ -153,7 +153,7 @@ def outstanding(tables: Tables) -> list[Action]:
     """All work *tables* imply, in a fixed order: attempts as they were started, timers, outbox (P8)."""
     invoked = [invocation for invocation in tables.live() if invocation.status is Status.INVOKED]
     invoked.sort(key=attrgetter("start_sequence"))
-    actions: list[Action] = [StartAttempt(invocation.id, invocation.lease) for invocation in invoked]
+    actions: list[Action] = [StartAttempt(invocation.id, invocation.lease, invocation.birth) for invocation in invoked]
     actions += [ArmTimer(timer.due_ms, timer_id) for timer_id, timer in tables.timers.items()]
     for target in sorted(tables.outbox):
         actions += [Send(target, sequence, message) for sequence, message in tables.outbox[target].items()]

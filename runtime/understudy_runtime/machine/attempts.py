@@ -51,7 +51,7 @@ def is_stale(tables: Tables, invocation: Invocation, command: AttemptOutput) -> 
         return True
     if invocation.status is not Status.INVOKED:
         return True
-    if command.lease != invocation.lease:
+    if command.lease != invocation.lease or command.birth not in (0, invocation.birth):
         return True
     return command.epoch == invocation.attempt_epoch and command.attempt < invocation.attempt_last
 

@@ -81,7 +81,7 @@ def start(turn: Turn, invocation: Invocation, event: StatusEvent) -> None:
     invocation.start_sequence = turn.tables.next_start_sequence()
     invocation.attempt_last = 0
     invocation.awaiting = None
-    turn.actions.append(StartAttempt(invocation.id, invocation.lease))
+    turn.actions.append(StartAttempt(invocation.id, invocation.lease, invocation.birth))
 
 
 def resume(turn: Turn, invocation: Invocation) -> None:

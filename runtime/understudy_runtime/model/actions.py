@@ -14,10 +14,14 @@ from understudy_runtime.model.invocation import Entry, Result
 
 @attrs.frozen
 class StartAttempt:
-    """Run the invocation: it became INVOKED under *lease* (also after a resume)."""
+    """Run the invocation: it became INVOKED under *lease* (also after a resume).
+
+    `birth` tells this life of the id from an earlier one, whose attempt may still be ending.
+    """
 
     invocation_id: str
     lease: int
+    birth: int = attrs.field(default=0, eq=False)
 
 
 @attrs.frozen

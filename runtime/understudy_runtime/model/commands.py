@@ -117,8 +117,9 @@ AttemptEnd = Suspend | Finished | GaveUp
 class AttemptOutput:
     """What an attempt sent in one flush, in order, and perhaps how it ended.
 
-    Honoured only while the invocation is INVOKED under the same lease by the epoch that proposes it (P1).  A failed
-    attempt that will be retried is not a command: back-off is not durable.
+    Honoured only while the invocation is INVOKED under the same lease by the epoch that proposes it (P1), in the same
+    life of its id (`birth`, 0: not said).  A failed attempt that will be retried is not a command: back-off is not
+    durable.
     """
 
     invocation_id: str = numbered(1)
@@ -129,6 +130,7 @@ class AttemptOutput:
     end: AttemptEnd | None = numbered(6, default=None)
     deployment_id: str = numbered(7, default="")
     protocol_version: int = numbered(8, default=0)
+    birth: int = numbered(9, default=0)
 
 
 @attrs.frozen

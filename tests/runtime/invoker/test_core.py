@@ -295,3 +295,21 @@ class Jobs(RuleBasedStateMachine):
 
 
 TestJobs = Jobs.TestCase
+
+
+def test_a_later_life_of_an_id_waits_for_the_earlier_ones_attempt() -> None:
+    core = InvokerCore(1)
+    core.start("a", 3, 10)
+    job = core.grant()
+    assert job is not None
+    core.sent(job, has_entries=True, end=Finished())
+    core.over(job, None)
+    assert core.start("a", 1, 20) is job, "the attempt is cut"
+    assert core.start("a", 4, 10) is None, "what is behind it is stale"
+    core.task_ended(job)
+    later = core.grant()
+    assert later is not None
+    assert (later.lease, later.birth) == (1, 20)
+    core.sent(later, has_entries=True, end=None)
+    assert core.stored("a", 1, 10) is None, "an output of the earlier life is not one of this"
+    assert later.outputs_in_flight == 1

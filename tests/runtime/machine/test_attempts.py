@@ -12,7 +12,9 @@ from understudy_runtime.model.commands import (
     Complete,
     Finished,
     GaveUp,
+    Kill,
     LeaderElected,
+    Purge,
     Signal,
     Suspend,
 )
@@ -238,3 +240,19 @@ def test_leases_grow_and_starts_are_numbered() -> None:
     assert (driver.at(first).lease, driver.at(second).lease) == (2, 1)
     assert driver.at(second).start_sequence < driver.at(first).start_sequence
     assert driver.at(first).lease_entries == 2
+
+
+def test_an_attempt_does_not_speak_for_a_later_life_of_its_id() -> None:
+    driver = Driver()
+    command = driver.request(idempotency_key="k", completion_retention_ms=60_000)
+    id_ = command.invocation_id
+    driver.do(command)
+    early = driver.at(id_).birth
+    driver.do(Kill(id_))
+    driver.do(Purge(id_))
+    driver.do(command)
+    assert driver.at(id_).lease == 1
+    assert driver.attempt(id_, output(b"early"), end=Finished(), birth=early) == []
+    assert driver.status(id_) is Status.INVOKED
+    driver.attempt(id_, output(b"late"), end=Finished(), birth=driver.at(id_).birth)
+    assert driver.at(id_).result == Success(b"late")

@@ -12,6 +12,7 @@ from understudy_runtime.limits import Limits
 from understudy_runtime.model.commands import Kill
 from understudy_runtime.model.events import AttemptEnded, Event, RetryScheduled
 from understudy_runtime.model.invocation import Failure, OnMaxAttempts, RetryPolicy, Status, Success, Target
+from understudy_runtime.node import until
 
 from tests.runtime.node.fakes import FakeWorld
 from tests.runtime.node.stand import (
@@ -288,6 +289,33 @@ async def test_another_attempts_time_out_does_not_make_who_waits_for_a_slot_forg
             await client.send(OTHER)
         await trio.sleep(0.3)
         assert [round(at - before, 2) for at in started_s] == [1.0, 1.03]
+
+
+@pytest.mark.parametrize("linger_s", [0, 1])
+@pytest.mark.parametrize("way", ["finished", "killed"])
+async def test_an_id_lives_again_while_its_last_attempt_ends(
+    autojump_clock: MockClock, way: str, linger_s: float
+) -> None:
+    """Its result is not kept, so the same request starts anew: at once, with the old attempt's task still there."""
+
+    async def script(d: Dialogue) -> None:
+        if len(transport.dialogues) > 1:
+            await answer(d)
+            return
+        if way == "killed":
+            client.node.propose(again.invocation_id, Kill(again.invocation_id))
+        await answer(d)
+        client.node.propose(again.invocation_id, again)
+        with trio.CancelScope(shield=True):
+            await trio.sleep(linger_s)
+
+    async with scripted(script) as (client, transport):
+        again = attrs.evolve(client.request(ECHO, key="k"), completion_retention_ms=0)
+        await client.node.call(again)
+        with trio.fail_after(60):
+            await until(lambda: len(transport.dialogues) == 2 and not client.node.invokers[0].job_count)
+        assert client.node.known(again.invocation_id) is None
+        assert [len(d.known) for d in transport.dialogues] == [1, 1]
 
 
 async def test_slots_bound_the_attempts_that_run_at_once(autojump_clock: MockClock) -> None:
