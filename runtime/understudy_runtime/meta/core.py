@@ -49,9 +49,9 @@ def canonical_manifest(manifest: bytes | dict[str, object]) -> bytes:
 def register(state: MetaState, deployment_id: str, manifest: bytes | dict[str, object]) -> RegisterDeployment | None:
     """The command that makes *manifest* known, or None when nothing changed.  Raises ManifestError."""
     canonical = canonical_manifest(manifest)
-    parse_manifest(json.loads(canonical))
     if state.manifests.get(deployment_id) == canonical:
-        return None
+        return None  # It was parsed when it came into the state.
+    parse_manifest(json.loads(canonical))
     return RegisterDeployment(deployment_id, canonical)
 
 
