@@ -90,6 +90,8 @@ def encode_map(items: Mapping[int, bytes]) -> bytes:
 
 def encode_plain(value: object) -> bytes:
     """None, numbers, text, bytes, and lists and maps of them.  Raises TypeError for anything else."""
+    if type(value) is int:
+        return encode_int(value)  # Most are.
     encode = _PLAIN.get(type(value))
     if encode is None and isinstance(value, int):
         encode = encode_int
@@ -104,7 +106,6 @@ def _encode_plain_map(value: Mapping[object, object]) -> bytes:
 
 _PLAIN: Final = MappingProxyType[type, Callable[[Any], bytes]](
     {
-        int: encode_int,
         str: encode_text,
         bytes: encode_bytes,
         bool: encode_bool,

@@ -17,6 +17,7 @@ fields are never reused; unknown ones are ignored.  FORMAT grows when an older b
 from __future__ import annotations
 
 import struct
+from operator import attrgetter
 from typing import Any, Final
 
 import attrs
@@ -201,6 +202,8 @@ _PLAIN_FIELDS: Final = (
     (33, "birth"),
 )
 
+_plain_values: Final = attrgetter(*(name for _, name in _PLAIN_FIELDS))
+
 
 def encode_invocation(invocation: Invocation) -> bytes:
     """Everything about *invocation* but its journal."""
@@ -212,8 +215,7 @@ def encode_invocation(invocation: Invocation) -> bytes:
         10: _encode_policy(invocation.retry_policy),
         12: cbor.encode_int(invocation.status),
     }
-    for number, name in _PLAIN_FIELDS:
-        value = getattr(invocation, name)
+    for (number, _), value in zip(_PLAIN_FIELDS, _plain_values(invocation), strict=True):
         if value or value == "":
             row[number] = cbor.encode_plain(value)
     if invocation.callers:
