@@ -15,6 +15,7 @@ from understudy import (
     InvocationRetryPolicy,
     ObjectContext,
     RetryableError,
+    Serde,
     Service,
     TerminalError,
     VirtualObject,
@@ -72,6 +73,72 @@ async def test_what_a_handlers_exception_becomes(error: Exception, ends: T, says
         assert "Traceback" in message.stacktrace
         assert "test_ends.py" in message.stacktrace
         assert "api/door.py" not in message.stacktrace
+
+
+class Mute(Exception):
+    """Nobody can say what it is."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+    __repr__ = __str__
+
+
+HALF = "caf\udce9"  # As file names come that are not UTF-8.
+ANYTHING: Any = 1
+
+
+@pytest.mark.parametrize("in_run", [False, True])
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError(HALF),
+        Mute(),
+        RetryableError(HALF),
+        RetryableError("x", retry_after=timedelta(seconds=-1)),
+        RetryableError("x", retry_after=timedelta.max),
+        RetryableError("x", status_code=-1),
+        TerminalError(HALF),
+        TerminalError("x", -1),
+        TerminalError("x", 2**40),
+        TerminalError(ANYTHING),
+        TerminalError("x", 422, {HALF: HALF}),
+        TerminalError("x", 422, {"k": ANYTHING}),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+async def test_whatever_a_handler_raises_becomes_a_last_message(error: Exception, in_run: bool) -> None:
+    """It must not pass through the door: in process it would end the server, and again after every restart."""
+
+    async def handler(ctx: Context) -> None:
+        def fail() -> None:
+            raise error
+
+        if in_run:
+            await ctx.run("step", fail)
+        fail()
+
+    link = await play(handler)
+    assert link.types()[-1] is (T.END if isinstance(error, TerminalError) else T.ERROR)
+
+
+async def test_a_serde_that_makes_no_bytes_fails_the_attempt() -> None:
+    class Wrong(Serde[Any]):
+        def serialize(self, value: Any) -> Any:
+            return "text"
+
+        def deserialize(self, data: bytes) -> Any:
+            return None
+
+    thing = VirtualObject("Wrong")
+
+    @thing.handler(output_serde=Wrong())
+    async def handle(ctx: ObjectContext) -> int:
+        return 1
+
+    link = FakeLink(*start())
+    await app([thing]).attempt(service="Wrong", handler="handle", version=6, link=link, host=FakeHost())
+    assert link.types()[-1] is T.ERROR
 
 
 async def test_a_cause_that_is_terminal_is_terminal() -> None:

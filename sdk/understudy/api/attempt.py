@@ -19,8 +19,16 @@ from typing import Any, Final, NamedTuple, NoReturn, TypeVar
 import anyio
 
 from understudy.api.ends import Outcome, outcome_of
-from understudy.api.errors import ContextMisuse, RetryableError, TerminalError, failure_of
-from understudy.api.options import milliseconds
+from understudy.api.errors import (
+    ContextMisuse,
+    RetryableError,
+    TerminalError,
+    failure_of,
+    sendable_code,
+    sendable_delay_ms,
+    sendable_repr,
+    sendable_text,
+)
 from understudy.api.regions import REGION
 from understudy.api.serde import Serde
 from understudy.api.sites import Site, awaiting_site, calling_site
@@ -319,10 +327,10 @@ class Attempt:
             self.vm.propose_run_failure(key, failure_of(leaf))
             return
         fixed_delay_ms: int | None = None
-        code, message = InternalError.code, repr(leaf)
+        code, message = InternalError.code, sendable_repr(leaf)
         if isinstance(leaf, RetryableError):
-            code, message = leaf.status_code, leaf.message
-            fixed_delay_ms = None if leaf.retry_after is None else milliseconds(leaf.retry_after)
+            code, message = sendable_code(leaf.status_code), sendable_text(leaf.message)
+            fixed_delay_ms = sendable_delay_ms(leaf)
         failure = InternalError(message, stacktrace=stacktrace_of(error))
         failure.code = code
         self.vm.run_attempt_failed(key, failure, spec.policy, elapsed_ms=elapsed_ms, fixed_delay_ms=fixed_delay_ms)

@@ -26,9 +26,15 @@ from understudy.api.context import (
     WorkflowSharedContext,
 )
 from understudy.api.ends import Outcome, outcome_of
-from understudy.api.errors import RetryableError, TerminalError, failure_of
+from understudy.api.errors import (
+    RetryableError,
+    TerminalError,
+    failure_of,
+    sendable_delay_ms,
+    sendable_repr,
+    sendable_text,
+)
 from understudy.api.handler import Handler
-from understudy.api.options import milliseconds
 from understudy.api.regions import REGION
 from understudy.api.sites import Site
 from understudy.api.tracebacks import stacktrace_of
@@ -122,7 +128,7 @@ def _argument(handler: Handler, input: Input) -> Any:
     except Exception as error:
         raise TerminalError(
             f"Unable to parse an input argument. {handler.service}/{handler.name} was called with a body of "
-            f"{len(input.body)} bytes that is not what it takes: {error}",
+            f"{len(input.body)} bytes that is not what it takes: {sendable_text(error)}",
             status_code=500,
         ) from error
 
@@ -158,6 +164,8 @@ async def _settle(handler: Handler, attempt: Attempt, value: Any, error: BaseExc
 def _output_value(handler: Handler, vm: VM, value: Any) -> None:
     try:
         data = handler.output.serde.serialize(value)
+        if not isinstance(data, bytes):
+            raise TypeError(f"the output serde of {handler.name} made {type(data).__name__} of the result, not bytes")
     except Exception as error:
         _fail(vm, error, error)
         return
@@ -170,13 +178,13 @@ def _fail(vm: VM, leaf: BaseException, error: BaseException) -> None:
     if isinstance(leaf, AttemptEnded):
         vm.fail(
             InternalError(
-                f"the handler raised {leaf!r} itself, which only the SDK may", stacktrace=stacktrace_of(error)
+                f"the handler raised {sendable_repr(leaf)} itself, which only the SDK may",
+                stacktrace=stacktrace_of(error),
             )
         )
-    message, delay_ms = repr(leaf), None
+    message, delay_ms = sendable_repr(leaf), None
     if isinstance(leaf, RetryableError):
-        message = leaf.message
-        delay_ms = None if leaf.retry_after is None else milliseconds(leaf.retry_after)
+        message, delay_ms = sendable_text(leaf.message), sendable_delay_ms(leaf)
     vm.fail(InternalError(message, stacktrace=stacktrace_of(error), next_retry_delay_ms=delay_ms))
 
 
@@ -195,7 +203,7 @@ async def _settle_cut_off(attempt: Attempt, site: Site, leaf: BaseException | No
         site,
     )
     # What cut the await off may be a timeout, or a task group whose other task failed: then that is the news.
-    cause = "" if leaf is None or isinstance(leaf, AttemptEnded) else f"{leaf!r}; "
+    cause = "" if leaf is None or isinstance(leaf, AttemptEnded) else f"{sendable_repr(leaf)}; "
     message = (
         f"{cause}a local timeout or cancel scope cut off a durable await at {site}. This attempt cannot go on, "
         "because another one would not be cut off there; race the await against ctx.sleep with select instead."

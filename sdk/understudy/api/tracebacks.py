@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Iterator
 from typing import Final
 
+from understudy.api.errors import sendable_text
 from understudy.api.sites import is_user_code
 
 STACKTRACE_CHARS_MAX: Final = 8_000
@@ -38,7 +39,7 @@ def _lines(error: BaseException) -> Iterator[str]:
         code = frame.f_code
         if is_user_code(code.co_filename):
             yield f'  File "{_imported_as(code.co_filename)}", line {line}, in {code.co_qualname}\n'
-    yield f"{type(error).__qualname__}: {error}\n"
+    yield f"{type(error).__qualname__}: {sendable_text(error)}\n"
     if isinstance(error, BaseExceptionGroup):
         for inner in error.exceptions:
             for text in _lines(inner):
