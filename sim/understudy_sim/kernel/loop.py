@@ -282,14 +282,16 @@ class Loop:
     def _fire_due(self) -> None:
         context = self._context
         context.pop("task", None)
-        heap, now_ns = self._heap, self.now_ns
+        heap, now_ns, woken = self._heap, self.now_ns, self.woken
         while heap and heap[0][0] <= now_ns and self.ending is None:
             timer = heapq.heappop(heap)[2]
             if timer.live:
                 if timer.owner is not None:
                     context["runner"] = timer.owner
                 timer.fire()
-                if self.woken:
+                if len(woken) == 1:
+                    self.ready.append(woken.pop())
+                elif woken:
                     self.flush_woken()
             elif self._cancelled:
                 self._cancelled -= 1
