@@ -1,6 +1,7 @@
 """P9, timers: the record of a firing timer is not stamped before the time it was due, and it fires once.
 
-At the end of the quiet phase no timer is left that is due.
+The wall clock may go back between the moment a timer is found due and the stamp: such a record fires nothing, its timer
+is armed again.  At the end of the quiet phase no timer is left that is due.
 """
 
 from __future__ import annotations
@@ -46,6 +47,9 @@ class Timers(Property):
                 self.broken(f"timer {command.timer_id} of partition {step.partition} fired again and was heard")
             return
         if step.record.time_ms < due_ms:
+            if tuple(step.actions) == (ArmTimer(due_ms, command.timer_id),):
+                self.hit("timers armed again by a clock gone back")
+                return
             self.broken(
                 f"timer {command.timer_id} of partition {step.partition} fired {due_ms - step.record.time_ms} ms early"
             )

@@ -280,6 +280,17 @@ def test_p9_refuses_early_and_double_firing() -> None:
     assert len(stand.broken) == 2
 
 
+def test_p9_lets_a_clock_gone_back_arm_a_timer_again_and_wants_it_to_fire() -> None:
+    stand = two_invocations()
+    checker = stand.put(Timers)
+    stand.step(stand.truth.commands[FIRST], (ArmTimer(100, 1),))
+    stand.step(TimerFired(100, 1), (ArmTimer(100, 1),), time_ms=99)
+    assert stand.broken == []
+    assert len(checker.left(100)) == 1
+    stand.step(TimerFired(100, 1), (ArmTimer(100, 2),), time_ms=99)
+    assert len(stand.broken) == 1
+
+
 # P10
 
 
