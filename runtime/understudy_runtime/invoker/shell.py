@@ -173,7 +173,7 @@ class Invoker:
             for attempt in flushing:
                 attempt.timeouts.heard(now_ms)
                 attempt.flush()
-        while (job := self._core.grant()) is not None:
+        while self._nursery is not None and (job := self._core.grant()) is not None:
             self._begin(job)
         if self._core.ready_count:
             self._ask_waiting_attempts()
@@ -197,9 +197,13 @@ class Invoker:
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             task_status.started()
-            while True:
-                next_ms = self._serve_due(self._now_ms())
-                await self._slot.park_until(next_ms / 1000)
+            try:
+                while True:
+                    next_ms = self._serve_due(self._now_ms())
+                    await self._slot.park_until(next_ms / 1000)
+            finally:
+                # The node is ending; a partition may still take its last step before it is cut, too.
+                self._nursery = None
 
     async def _run_attempt(self, attempt: Attempt, head: AttemptHead, frames: Sequence[Frame]) -> None:
         """The attempt's task: the transport does the talking."""

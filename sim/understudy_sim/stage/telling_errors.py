@@ -14,6 +14,8 @@ def describe(error: BaseException) -> str:
     """An error and where it came from, without addresses."""
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
+    if isinstance(error, BaseExceptionGroup):
+        return " and ".join(describe(one) for one in error.exceptions)
     place = ""
     at = error.__traceback__
     while at is not None:
