@@ -1,6 +1,6 @@
 """Runs that once broke a claim, made small by `understudy shrink` and kept.  Each must hold now.
 
-A file names its script, its seed and what was left of it; it is replayed like any run with `understudy replay … --shrunk`.
+A file names its script, its seed and what was left of it.  `understudy replay SCRIPT --seed S --shrunk FILE` shows it.
 """
 
 from __future__ import annotations
