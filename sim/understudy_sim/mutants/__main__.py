@@ -89,14 +89,17 @@ def quiet(mutant_id: str, seeds_max: int) -> None:
 
 
 @main.command()
-@click.argument("mutant_id", metavar="ID")
+@click.argument("mutant_ids", metavar="ID[,ID…]")
 @click.argument("arguments", nargs=-1)
-def suite(mutant_id: str, arguments: tuple[str, ...]) -> None:
-    """Check that the tests pass with the mutant ID in the code; ARGUMENTS go to pytest.  Exit code 1 when they fail."""
-    result = run_suite(_find(mutant_id), arguments)
+def suite(mutant_ids: str, arguments: tuple[str, ...]) -> None:
+    """Check that the tests pass with the mutants in the code; ARGUMENTS go to pytest.  Exit code 1 when they fail.
+
+    Several mutants are planted at once: a suite that stays green has noticed none of them.
+    """
+    result = run_suite([_find(mutant_id) for mutant_id in mutant_ids.split(",")], arguments)
     if not result.passed:
         click.echo(result.output[-4000:])
-    click.echo(f"{mutant_id}: {'the suite passes' if result.passed else 'caught by ' + ', '.join(result.failed)}")
+    click.echo(f"{mutant_ids}: {'the suite passes' if result.passed else 'caught by ' + ', '.join(result.failed)}")
     if not result.passed:
         raise SystemExit(1)
 

@@ -11,19 +11,6 @@ from understudy_sim.mutants.edit import Mutant, MutantError
 
 MUTANTS: Final[tuple[Mutant, ...]] = (
     Mutant(
-        id="A1",
-        group="A exactly once",
-        module="understudy_runtime.node",
-        before="        self.partitions[target_partition].propose(message)\n",
-        after=(
-            "        self.partitions[target_partition].propose(message)\n"
-            "        self.acknowledge(message.source_partition, target_partition, message.sequence)\n"
-        ),
-        why="a message to another partition is acknowledged when it arrives, not when it is durable there",
-        needs=("crash",),
-        invisible=True,
-    ),
-    Mutant(
         id="A2",
         group="A exactly once",
         module="understudy_runtime.machine.attempts",
@@ -31,7 +18,6 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         after="    return command.attempt < invocation.attempt_last\n",
         why="a new leader's attempts are compared with the attempt numbers of the old one",
         needs=("crash",),
-        invisible=False,
     ),
     Mutant(
         id="C1",
@@ -41,7 +27,6 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         after=("            if invocation.status is Status.INVOKED:\n                self.objects.lock(invocation)\n"),
         why="after a restart a suspended invocation no longer holds its object's lock",
         needs=("crash",),
-        invisible=False,
     ),
     Mutant(
         id="D1",
@@ -64,8 +49,20 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
             "        state, is_partial = [], False\n"
         ),
         why="a retry is not sent the state again",
+        needs=("schedule",),
+    ),
+    Mutant(
+        id="D3",
+        group="D replay",
+        module="understudy.vm.vm",
+        before='        return int.from_bytes(hashlib.sha256(self._start.id).digest()[:8], "big")\n',
+        after=(
+            '        seed = int.from_bytes(hashlib.sha256(self._start.id).digest()[:8], "big")\n'
+            "        return seed ^ self._start.retry_count_since_last_stored_entry\n"
+        ),
+        why="the same where the seed is derived from the id (protocol version 5)",
         needs=("crash",),
-        invisible=False,
+        invisible=True,
     ),
     Mutant(
         id="F1",
@@ -75,7 +72,17 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         after="",
         why="a suspension does not look whether what it waits for came meanwhile",
         needs=("workload",),
-        invisible=False,
+    ),
+    Mutant(
+        id="J6",
+        group="J state",
+        module="understudy.vm.vm",
+        before="        self._state_is_partial = start.partial_state\n",
+        after=(
+            "        self._state_is_partial = start.partial_state and not start.retry_count_since_last_stored_entry\n"
+        ),
+        why="a retried attempt takes a part of the state for all of it",
+        needs=("schedule",),
     ),
     Mutant(
         id="K1",
@@ -85,7 +92,6 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         after="        if job.phase is Phase.SETTLING and not job.is_revoked:\n",
         why="a retry starts before all that the failed attempt sent is stored",
         needs=("schedule",),
-        invisible=False,
     ),
     Mutant(
         id="K2",
@@ -95,7 +101,6 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         after="                failed = lost(error)\n",
         why="a stream that breaks after the attempt has ended counts as a failure",
         needs=("network",),
-        invisible=False,
     ),
     Mutant(
         id="L1",
@@ -109,7 +114,6 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         ),
         why="a frame written into space reserved before is not synced",
         needs=("crash", "disk"),
-        invisible=False,
     ),
     Mutant(
         id="L2",
@@ -123,7 +127,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         ),
         why="a frame that shares its page with the frame before is not synced",
         needs=("crash", "disk"),
-        invisible=True,
+        rehearsed=True,
     ),
     Mutant(
         id="L3",
@@ -133,7 +137,6 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         after="            return file.pread(0, min(file.size(), 1 << 14))\n",
         why="recovery reads a segment in one short read and takes the rest for torn",
         needs=("crash",),
-        invisible=True,
     ),
     Mutant(
         id="L4",
@@ -150,7 +153,6 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         ),
         why="the name of a new segment is not made durable",
         needs=("crash", "disk"),
-        invisible=False,
     ),
     Mutant(
         id="L5",
@@ -163,7 +165,6 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         after="        file.pwrite(0, cbor2.dumps([FORMAT, folder.identity, folder.partition_count]))\n",
         why="the data folder's format file is renamed before its content is durable",
         needs=("crash", "disk"),
-        invisible=False,
     ),
     Mutant(
         id="M1",
@@ -173,7 +174,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         after=("    turn.tables.epoch = command.epoch\n    turn.tables.outbox_last.clear()\n"),
         why="a new leader numbers its messages from one again",
         needs=("crash", "leadership"),
-        invisible=True,
+        rehearsed=True,
     ),
     Mutant(
         id="M2",
@@ -188,7 +189,21 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         ),
         why="a send is acknowledged before it is durable",
         needs=("crash",),
-        invisible=False,
+    ),
+    Mutant(
+        id="M3",
+        group="M leadership and durability",
+        module="understudy_runtime.partition",
+        before="                record = Record(lsn, replayed.time_ms, command)\n",
+        after=(
+            '                back_ms = getattr(self, "_replayed_ms", 0) - replayed.time_ms\n'
+            "                is_back = 0 < back_ms < 1_000\n"
+            "                self._replayed_ms = replayed.time_ms + back_ms if is_back else replayed.time_ms\n"
+            "                record = Record(lsn, self._replayed_ms, command)\n"
+        ),
+        why="a new leader smooths, as it replays, a clock that went back a little under the old one",
+        needs=("time", "crash"),
+        invisible=True,
     ),
     Mutant(
         id="N1",
@@ -215,6 +230,30 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         invisible=True,
     ),
     Mutant(
+        id="N2",
+        group="N ingress",
+        module="understudy_runtime.effects.replies",
+        before=(
+            "            acked = await self.invoke(partition, command)\n"
+            "            return acked, None if acked.conflict else await waiter.wait()\n"
+            "        finally:\n"
+            "            self._given_up(command.invocation_id, waiter)\n"
+        ),
+        after=(
+            "            acked = await self.invoke(partition, command)\n"
+            "            completed = None if acked.conflict else await waiter.wait()\n"
+            "        except BaseException:\n"
+            "            if command.idempotency_key is None:\n"
+            "                self._given_up(command.invocation_id, waiter)\n"
+            "            raise\n"
+            "        self._given_up(command.invocation_id, waiter)\n"
+            "        return acked, completed\n"
+        ),
+        why="who gave up waiting for a request with a key stays on the list of those who wait",
+        needs=("network",),
+        invisible=True,
+    ),
+    Mutant(
         id="T1",
         group="T time",
         module="understudy_runtime.machine.start",
@@ -222,7 +261,6 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         after="    idle_ms = now_ms - invocation.last_append_ms\n",
         why="a clock gone back makes a duration negative",
         needs=("time",),
-        invisible=False,
     ),
     Mutant(
         id="T2",
@@ -235,6 +273,35 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
             "        records = await self._append(batch, now_ms)\n"
         ),
         why="the loop relies on a wall clock that never goes back",
+        needs=("time",),
+        rehearsed=True,
+    ),
+    Mutant(
+        id="T3",
+        group="T time",
+        module="understudy_runtime.log.shell",
+        before="        frame = core.encode_frame(\n            self._codec.encode(commands),\n",
+        after=(
+            '        back_ms = getattr(self, "_time_ms", 0) - time_ms\n'
+            "        self._time_ms = time_ms = time_ms + back_ms if 0 < back_ms < 1_000 else time_ms\n"
+            "        frame = core.encode_frame(\n            self._codec.encode(commands),\n"
+        ),
+        why="the log smooths a clock that went back a little, so a replay sees another time than the leader did",
+        needs=("time", "crash"),
+        invisible=True,
+    ),
+    Mutant(
+        id="T4",
+        group="T time",
+        module="understudy_runtime.partition",
+        before="        now_ms = self._world.now_ms()\n        count = self._limits.batch_commands_max\n",
+        after=(
+            "        now_ms = self._world.now_ms()\n"
+            '        assert now_ms > getattr(self, "_stamp_ms", 0) - 60_000, "a clock goes back by a minute at most"\n'
+            "        self._stamp_ms = now_ms\n"
+            "        count = self._limits.batch_commands_max\n"
+        ),
+        why="the loop relies on a wall clock that goes back by a minute at most",
         needs=("time",),
         invisible=True,
     ),

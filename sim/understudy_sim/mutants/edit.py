@@ -17,7 +17,8 @@ class Mutant:
     """An edit of one module: *before* becomes *after*.
 
     `before` must occur exactly once in the module.  `needs` names the least that must happen for the bug to show (words
-    of NEEDS).  `caught_by` are the properties that may catch it: names as the simulator reports them.
+    of NEEDS).  `invisible`: 200 seeds without faults and the whole test suite are green with it.  `rehearsed`: so they
+    are but for the suite's own rehearsals, which run a few fixed seeds under faults.
     """
 
     id: str
@@ -28,6 +29,7 @@ class Mutant:
     why: str
     needs: tuple[str, ...] = attrs.field()
     invisible: bool = False
+    rehearsed: bool = False
 
     @needs.validator
     def _check_needs(self, _: object, needs: tuple[str, ...]) -> None:

@@ -16,8 +16,17 @@ from understudy_sim.mutants.edit import Mutant
 
 ROOT = Path(__file__).resolve().parents[3]
 PACKAGE_FOLDERS = ("sdk", "runtime", "sim")
-# They compare the catalogue with the very text that is edited here.
-NOT_RUN = ("tests/mutants",)
+# No product code a mutant could be in runs there, or (the last) other tests are repeated on more interpreters.
+NOT_RUN = (
+    "tests/bench",
+    "tests/docs",
+    "tests/mutants",
+    "tests/sim/kernel",
+    "tests/tidy",
+    "tests/determinism/test_tour.py::test_other_minor_versions_give_the_same_digest",
+)
+# What is most likely to notice comes first, for `-x`.
+ORDER = ("tests/scenarios", "tests/sim", "tests/determinism", "tests")
 
 
 @attrs.frozen
@@ -29,21 +38,22 @@ class SuiteResult:
     output: str
 
 
-def run_suite(mutant: Mutant, arguments: Sequence[str] = ()) -> SuiteResult:
-    """Run the tests against a copy of the repository with *mutant* in it; *arguments* go to pytest.
+def run_suite(mutants: Sequence[Mutant], arguments: Sequence[str] = ()) -> SuiteResult:
+    """Run the tests against a copy of the repository with *mutants* in it, all at once; *arguments* go to pytest.
 
-    Raises MutantError when its text no longer fits.
+    Raises MutantError when a text no longer fits.
     """
     with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
         copy_tree(Path(folder))
-        plant(mutant, Path(folder))
-        ignored = [f"--ignore={path}" for path in NOT_RUN]
+        for mutant in mutants:
+            plant(mutant, Path(folder))
+        left_out = [f"--{'deselect' if '::' in path else 'ignore'}={path}" for path in NOT_RUN]
         environment = os.environ | {
             "PYTHONPATH": os.pathsep.join(str(Path(folder, name)) for name in PACKAGE_FOLDERS),
             "PYTHONDONTWRITEBYTECODE": "1",
         }
         done = subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *ignored, *arguments],
+            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *left_out, *ORDER, *arguments],
             cwd=folder,
             env=environment,
             stdin=subprocess.DEVNULL,

@@ -5,20 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from understudy_sim.mutants.edit import Mutant
-from understudy_sim.mutants.hunt import SEEDS_MAX, Hunt
+from understudy_sim.mutants.hunt import FIRST_SEEDS, SEEDS_MAX, Hunt
+from understudy_sim.mutants.suite import NOT_RUN
 
 HEAD = """\
 # Planted bugs, and who catches them
 
 Each mutant is one edit of the product, applied while it is imported; the bugs are of the families that engines like
 this one have really had. A hunt runs the ticket tour under all faults, seed by seed, until a claim breaks, at most
-{seeds_max} seeds; each mutant is hunted from {hunts} first seeds. *Seeds* is the median (and the range) of seeds until
-the catch, *caught by* the claims that broke first. *Invisible* mutants hide from everything else: 200 seeds with
-`--faults none` pass with them in the code, and so do the tests of the parts.
+{seeds_max} seeds; each mutant is hunted from the first seeds {first_seeds}. *Seeds* is the median (and the range) of
+seeds until the catch, *found* says in how many hunts, *caught by* which claims broke first.
+
+*Hidden*: `yes` are mutants that hide from everything else: 200 seeds with `--faults none` are green with them in the
+code, and so is the test suite, its own rehearsals under fixed seeds included. `but for rehearsals`: those rehearsals do
+catch it. The suite is run by `python -m understudy_sim.mutants suite`, several mutants may be planted in one run. Left
+out are only tests that run no product code a mutant could be in, and those that repeat others on more interpreters:
+{not_run}.
 
 Written by `python -m understudy_sim.mutants table`; do not edit by hand.
 
-| id | group | what is wrong | needs | invisible | seeds | found | caught by |
+| id | group | what is wrong | needs | hidden | seeds | found | caught by |
 |---|---|---|---|---|---|---|---|
 """
 
@@ -26,10 +32,13 @@ Written by `python -m understudy_sim.mutants table`; do not edit by hand.
 def page(rows: Iterable[tuple[Mutant, Hunt]]) -> str:
     """The whole page."""
     pairs = list(rows)
-    hunts = max((len(hunt.catches) for _, hunt in pairs), default=0)
     lines = [row(mutant, hunt) for mutant, hunt in pairs]
     edits = [edit(mutant) for mutant, _ in pairs]
-    head = HEAD.format(seeds_max=SEEDS_MAX, hunts=hunts)
+    head = HEAD.format(
+        seeds_max=SEEDS_MAX,
+        first_seeds=", ".join(f"{seed:,}" for seed in FIRST_SEEDS),
+        not_run=", ".join(f"`{path}`" for path in NOT_RUN),
+    )
     return head + "\n".join(lines) + "\n\n## The edits\n\n" + "\n".join(edits)
 
 
@@ -44,12 +53,19 @@ def row(mutant: Mutant, hunt: Hunt) -> str:
         mutant.group,
         mutant.why,
         ", ".join(mutant.needs),
-        "yes" if mutant.invisible else "",
+        hidden(mutant),
         seeds,
         f"{hunt.found} of {len(hunt.catches)}",
         "; ".join(claim.replace("|", "\\|") for claim in hunt.claims) or "nobody",
     )
     return "| " + " | ".join(cells) + " |"
+
+
+def hidden(mutant: Mutant) -> str:
+    """What else catches it: the table's word."""
+    if mutant.invisible:
+        return "yes"
+    return "but for rehearsals" if mutant.rehearsed else ""
 
 
 def edit(mutant: Mutant) -> str:
