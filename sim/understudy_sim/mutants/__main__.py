@@ -16,7 +16,16 @@ import click
 from understudy_sim.mutants.catalogue import MUTANTS, mutant_by_id
 from understudy_sim.mutants.edit import Mutant, MutantError
 from understudy_sim.mutants.hook import forget_product, install
-from understudy_sim.mutants.hunt import FIRST_SEEDS, SCENARIO, SEEDS_MAX, Hunt, hunt_apart, hunt_here, hunt_to_json
+from understudy_sim.mutants.hunt import (
+    FIRST_SEEDS,
+    SCENARIO,
+    SEEDS_MAX,
+    Hunt,
+    hunt_apart,
+    hunt_from_json,
+    hunt_here,
+    hunt_to_json,
+)
 from understudy_sim.mutants.suite import ROOT, run_suite
 from understudy_sim.mutants.table import page
 
@@ -106,13 +115,22 @@ def suite(mutant_ids: str, arguments: tuple[str, ...]) -> None:
 
 @main.command()
 @click.option("--seeds", "seeds_max", type=click.IntRange(min=1), default=SEEDS_MAX)
-def table(seeds_max: int) -> None:
+@click.option(
+    "--kept", type=click.Path(path_type=Path), help="Keep each hunt in this file; do not repeat what is there."
+)
+def table(seeds_max: int, kept: Path | None) -> None:
     """Hunt every mutant and write docs/mutants.md."""
-    rows = []
+    lines = kept.read_text().splitlines() if kept is not None and kept.exists() else []
+    hunts = {hunt.mutant_id: hunt for hunt in map(hunt_from_json, lines)}
     for mutant in MUTANTS:
-        found = hunt_apart(mutant.id, seeds_max=seeds_max)
-        click.echo(describe(found, seeds_max))
-        rows.append((mutant, found))
+        if mutant.id in hunts:
+            continue
+        hunts[mutant.id] = hunt_apart(mutant.id, seeds_max=seeds_max)
+        click.echo(describe(hunts[mutant.id], seeds_max))
+        if kept is not None:
+            with kept.open("a") as file:
+                file.write(hunt_to_json(hunts[mutant.id]) + "\n")
+    rows = [(mutant, hunts[mutant.id]) for mutant in MUTANTS]
     (ROOT / "docs/mutants.md").write_text(page(rows), encoding="utf-8")
 
 

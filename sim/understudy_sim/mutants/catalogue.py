@@ -65,6 +65,16 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         invisible=True,
     ),
     Mutant(
+        id="D4",
+        group="D replay",
+        module="understudy.vm.vm",
+        before="            return self._start.random_seed\n",
+        after="            return self._start.random_seed + self._start.duration_since_last_stored_entry // 10_000\n",
+        why="an attempt that begins ten seconds after the last step draws other random values",
+        needs=("time",),
+        invisible=True,
+    ),
+    Mutant(
         id="F1",
         group="F suspension",
         module="understudy_runtime.machine.attempts",
