@@ -17,6 +17,7 @@ from understudy_sim.stage.application import Application
 from understudy_sim.stage.report import Report
 from understudy_sim.stage.run import run_seed
 from understudy_sim.stage.script import load_scenario
+from understudy_sim.stage.silence import silence_for_good
 
 
 def main() -> None:
@@ -28,6 +29,7 @@ def main() -> None:
     args = parser.parse_args()
     scenario = load_scenario(args.script)
     application = Application(scenario.app)
+    silence_for_good()
     run_seed(scenario, application, 0)
     by_cpu, by_wall, virtual = [], [], []
     for number in range(args.rounds):
