@@ -60,7 +60,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
             '        seed = int.from_bytes(hashlib.sha256(self._start.id).digest()[:8], "big")\n'
             "        return seed ^ self._start.retry_count_since_last_stored_entry\n"
         ),
-        why="the same where the seed is derived from the id (protocol version 5)",
+        why="a retried attempt draws other random values, where the seed comes from the id (version 5)",
         needs=("crash",),
         invisible=True,
     ),

@@ -17,9 +17,11 @@ this one have really had. A hunt runs the ticket tour under all faults, seed by 
 seeds until the catch, *found* says in how many hunts, *caught by* which claims broke first.
 
 *Hidden*: `yes` are mutants that hide from everything else: 200 seeds with `--faults none` are green with them in the
-code, and so is the test suite, its own rehearsals under fixed seeds included. `but for rehearsals`: those rehearsals do
-catch it. The suite is run by `python -m understudy_sim.mutants suite`, several mutants may be planted in one run. Left
-out are only tests that run no product code a mutant could be in, and those that repeat others on more interpreters:
+code, and so is the test suite, its own rehearsals under fixed seeds included. `but for rehearsals`: those rehearsals
+do catch it, no other test does. The suite was run by `suite` with several mutants planted at once, which is green only
+if no test notices any of them; `tests/scenarios/test_drawn.py`, which draws ten rehearsals anew each time and so can
+meet any of them by chance, was run with each alone. Left out are tests that run no product code a mutant could be in,
+and one that repeats others on more interpreters:
 {not_run}.
 
 Written by `python -m understudy_sim.mutants table`; do not edit by hand.
