@@ -247,12 +247,11 @@ class Node:
             self._meta.close()
 
 
-def sole_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The one error in *group*, without the nurseries' wrapping; *group* itself when there are several."""
-    error: BaseException = group
+def sole_error(error: BaseException) -> BaseException:
+    """The one error inside groups of one, without the nurseries' wrapping; a group of several as it is."""
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
-    return group if isinstance(error, BaseExceptionGroup) else error
+    return error
 
 
 async def until(is_true: Callable[[], bool]) -> None:

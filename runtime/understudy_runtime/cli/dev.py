@@ -15,10 +15,10 @@ import trio
 from understudy_runtime.cli.errors import UsageProblem
 from understudy_runtime.cli.loading import load_app
 from understudy_runtime.cli.output import FORMATS, LEVELS, make_logger
-from understudy_runtime.cli.serving import START_ERRORS, STOP_ERRORS, Serving, Settings, sole
+from understudy_runtime.cli.serving import START_ERRORS, STOP_ERRORS, Serving, Settings
 from understudy_runtime.cli.settings import check_environment, variable
 from understudy_runtime.http.guard import is_numeric
-from understudy_runtime.node import PARTITIONS_MAX
+from understudy_runtime.node import PARTITIONS_MAX, sole_error
 
 PORT = click.IntRange(0, 65535)
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -95,7 +95,7 @@ def run(settings: Settings, log_format: str) -> int:
     try:
         return trio.run(serving.main)
     except BaseException as raised:
-        error = sole(raised)
+        error = sole_error(raised)
         if isinstance(error, START_ERRORS) and not serving.started:
             raise UsageProblem(str(error)) from None
         if isinstance(error, STOP_ERRORS):

@@ -168,10 +168,3 @@ async def listen(world: RealWorld, address: str, port: int, option: str) -> List
             f"{authority(address, port)} cannot be bound ({error.strerror or error}): "
             f"stop what holds it, or choose another with {option} or --bind"
         ) from None
-
-
-def sole(error: BaseException) -> BaseException:
-    """The one error inside groups of one; a group of several as it is."""
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return error

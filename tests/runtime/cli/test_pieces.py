@@ -13,8 +13,8 @@ from understudy_runtime.cli.errors import UsageProblem
 from understudy_runtime.cli.hosting import RealHost
 from understudy_runtime.cli.loading import load_app
 from understudy_runtime.cli.main import COMMANDS, understudy
-from understudy_runtime.cli.serving import sole
 from understudy_runtime.cli.settings import check_environment
+from understudy_runtime.node import sole_error
 
 ROOT = Path(__file__).parents[3]
 
@@ -80,9 +80,9 @@ async def test_a_task_of_the_host_outlives_its_starter(autojump_clock, nursery):
 
 def test_sole_unwraps_groups_of_one():
     inner = ValueError("x")
-    assert sole(BaseExceptionGroup("g", [BaseExceptionGroup("g", [inner])])) is inner
+    assert sole_error(BaseExceptionGroup("g", [BaseExceptionGroup("g", [inner])])) is inner
     group = ExceptionGroup("g", [inner, KeyError()])
-    assert sole(group) is group
+    assert sole_error(group) is group
 
 
 def test_help_lists_every_command_without_importing_it():
