@@ -53,6 +53,20 @@ class Limits:
     # An HTTP head must be complete within this time; an idle connection is closed after that one.
     header_timeout_ms: int = 10_000
     idle_timeout_ms: int = 75_000
+    # How long the result of a workflow's run is kept; None: as long as one with an idempotency key.
+    workflow_retention_ms: int | None = None
+    # How long the journal (and result) of a finished invocation is kept; the shorter of this and the result's.
+    journal_retention_ms: int = 0
+    # Log bytes after which a snapshot is written and the log before it is dropped.
+    snapshot_log_bytes: int = 64 * MIB
+    # Streams on one HTTP/2 connection to an endpoint; a further attempt opens another connection.
+    h2_streams_max: int = 128
+    # An HTTP/2 connection to an endpoint is pinged this often, and given up when the answer takes longer than that.
+    h2_ping_interval_ms: int = 40_000
+    h2_ping_timeout_ms: int = 20_000
+    # A connection to an endpoint must be open within this time, and is closed after that long without a stream.
+    connect_timeout_ms: int = 10_000
+    h2_idle_timeout_ms: int = 300_000
     # How long a stopping server waits for requests and attempts in flight.
     drain_timeout_ms: int = 10_000
     retry_policy: RetryPolicy = attrs.field(factory=RetryPolicy)
