@@ -67,7 +67,7 @@ async def measure(request_of: RequestOf, ops: int, rounds: int) -> Cost:
     world, limits = MemoryWorld(), Limits()
     async with trio.open_nursery() as nursery:
         transport = InProcessTransport(app, MemoryHost(nursery))
-        deployment = Deployment("dp_bench", transport, await transport.discover())
+        deployment = Deployment("dp_bench", transport, (await transport.discover()).manifest)
         node = Node(world, limits, deployments=[deployment], observe=lambda event: None)
         await nursery.start(node.run)
         ingress = Ingress(node, limits)

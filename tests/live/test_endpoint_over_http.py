@@ -40,7 +40,7 @@ async def play(world: RealWorld, bidi: bool, suspend_after_ms: int) -> list[str]
         endpoint_listener = await world.listen("127.0.0.1", 0)
         nursery.start_soon(AsgiServer(app, limits, report=errors.append).serve, endpoint_listener)
         transport = HttpTransport(world, "127.0.0.1", endpoint_listener.port, bidi=bidi)
-        manifest = await transport.discover()
+        manifest = (await transport.discover()).manifest
         node = Node(
             world,
             limits,

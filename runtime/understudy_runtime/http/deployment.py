@@ -20,7 +20,7 @@ from understudy_runtime.http.h1_client import ClientConnection, ClientPool, Conn
 from understudy_runtime.http.h1_parse import ResponseHead
 from understudy_runtime.http.h1_write import LAST_CHUNK, encode_chunk, encode_request_head
 from understudy_runtime.ingress.times import parse_http_date_ms
-from understudy_runtime.invoker.port import AttemptHead, AttemptPeer, TransportError
+from understudy_runtime.invoker.port import AttemptHead, AttemptPeer, Discovery, TransportError
 from understudy_runtime.slot import Slot
 from understudy_runtime.world import World
 
@@ -80,7 +80,7 @@ class HttpTransport:
         except ConnectionLost as lost:
             raise TransportError(f"{self._authority}: {lost}", reached=True) from None
 
-    async def discover(self) -> bytes:
+    async def discover(self) -> Discovery:
         """The endpoint's manifest; see `Transport.discover`."""
         headers = (*self._headers, ("accept", ", ".join(MANIFEST_TYPES)))
         pool = ClientPool(self._dial, body_bytes_max=MANIFEST_BYTES_MAX, idle_max=0)
@@ -105,7 +105,7 @@ class HttpTransport:
                 reached=True,
                 status=200,
             )
-        return response.body
+        return Discovery(response.body, response.header("x-restate-server") or "", "HTTP/1.1")
 
     async def aclose(self) -> None:
         """Close the connections that are kept."""

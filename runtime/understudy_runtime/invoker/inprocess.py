@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from understudy.hosting import Host, Link
 from understudy.protocol.framing import Frame
 
-from understudy_runtime.invoker.port import AttemptHead, AttemptPeer
+from understudy_runtime.invoker.port import AttemptHead, AttemptPeer, Discovery
 from understudy_runtime.slot import Slot
 
 
@@ -114,5 +114,9 @@ class InProcessTransport:
             host=self._host,
         )
 
-    async def discover(self) -> bytes:
-        return json.dumps(self._app.manifest()).encode()
+    async def discover(self) -> Discovery:
+        """The application's manifest."""
+        return Discovery(json.dumps(self._app.manifest()).encode())
+
+    async def aclose(self) -> None:
+        """Nothing is kept open."""

@@ -1,14 +1,13 @@
 """How the invoker reaches an endpoint: one `Transport` per deployment, one `run` per attempt.
 
 There is one task per attempt and it runs `Transport.run`.  In process that task *is* the handler's task: frames from
-the
-SDK arrive by a plain call of `peer.received`, frames for it leave by a plain call of `stream.send`.  Over a network the
-same task pumps bytes.
+the SDK arrive by a plain call of `peer.received`, frames for it leave by a plain call of `stream.send`.  Over a network
+the same task pumps bytes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import attrs
@@ -40,6 +39,20 @@ class TransportError(Exception):
         self.reached = reached
         self.status = status
         self.retry_after_ms = retry_after_ms
+
+
+@attrs.frozen
+class Discovery:
+    """An endpoint's answer to discovery: its manifest (JSON), its SDK (`name/version`, empty when it does not say),
+    and the HTTP version it came by (`HTTP/2.0`, `HTTP/1.1`; empty in process)."""
+
+    manifest: bytes
+    sdk_version: str = ""
+    http_version: str = ""
+
+
+# Request identity: the headers that sign a request for *path* (and the service key of a keyed target).
+Sign = Callable[[str, str | None], Sequence[tuple[str, str]]]
 
 
 class AttemptStream(Protocol):
@@ -74,5 +87,8 @@ class Transport(Protocol):
         opened or broke.  A cancel from outside resets the exchange.
         """
 
-    async def discover(self) -> bytes:
-        """The endpoint's manifest (JSON).  Raises TransportError."""
+    async def discover(self) -> Discovery:
+        """What the endpoint says of itself.  Raises TransportError."""
+
+    async def aclose(self) -> None:
+        """Close what is kept open between exchanges."""

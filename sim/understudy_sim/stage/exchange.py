@@ -12,7 +12,7 @@ import attrs
 import trio
 from understudy.hosting import LinkLost
 from understudy.protocol.framing import Frame
-from understudy_runtime.invoker.port import AttemptHead, AttemptPeer, TransportError
+from understudy_runtime.invoker.port import AttemptHead, AttemptPeer, Discovery, TransportError
 
 from understudy_sim.kernel.network import Network
 from understudy_sim.kernel.pipes import SimExchange
@@ -81,8 +81,11 @@ class ExchangeTransport:
             peer.received(await exchange.receive())
             await peer.room()
 
-    async def discover(self) -> bytes:
-        return self._manifest
+    async def discover(self) -> Discovery:
+        return Discovery(self._manifest)
+
+    async def aclose(self) -> None:
+        """Nothing is kept open."""
 
 
 class ExchangeLink:

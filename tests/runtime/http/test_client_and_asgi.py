@@ -367,7 +367,7 @@ async def test_discovery(net, host, status, content_type, good):
     host(app)
     transport = HttpTransport(net, "h", 1, base_path="/base")
     if good:
-        assert await transport.discover() == b"{}"
+        assert (await transport.discover()).manifest == b"{}"
     else:
         with pytest.raises(TransportError):
             await transport.discover()

@@ -12,7 +12,7 @@ from trio.testing import wait_all_tasks_blocked
 from understudy.hosting import Host, Link
 from understudy.protocol.framing import Frame
 from understudy_runtime.invoker.inprocess import InProcessTransport
-from understudy_runtime.invoker.port import AttemptHead, AttemptStream
+from understudy_runtime.invoker.port import AttemptHead, AttemptStream, Discovery
 from understudy_runtime.model.invocation import Target
 
 HEAD = AttemptHead("inv_1a", Target("S", "h"), 6, "dp_1a")
@@ -121,7 +121,7 @@ async def test_discovery_is_the_apps_manifest() -> None:
     async def body(link: Link) -> None:
         raise AssertionError("nobody calls")
 
-    assert await transport(body).discover() == b'{"services": []}'
+    assert await transport(body).discover() == Discovery(b'{"services": []}')
 
 
 async def test_what_the_app_raises_goes_through() -> None:
