@@ -11,29 +11,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Final
-from urllib.parse import quote
 
 import trio
-from understudy.protocol.framing import Frame, FrameDecoder, FramingError, encode_frames
+from understudy.protocol.framing import Frame, encode_frames
 
+from understudy_runtime.http.exchange import DISCOVERY_SECONDS, MANIFEST_BYTES_MAX, Address, Answer, Words
 from understudy_runtime.http.h1_client import ClientConnection, ClientPool, ConnectionLost
 from understudy_runtime.http.h1_parse import ResponseHead
 from understudy_runtime.http.h1_write import LAST_CHUNK, encode_chunk, encode_request_head
-from understudy_runtime.ingress.times import parse_http_date_ms
-from understudy_runtime.invoker.port import AttemptHead, AttemptPeer, Discovery, TransportError
+from understudy_runtime.invoker.port import AttemptHead, AttemptPeer, Discovery, Sign, TransportError
 from understudy_runtime.slot import Slot
 from understudy_runtime.world import World
 
 # The SDK has ended its side: how long the rest of ours may take to leave.
 CLOSE_SECONDS: Final = 5
-MANIFEST_BYTES_MAX: Final = 32 * 1024 * 1024
-MANIFEST_TYPES: Final = tuple(f"application/vnd.restate.endpointmanifest.v{n}+json" for n in range(1, 5))
-# Statuses after which nothing of the attempt can have run: who sent them refused the request as such.
-NOT_REACHED: Final = (404, 413, 415, 429, 503)
 
 
 class HttpTransport:
-    """One deployment at *host*:*port*, mounted under *base_path* (empty, or `/…` without a last slash)."""
+    """One deployment at *host*:*port*, mounted under *base_path* (empty, or `/…` without a last slash).
+
+    *sign* gives the headers that prove who asks; they and *additional_headers* go with every request.
+    """
 
     def __init__(
         self,
@@ -45,16 +43,15 @@ class HttpTransport:
         bidi: bool = True,
         additional_headers: Sequence[tuple[str, str]] = (),
         message_bytes_max: int = 32 * 1024 * 1024,
+        connect_timeout_ms: int = 10_000,
+        sign: Sign | None = None,
     ) -> None:
         assert base_path == "" or (base_path[0] == "/" and base_path[-1] != "/"), "a base path is /like/this"
+        self._words = Words(Address(host, port, base_path), tuple(additional_headers), sign, world.now_ms)
         self._world = world
-        self._authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        self._base_path = base_path
         self._bidi = bidi
-        self._headers = (("host", self._authority), *additional_headers)
         self._message_bytes_max = message_bytes_max
-        self._host = host
-        self._port = port
+        self._connect_timeout_ms = connect_timeout_ms
         self._pool = ClientPool(self._dial)
 
     async def run(self, head: AttemptHead, frames: Sequence[Frame], peer: AttemptPeer) -> None:
@@ -69,7 +66,7 @@ class HttpTransport:
             await self._attempt(connection, opening, outgoing, head, peer)
         except ConnectionLost as lost:
             if not (lost.unread and connection.reused) or outgoing.used:
-                raise TransportError(f"{self._authority}: {lost}", reached=True) from None
+                raise self._words.lost(lost) from None
         else:
             return
         # The peer had closed the kept connection in order: nobody has read this request.  After a reset nobody knows.
@@ -78,61 +75,42 @@ class HttpTransport:
         try:
             await self._attempt(connection, opening, outgoing, head, peer)
         except ConnectionLost as lost:
-            raise TransportError(f"{self._authority}: {lost}", reached=True) from None
+            raise self._words.lost(lost) from None
 
     async def discover(self) -> Discovery:
         """The endpoint's manifest; see `Transport.discover`."""
-        headers = (*self._headers, ("accept", ", ".join(MANIFEST_TYPES)))
+        words = self._words
+        headers = (("host", words.authority), *words.discover_headers())
         pool = ClientPool(self._dial, body_bytes_max=MANIFEST_BYTES_MAX, idle_max=0)
         try:
-            response = await pool.request("GET", f"{self._base_path}/discover", headers)
+            with trio.fail_after(DISCOVERY_SECONDS):
+                response = await pool.request("GET", words.discover_path(), headers)
         except OSError as error:
-            raise TransportError(f"{self._authority} cannot be reached: {error}", reached=False) from None
+            raise words.unreachable(error) from None
         except ConnectionLost as lost:
-            raise TransportError(f"{self._authority}: {lost}", reached=True) from None
-        if response.status != 200:
-            raise TransportError(
-                f"{self._authority} answered discovery with status {response.status}: is an endpoint mounted at "
-                f"{self._base_path or '/'}?",
-                reached=True,
-                status=response.status,
-            )
-        content_type = response.header("content-type")
-        if content_type not in MANIFEST_TYPES:
-            raise TransportError(
-                f"{self._authority} answered discovery with content-type {content_type!r}, expected one of "
-                f"{MANIFEST_TYPES[0]} to v{len(MANIFEST_TYPES)}",
-                reached=True,
-                status=200,
-            )
-        return Discovery(response.body, response.header("x-restate-server") or "", "HTTP/1.1")
+            raise words.lost(lost) from None
+        except trio.TooSlowError:
+            raise words.lost(f"no answer to discovery within {DISCOVERY_SECONDS} s") from None
+        return words.judge_discovery(response.status, response.headers, response.body, "HTTP/1.1")
 
     async def aclose(self) -> None:
         """Close the connections that are kept."""
         await self._pool.drop_idle()
 
     async def _dial(self) -> trio.abc.HalfCloseableStream:
-        return await self._world.dial(self._host, self._port)
+        return await dial(self._world, self._words.address, self._connect_timeout_ms)
 
     async def _acquire(self, *, fresh: bool = False) -> ClientConnection:
         try:
             return await self._pool.acquire(fresh=fresh)
         except OSError as error:
-            raise TransportError(f"{self._authority} cannot be reached: {error}", reached=False) from None
+            raise self._words.unreachable(error) from None
 
     def _request_head(self, head: AttemptHead) -> bytes:
-        content_type = content_type_of(head)
-        headers = [
-            *self._headers,
-            ("content-type", content_type),
-            ("accept", content_type),
-            ("x-restate-invocation-id", head.invocation_id),
-            ("transfer-encoding", "chunked"),
-        ]
-        if head.target.key is not None:
-            headers.append(("x-restate-service-key", quote(head.target.key, safe="")))
-        target = f"{self._base_path}/invoke/{quote(head.target.service)}/{quote(head.target.handler)}"
-        return encode_request_head("POST", target, headers)
+        path = self._words.invoke_path(head)
+        headers = self._words.invoke_headers(head, path)
+        framing = (("host", self._words.authority), ("transfer-encoding", "chunked"))
+        return encode_request_head("POST", path, (*framing, *headers))
 
     async def _attempt(
         self, connection: ClientConnection, opening: bytes, outgoing: Outgoing, head: AttemptHead, peer: AttemptPeer
@@ -173,54 +151,20 @@ class HttpTransport:
     async def _read(self, connection: ClientConnection, head: AttemptHead, peer: AttemptPeer) -> bool:
         response = await connection.event()
         assert isinstance(response, ResponseHead), "an answer starts with its head"
-        self._judge(response, head)
-        decoder = FrameDecoder(self._message_bytes_max)
+        self._words.judge(response.status, response.headers, head)
+        answer = Answer(self._words, response.status, peer, self._message_bytes_max)
         while (data := await connection.event()) is not None:
             assert isinstance(data, bytes), "a body follows the head"
-            try:
-                frames = decoder.feed(data)
-            except FramingError as error:
-                raise TransportError(f"{self._authority}: {error}", reached=True, status=response.status) from None
-            if frames:
-                peer.received(frames)
-                await peer.room()
-        if decoder.pending_bytes:
-            raise TransportError(
-                f"{self._authority} ended its answer in the middle of a message "
-                f"({decoder.pending_bytes} bytes of it had come)",
-                reached=True,
-                status=response.status,
-            )
+            await answer.take(data)
+        answer.end()
         return response.keep_alive
 
-    def _judge(self, response: ResponseHead, head: AttemptHead) -> None:
-        """Raises TransportError unless *response* opens a stream of frames in the version asked for."""
-        status = response.status
-        if not 200 <= status < 300:
-            raise TransportError(
-                f"{self._authority} answered with status {status} instead of running "
-                f"{head.target.service}/{head.target.handler}",
-                reached=status not in NOT_REACHED,
-                status=status,
-                retry_after_ms=self._retry_after_ms(response) if status in (429, 503) else None,
-            )
-        content_type = response.header("content-type")
-        if content_type != content_type_of(head):
-            raise TransportError(
-                f"{self._authority} answered with content-type {content_type!r}, expected {content_type_of(head)}",
-                reached=True,
-                status=status,
-            )
 
-    def _retry_after_ms(self, response: ResponseHead) -> int | None:
-        value = response.header("retry-after")
-        if value is None:
-            return None
-        value = value.strip()
-        if value.isascii() and value.isdigit():
-            return min(int(value[:12]), 10**9) * 1000
-        due_ms = parse_http_date_ms(value)
-        return None if due_ms is None else max(0, due_ms - self._world.now_ms())
+async def dial(world: World, address: Address, connect_timeout_ms: int) -> trio.abc.HalfCloseableStream:
+    """A new stream to *address*.  Raises OSError, also when nothing happens for *connect_timeout_ms*."""
+    with trio.move_on_after(connect_timeout_ms / 1000):
+        return await world.dial(address.host, address.port)
+    raise TimeoutError(f"no connection within {connect_timeout_ms} ms")
 
 
 class Outgoing:
@@ -261,7 +205,3 @@ class Outgoing:
                 self.ended = ending
         except ConnectionLost:
             return
-
-
-def content_type_of(head: AttemptHead) -> str:
-    return f"application/vnd.restate.invocation.v{head.protocol_version}"

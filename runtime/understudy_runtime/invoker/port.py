@@ -11,8 +11,10 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import attrs
+import trio
 from understudy.protocol.framing import Frame
 
+from understudy_runtime.model.endpoint import Endpoint
 from understudy_runtime.model.invocation import Target
 
 
@@ -39,6 +41,10 @@ class TransportError(Exception):
         self.reached = reached
         self.status = status
         self.retry_after_ms = retry_after_ms
+
+
+class WrongHttpVersion(TransportError):
+    """Somebody answers there, but not in the HTTP version the endpoint was registered for."""
 
 
 @attrs.frozen
@@ -92,3 +98,13 @@ class Transport(Protocol):
 
     async def aclose(self) -> None:
         """Close what is kept open between exchanges."""
+
+
+class Connect(Protocol):
+    """Makes the way to a registered endpoint.  `run` holds what its transports share; it runs before they are used."""
+
+    def __call__(self, endpoint: Endpoint) -> Transport:
+        """Nothing is opened yet.  Raises ValueError for an address that cannot be used, saying why."""
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = ...) -> None:
+        """Hold connections until cancelled."""
