@@ -1,17 +1,22 @@
-"""The services every benchmark calls.  Side effects are no-ops.
+"""The services every benchmark calls, for any SDK with the public API: BENCH_SDK names its package, ours unless set.
+
+Side effects are no-ops, except in Recover, whose steps append a line each to the file BENCH_SIDE_LOG names.
 
 `understudy dev tests.bench.services:app` serves them.
 """
 
-from __future__ import annotations
-
+import importlib
+import os
 import uuid
 from datetime import timedelta
-from functools import partial
-from typing import TypedDict
+from typing import Any, TypedDict
 
-import understudy
-from understudy import Context, ObjectContext, Service, VirtualObject
+# Annotations are read at run time by the SDKs, so these names must be theirs.
+sdk: Any = importlib.import_module(os.environ.get("BENCH_SDK", "understudy"))
+Context: Any = sdk.Context
+ObjectContext: Any = sdk.ObjectContext
+Service: Any = sdk.Service
+VirtualObject: Any = sdk.VirtualObject
 
 echo_service = Service("Echo")
 
@@ -38,7 +43,7 @@ steps = Service("Steps")
 async def ten(ctx: Context, start: int) -> int:
     total = start
     for i in range(10):
-        total += await ctx.run_typed(f"step {i}", partial(int, i))
+        total += await ctx.run_typed(f"step {i}", lambda i=i: i)
     return total
 
 
@@ -140,8 +145,64 @@ async def leaf(ctx: Context, n: int) -> int:
 @fan.handler("out")
 async def out(ctx: Context, n: int) -> int:
     calls = [ctx.service_call(leaf, arg=n + i) for i in range(20)]
-    await understudy.gather(*calls)
+    await sdk.gather(*calls)
     return sum([await call for call in calls])
 
 
-app = understudy.app(services=[echo_service, counter, steps, ticket, checkout_service, cart, fan])
+# An inactivity timeout of nothing: a sleeper is suspended at once, whatever the server's default.
+sleeper = Service("Sleeper")
+
+
+@sleeper.handler("hour", inactivity_timeout=timedelta(0))
+async def hour(ctx: Context, n: int) -> int:
+    await ctx.sleep(timedelta(hours=1))
+    return n
+
+
+SIDE_LOG = os.environ.get("BENCH_SIDE_LOG")
+
+
+def note(line: str) -> None:
+    """Append *line* to the side log, in one write: lines of a process that is killed are whole or missing."""
+    if SIDE_LOG is not None:
+        file = os.open(SIDE_LOG, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            os.write(file, f"{line}\n".encode())
+        finally:
+            os.close(file)
+
+
+def noted_step(n: int, i: int) -> int:
+    note(f"step {n} {i}")
+    return i
+
+
+recover = Service("Recover")
+
+
+@recover.handler("run")
+async def run_recover(ctx: Context, n: int) -> int:
+    for i in range(5):
+        await ctx.run_typed(f"step {i}", lambda i=i: noted_step(n, i))
+        await ctx.sleep(timedelta(milliseconds=200))
+    count = await ctx.object_call(tally_add, key=f"{n}", arg=1)
+    note(f"end {n} {count}")
+    return n
+
+
+tally = VirtualObject("Tally")
+
+
+@tally.handler("add")
+async def tally_add(ctx: ObjectContext, n: int) -> int:
+    value = (await ctx.get("n", type_hint=int) or 0) + n
+    ctx.set("n", value)
+    return value
+
+
+@tally.handler("value")
+async def tally_value(ctx: ObjectContext) -> int:
+    return await ctx.get("n", type_hint=int) or 0
+
+
+app = sdk.app(services=[echo_service, counter, steps, ticket, checkout_service, cart, fan, sleeper, recover, tally])
