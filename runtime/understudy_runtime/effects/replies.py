@@ -11,10 +11,12 @@ from typing import Generic, Protocol, TypeVar
 import attrs
 
 from understudy_runtime.model.actions import Completed, InvokeAcked, RequestAcked
-from understudy_runtime.model.commands import Cancel, Command, Invoke, Kill, Purge, Signal
+from understudy_runtime.model.commands import Cancel, Command, Invoke, Kill, MutateState, Purge, Signal
 from understudy_runtime.slot import Slot
 
 A = TypeVar("A")
+# What is answered by a RequestAcked.
+Request = Signal | Cancel | Kill | Purge | MutateState
 
 
 class Proposer(Protocol):
@@ -97,7 +99,7 @@ class Replies:
         finally:
             self._given_up(invocation_id, waiter)
 
-    async def request(self, partition: Proposer, command: Signal | Cancel | Kill | Purge) -> RequestAcked:
+    async def request(self, partition: Proposer, command: Request) -> RequestAcked:
         """Propose *command* and wait until it is durable and applied."""
         if command.request_id == 0:
             command = attrs.evolve(command, request_id=self.new_request_id())
@@ -116,9 +118,7 @@ class Replies:
         for waiter in self._results.get(action.invocation_id, ()):
             waiter.give(action)
 
-    async def _acked(
-        self, partition: Proposer, command: Invoke | Signal | Cancel | Kill | Purge
-    ) -> InvokeAcked | RequestAcked:
+    async def _acked(self, partition: Proposer, command: Invoke | Request) -> InvokeAcked | RequestAcked:
         """Propose *command* and wait for its answer."""
         request_id = command.request_id
         assert request_id not in self._acks, "a request id is used once"

@@ -17,6 +17,7 @@ from understudy_runtime.machine.completions import complete_with, on_complete
 from understudy_runtime.machine.invocation import Invocation
 from understudy_runtime.machine.invoke import on_invoke
 from understudy_runtime.machine.lifecycle import TimerKind, admit, free, on_attach
+from understudy_runtime.machine.mutations import on_mutate_state
 from understudy_runtime.machine.rows import Timer
 from understudy_runtime.machine.tables import Tables
 from understudy_runtime.machine.termination import on_cancel, on_kill, on_purge, on_signal
@@ -31,6 +32,7 @@ from understudy_runtime.model.commands import (
     Invoke,
     Kill,
     LeaderElected,
+    MutateState,
     OutboxDelivered,
     Purge,
     Record,
@@ -145,6 +147,7 @@ HANDLERS: Final[Mapping[type, Callable[[Turn, Any], None]]] = MappingProxyType(
         Delivered: on_delivered,
         OutboxDelivered: on_outbox_delivered,
         LeaderElected: on_leader_elected,
+        MutateState: on_mutate_state,
     }
 )
 

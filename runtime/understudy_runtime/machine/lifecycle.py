@@ -9,11 +9,12 @@ from __future__ import annotations
 from enum import IntEnum
 
 from understudy_runtime.machine.invocation import Invocation
+from understudy_runtime.machine.mutations import mutate
 from understudy_runtime.machine.rows import Timer
 from understudy_runtime.machine.status import HOLDING, StatusEvent, advance
 from understudy_runtime.machine.turn import Turn
 from understudy_runtime.model.actions import Completed, StartAttempt
-from understudy_runtime.model.commands import Attach
+from understudy_runtime.model.commands import Attach, MutateState
 from understudy_runtime.model.invocation import Failure, HandlerType, Result, Status
 
 NOT_FOUND = Failure(404, "no such invocation is known")
@@ -124,14 +125,19 @@ def leave_object(turn: Turn, invocation: Invocation, event: StatusEvent) -> None
 
 
 def pass_lock(turn: Turn, invocation: Invocation) -> None:
-    """Give the lock of *invocation* to the one that waits longest."""
-    head_id = turn.tables.objects.unlock(invocation)
+    """Give the lock of *invocation* to the one that waits longest; state mutations before it happen on the way."""
+    objects = turn.tables.objects
+    service, key = invocation.target.service, invocation.target.key
+    assert key is not None, "only keyed targets have a lock"
+    objects.unlock(invocation)
+    while isinstance(head_id := objects.next(service, key), MutateState):
+        mutate(turn.tables.objects, head_id)
     if head_id is None:
         return
     head = turn.tables.invocation(head_id)
     assert head is not None, "C2: an inbox holds no dead id"
     assert head.status is Status.INBOXED, "an inbox holds only who waits"
-    turn.tables.objects.lock(head)
+    objects.lock(head)
     begin(turn, head)
 
 

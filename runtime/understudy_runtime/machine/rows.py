@@ -9,6 +9,7 @@ fields are never reused; unknown ones are ignored.  FORMAT grows when an older b
     j <raw id> <index>              a journal entry of a live invocation
     s <partition key> <object> <name>   one value of an object's state
     p <partition key> <object> <name>   one promise of a workflow
+    o <partition key> <object>      who holds an object's lock, and who and what waits for it
     t <partition key> <timer id>    a timer
     x <target partition> <sequence> an outbox message
     d <source partition>            the last sequence seen of a partition
@@ -17,6 +18,7 @@ fields are never reused; unknown ones are ignored.  FORMAT grows when an older b
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 from operator import attrgetter
 from typing import Any, Final
 
@@ -27,7 +29,17 @@ from understudy_runtime.log import cbor
 from understudy_runtime.log.codec import class_decoder, class_encoder, converters
 from understudy_runtime.machine.invocation import Invocation
 from understudy_runtime.model import ids
-from understudy_runtime.model.commands import Attach, Caller, Cancel, Complete, Invoke, Kill, Signal, Suspend
+from understudy_runtime.model.commands import (
+    Attach,
+    Caller,
+    Cancel,
+    Complete,
+    Invoke,
+    Kill,
+    MutateState,
+    Signal,
+    Suspend,
+)
 from understudy_runtime.model.fields import numbered
 from understudy_runtime.model.invocation import (
     Entry,
@@ -39,7 +51,7 @@ from understudy_runtime.model.invocation import (
     Target,
 )
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 
 META: Final = b"m"
 LIVE: Final = b"l"
@@ -47,6 +59,7 @@ COMPLETED: Final = b"c"
 JOURNAL: Final = b"j"
 STATE: Final = b"s"
 PROMISE: Final = b"p"
+BUSY: Final = b"o"
 TIMER: Final = b"t"
 OUTBOX: Final = b"x"
 DEDUP: Final = b"d"
@@ -85,6 +98,13 @@ def object_prefix(table: bytes, service: str, key: str) -> bytes:
     service_bytes, key_bytes = service.encode(), key.encode()
     lengths = _U32.pack(len(service_bytes)) + _U32.pack(len(key_bytes))
     return table + _U64.pack(ids.partition_key_for_key(key)) + lengths + service_bytes + key_bytes
+
+
+def object_place(key: bytes) -> tuple[str, str]:
+    """(service, key) of an object's row that has nothing behind its prefix."""
+    service_length, key_length = _U32.unpack(key[9:13])[0], _U32.unpack(key[13:17])[0]
+    assert len(key) == 17 + service_length + key_length, "a row of the object as a whole"
+    return key[17 : 17 + service_length].decode(), key[17 + service_length :].decode()
 
 
 def timer_key(timer_id: int, invocation_id: str) -> bytes:
@@ -137,6 +157,8 @@ _encode_policy: Final = class_encoder(RetryPolicy)
 _decode_policy: Final = class_decoder(RetryPolicy)
 _encode_suspend: Final = class_encoder(Suspend)
 _decode_suspend: Final = class_decoder(Suspend)
+_encode_mutation: Final = class_encoder(MutateState)
+_decode_mutation: Final = class_decoder(MutateState)
 _encode_result, _decode_result = converters(Result)
 
 
@@ -156,6 +178,21 @@ def encode_promise(promise: Promise) -> bytes:
 def decode_promise(data: bytes) -> Promise:
     promise: Promise = _decode_promise(cbor2.loads(data))
     return promise
+
+
+def encode_busy(holder: str | None, inbox: Mapping[int, str | MutateState]) -> bytes:
+    """An object's lock and inbox: [holder, [place, id], ...], a mutation as the map of its fields."""
+    parts = [cbor.encode_plain(holder)]
+    for sequence, waits in inbox.items():
+        item = cbor.encode_text(waits) if type(waits) is str else _encode_mutation(waits)
+        parts.append(cbor.encode_array((cbor.encode_int(sequence), item)))
+    return cbor.encode_array(parts)
+
+
+def decode_busy(data: bytes) -> tuple[str | None, dict[int, str | MutateState]]:
+    holder, *waiting = cbor2.loads(data)
+    inbox = {place: waits if type(waits) is str else _decode_mutation(waits) for place, waits in waiting}
+    return holder, inbox
 
 
 def encode_message(message: Message) -> bytes:

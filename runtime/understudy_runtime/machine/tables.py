@@ -21,6 +21,7 @@ from understudy_runtime.machine.objects import Objects
 from understudy_runtime.machine.rows import Message, Promise, Timer
 from understudy_runtime.machine.status import HOLDING
 from understudy_runtime.model import ids
+from understudy_runtime.model.commands import MutateState
 from understudy_runtime.model.invocation import Entry, Status
 from understudy_runtime.storage.port import Storage, StorageError
 
@@ -89,7 +90,8 @@ class Tables:
         loaded = [rows.decode_invocation(value, rows.LIVE) for _, value in storage.scan(rows.LIVE)]
         for invocation in sorted(loaded, key=attrgetter("start_sequence", "inbox_sequence", "id")):
             tables._invocations[invocation.id] = invocation
-        tables._load_locks()
+        if rows.decode(meta)[1] < 2:
+            tables._derive_locks()
         timers = [(rows.timer_id_of(key), rows.decode_timer(value)) for key, value in storage.scan(rows.TIMER)]
         tables.timers.update(sorted(timers, key=lambda pair: pair[0]))
         for key, value in storage.scan(rows.OUTBOX):
@@ -113,9 +115,10 @@ class Tables:
         for number, name in _META_NUMBERS.items():
             setattr(self, name, meta[number])
         self.outbox_last = dict(meta[9])
+        self.objects.busy_rows = meta.get(11, 0)
 
-    def _load_locks(self) -> None:
-        """Locks and inboxes are not stored: they follow from the invocations that hold them and wait in them."""
+    def _derive_locks(self) -> None:
+        """Format 1 stored no locks and inboxes: they follow from the invocations that hold them and wait in them."""
         waiting = []
         for invocation in self._invocations.values():
             if not invocation.takes_lock:
@@ -176,13 +179,17 @@ class Tables:
         """The invocation that holds the lock of an object."""
         return self.objects.holder(service, key)
 
-    def inbox(self, service: str, key: str) -> Sequence[str]:
-        """The invocations that wait for an object's lock, first come first."""
+    def inbox(self, service: str, key: str) -> Sequence[str | MutateState]:
+        """What waits for an object's lock, first come first: ids of invocations, and state mutations."""
         return self.objects.inbox(service, key)
 
     def owns(self, invocation_id: str) -> bool:
         """Whether *invocation_id* belongs to this partition.  Raises InvalidId."""
         return self.partition_count == 1 or self.partition == self.partition_for(invocation_id)
+
+    def owns_key(self, key: str) -> bool:
+        """Whether the objects called *key* belong to this partition."""
+        return ids.partition_of(ids.partition_key_for_key(key), self.partition_count) == self.partition
 
     def partition_for(self, invocation_id: str) -> int:
         """The partition *invocation_id* belongs to.  Raises InvalidId."""
@@ -318,6 +325,7 @@ class Tables:
         for number, name in _META_NUMBERS.items():
             meta[number] = getattr(self, name)
         meta[9] = self.outbox_last
+        meta[11] = self.objects.busy_rows
         return meta
 
     def _flush_invocation(self, batch: dict[bytes, bytes | None], invocation: Invocation) -> None:

@@ -77,9 +77,9 @@ class InvokeAcked:
 
 @attrs.frozen
 class RequestAcked:
-    """A Signal, Cancel, Kill or Purge request was applied.  `outcome` is one word of the admin's vocabulary:
+    """A request other than an Invoke was applied.  `outcome` is one word of the admin's vocabulary:
 
-    accepted, done, not_found, already_completed, not_completed.
+    accepted, done, not_found, already_completed, not_completed.  A MutateState names no invocation: the id is empty.
     """
 
     request_id: int

@@ -200,6 +200,20 @@ class Purge:
 
 
 @attrs.frozen
+class MutateState:
+    """Replace the whole state of an object by *entries*, in the object's turn: behind whoever holds or awaits its lock.
+
+    *version* is the state it was made for (`machine/mutations.py`); another one found in its turn: nothing is changed.
+    """
+
+    service: str = numbered(1)
+    key: str = numbered(2)
+    entries: tuple[tuple[bytes, bytes], ...] = numbered(3, default=())
+    version: str | None = numbered(4, default=None)
+    request_id: int = numbered(5, default=0)
+
+
+@attrs.frozen
 class Delivered:
     """A message from another partition's outbox.  Accepted once: *sequence* must exceed the last seen of *source*."""
 
@@ -237,6 +251,7 @@ Command = (
     | Delivered
     | OutboxDelivered
     | LeaderElected
+    | MutateState
 )
 
 # Tags on disk.  Numbers are never reused.
@@ -254,6 +269,7 @@ COMMAND_TAGS: Final = MappingProxyType[int, type](
         10: Delivered,
         11: OutboxDelivered,
         12: LeaderElected,
+        13: MutateState,
     }
 )
 

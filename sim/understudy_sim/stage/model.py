@@ -22,7 +22,18 @@ from understudy_runtime.model.ids import partition_key_of, partition_of
 from understudy_runtime.model.invocation import Failure, HandlerType, Result, Status
 
 from understudy_sim.stage.model_entries import ENTRY_RULES
-from understudy_sim.stage.model_words import VOID, Effects, Invocation, Note, Timer, key_of, one_of, resolves, saying
+from understudy_sim.stage.model_words import (
+    VOID,
+    Effects,
+    Invocation,
+    Note,
+    Timer,
+    key_of,
+    one_of,
+    resolves,
+    saying,
+    version_of,
+)
 
 CANCEL_SIGNAL: Final = 1
 
@@ -38,7 +49,7 @@ class PartitionModel:
         self.now_ms = 0
         self.invocations: dict[str, Invocation] = {}
         self.locks: dict[tuple[str, str], str] = {}
-        self.inboxes: dict[tuple[str, str], list[str]] = {}
+        self.inboxes: dict[tuple[str, str], list[str | c.MutateState]] = {}
         self.state: dict[tuple[str, str], dict[bytes, bytes]] = {}
         self.promises: dict[tuple[str, str], dict[str, Result | list[c.Caller]]] = {}
         self.timers: dict[int, Timer] = {}
@@ -63,6 +74,8 @@ class PartitionModel:
             _COMMANDS[type(command)](self, command)
             if isinstance(command, c.Signal | c.Cancel | c.Kill | c.Purge) and command.request_id:
                 self.effects.wanted.append(("request", command.request_id, command.invocation_id))
+            if isinstance(command, c.MutateState) and command.request_id:
+                self.effects.wanted.append(("request", command.request_id, ""))
         return self.effects
 
     def outstanding(self) -> list[tuple[Any, ...]]:
@@ -180,10 +193,27 @@ class PartitionModel:
             inbox.remove(inv.command.invocation_id)
         elif before is not Status.SCHEDULED:
             assert self.locks.pop(key) == inv.command.invocation_id, "P1: an invocation ended without its lock"
-            if inbox:
-                self._admit(self.invocations[inbox.pop(0)])
+            while inbox and key not in self.locks:
+                head = inbox.pop(0)
+                if isinstance(head, c.MutateState):
+                    self._change_state(head)
+                else:
+                    self._admit(self.invocations[head])
         if not inbox:
             self.inboxes.pop(key, None)
+
+    def _mutate_state(self, command: c.MutateState) -> None:
+        key = (command.service, command.key)
+        self.effects.keys[key] = None
+        if key in self.locks:
+            self.inboxes.setdefault(key, []).append(command)
+        else:
+            self._change_state(command)
+
+    def _change_state(self, command: c.MutateState) -> None:
+        key = (command.service, command.key)
+        if command.version is None or command.version == version_of(self.state.get(key, {})):
+            self.state[key] = dict(command.entries)
 
     # --- what attempts and the outside say ------------------------------------------------------------------
 
@@ -374,5 +404,6 @@ _COMMANDS: Final = MappingProxyType[type, Callable[[PartitionModel, Any], None]]
         c.Delivered: PartitionModel._delivered,
         c.OutboxDelivered: PartitionModel._outbox_delivered,
         c.LeaderElected: PartitionModel._leader_elected,
+        c.MutateState: PartitionModel._mutate_state,
     }
 )

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import struct
+from base64 import urlsafe_b64encode
+from collections.abc import Mapping
+from hashlib import sha256
 from typing import Any, Final, NamedTuple
 
 import attrs
@@ -57,6 +61,13 @@ def resolves(awaiting: c.Suspend, entry: tuple[int, bytes] | Note) -> bool:
     if entry.type != M.SIGNAL_NOTIFICATION:
         return entry.answers in awaiting.completions
     return entry.answers in awaiting.signals or entry.answers in awaiting.named_signals
+
+
+def version_of(state: Mapping[bytes, bytes]) -> str:
+    """The digest that names a whole state, by which a state mutation says what it was made for."""
+    pairs = enumerate(sorted(state.items()))
+    text = b"".join(struct.pack(">Q", n) + b"\1" + name + b"\2" + value + b"\3" for n, (name, value) in pairs)
+    return urlsafe_b64encode(sha256(text).digest()).decode().rstrip("=")
 
 
 class Timer(NamedTuple):

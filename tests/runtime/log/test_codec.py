@@ -66,6 +66,7 @@ ALL: tuple[c.Command, ...] = (
     c.Delivered(1, 5, c.Complete("inv_1a", 2, Failure(500, "x"))),
     c.OutboxDelivered(1, 5),
     c.LeaderElected(3, 1),
+    c.MutateState("Counter", "k", ((b"n", b"1"), (b"", b"")), "v", 6),
 )
 
 
