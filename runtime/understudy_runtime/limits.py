@@ -66,6 +66,8 @@ class Limits:
     h2_ping_timeout_ms: int = 20_000
     # A connection to an endpoint must be open within this time, and is closed after that long without a stream.
     connect_timeout_ms: int = 10_000
+    # An endpoint must have told what it offers within this time, asked again while it is not ready.
+    discovery_timeout_ms: int = 10_000
     h2_idle_timeout_ms: int = 300_000
     # How long a stopping server waits for requests and attempts in flight.
     drain_timeout_ms: int = 10_000

@@ -18,12 +18,13 @@ from understudy_runtime.effects.outbox import Outbox
 from understudy_runtime.effects.replies import Replies
 from understudy_runtime.effects.timers import Timers
 from understudy_runtime.ingress.backend import Known, Overloaded, Unavailable
-from understudy_runtime.invoker.port import Transport
+from understudy_runtime.invoker.port import Connect, Transport
 from understudy_runtime.invoker.shell import Invoker
 from understudy_runtime.limits import Limits
 from understudy_runtime.log.codec import COMMANDS
 from understudy_runtime.log.shell import Log
 from understudy_runtime.machine.tables import Tables
+from understudy_runtime.meta.registrar import Registrar
 from understudy_runtime.meta.shell import Meta
 from understudy_runtime.model import ids
 from understudy_runtime.model.actions import Completed, InvokeAcked, RequestAcked
@@ -62,7 +63,10 @@ class FolderFormat:
 
 
 class Node:
-    """One server process.  *partition_count* None takes the folder's own, or one in a new folder."""
+    """One server process.  *partition_count* None takes the folder's own, or one in a new folder.
+
+    *deployments* are of this process; *connect* makes the way to those that are registered, and is run by the node.
+    """
 
     def __init__(
         self,
@@ -71,6 +75,7 @@ class Node:
         *,
         partition_count: int | None = None,
         deployments: Sequence[Deployment] = (),
+        connect: Connect | None = None,
         observe: Observe,
     ) -> None:
         assert partition_count is None or 1 <= partition_count <= PARTITIONS_MAX, "a sensible partition count"
@@ -82,9 +87,10 @@ class Node:
         self.invokers: list[Invoker] = []
         self._wanted_partition_count = partition_count
         self._deployments = deployments
-        self._transports = {deployment.id: deployment.transport for deployment in deployments}
+        self._connect = connect
         self._observe = observe
         self._meta: Meta | None = None
+        self._registrar: Registrar | None = None
         self._is_draining = False
 
     @property
@@ -92,6 +98,12 @@ class Node:
         """What all endpoints offer, as of now."""
         assert self._meta is not None, "the node runs"
         return self._meta.schema
+
+    @property
+    def registrar(self) -> Registrar:
+        """Who registers, moves and removes deployments."""
+        assert self._registrar is not None, "the node runs"
+        return self._registrar
 
     def partition_for(self, invocation_id: str) -> Partition:
         """The partition that owns *invocation_id*.  Raises InvalidId."""
@@ -159,6 +171,8 @@ class Node:
         try:
             await self._open()
             async with trio.open_nursery() as nursery:
+                if self._connect is not None:
+                    await nursery.start(self._connect.run)
                 for invoker in self.invokers:
                     await nursery.start(invoker.run)
                 for partition, effects in zip(self.partitions, self.effects, strict=True):
@@ -197,11 +211,17 @@ class Node:
         disk = self.world.disk
         disk.lock(LOCK_FILE)
         folder = await open_folder(self.world, self._wanted_partition_count)
+        await self._open_meta(folder)
+        for index in range(folder.partition_count):
+            await self._open_partition(index, folder)
+
+    async def _open_meta(self, folder: FolderFormat) -> None:
         self._meta = await Meta.open(self.world, identity=folder.identity, limits=self.limits, observe=self._observe)
         for deployment in self._deployments:
             await self._meta.register(deployment.id, deployment.manifest)
-        for index in range(folder.partition_count):
-            await self._open_partition(index, folder)
+        given = {deployment.id: deployment.transport for deployment in self._deployments}
+        self._registrar = Registrar(self.world, self.limits, self._meta, given=given, connect=self._connect)
+        self._registrar.connect_known()
 
     async def _open_partition(self, index: int, folder: FolderFormat) -> None:
         log: Log[Command] = await Log.open(
@@ -232,7 +252,7 @@ class Node:
             world=self.world,
             limits=self.limits,
             observe=self._observe,
-            transports=self._transports,
+            transports=self.registrar.transports,
             schema=lambda: self.schema,
         )
         self.invokers.append(invoker)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+import attrs
+
 from understudy_runtime.limits import Limits
 from understudy_runtime.log.codec import Codec
 from understudy_runtime.log.core import Appended
@@ -54,6 +56,11 @@ class Meta:
         command = core.register(self._state, deployment_id, manifest)
         if command is None:
             return False
+        await self.append(attrs.evolve(command, created_ms=self._world.now_ms()))
+        return True
+
+    async def append(self, command: MetaCommand) -> None:
+        """Write *command*, then let it be in force.  One at a time.  Raises DiskError."""
         found = await self._log.append(
             [command],
             epoch=0,
@@ -62,7 +69,6 @@ class Meta:
         )
         assert isinstance(found, Appended), "the meta log has one owner"
         core.apply(self._state, command)
-        return True
 
     def close(self) -> None:
         self._log.close()

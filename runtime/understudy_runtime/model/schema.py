@@ -6,6 +6,7 @@ integer milliseconds.  A handler's option overrides its service's, which overrid
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -13,6 +14,7 @@ from typing import Any, Final
 
 import attrs
 
+from understudy_runtime.model.endpoint import Endpoint
 from understudy_runtime.model.invocation import HandlerType, OnMaxAttempts, RetryPolicy, ServiceType
 
 PROTOCOL_VERSION_MIN: Final = 5
@@ -65,20 +67,41 @@ class ManifestError(ValueError):
     """The endpoint's manifest is wrong: where, what was found, what was expected."""
 
 
+class VersionsUnmet(ManifestError):
+    """Endpoint and server have no version of the service protocol in common."""
+
+
+class HandlerRefused(ManifestError):
+    """The manifest is well formed, but a service or handler in it cannot be: its type or its content does not fit."""
+
+
+@attrs.frozen
+class About:
+    """What a service or a handler says to people."""
+
+    documentation: str | None = None
+    metadata: tuple[tuple[str, str], ...] = ()
+
+
 @attrs.frozen
 class InputRule:
-    """What body a handler takes.  `content_type` is an accept-style pattern; None: no body and no content type."""
+    """What body a handler takes.  `content_type` is an accept-style pattern; None: no body and no content type.
+
+    `json_schema` is JSON text, as the endpoint gave it; nothing is checked against it.
+    """
 
     required: bool = False
     content_type: str | None = "*/*"
+    json_schema: str | None = None
 
 
 @attrs.frozen
 class OutputRule:
-    """How an answer is labelled.  `content_type` None: the handler returns nothing."""
+    """How an answer is labelled.  `content_type` None: the handler returns nothing.  `json_schema` as for inputs."""
 
     content_type: str | None = "application/json"
     set_content_type_if_empty: bool = False
+    json_schema: str | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -103,6 +126,11 @@ class Options:
         mine = attrs.asdict(self, recurse=False)
         return attrs.evolve(base, **{name: value for name, value in mine.items() if value is not None})
 
+    def within(self, service: Options) -> Options:
+        """These options of a handler under its *service*'s: what a private service has is private."""
+        merged = self.over(service)
+        return attrs.evolve(merged, private=True) if service.private and not merged.private else merged
+
     def retry_policy(self, default: RetryPolicy) -> RetryPolicy:
         """The policy of an invocation: *default* where nothing is set."""
         changes: dict[str, Any] = {
@@ -121,13 +149,15 @@ class Options:
 
 @attrs.frozen
 class Handler:
-    """A handler with its service's options already under its own."""
+    """A handler with its service's options already under its own; `own` are those it sets itself."""
 
     name: str
     type: HandlerType
     input: InputRule
     output: OutputRule
     options: Options
+    own: Options = Options()
+    about: About = About()
 
     @property
     def public(self) -> bool:
@@ -147,18 +177,28 @@ class Handler:
 
 @attrs.frozen
 class Service:
-    """A service at its latest revision, and the deployment that serves it."""
+    """A service at one revision, and the deployment that serves it.  `options` are under each handler's own."""
 
     name: str
     type: ServiceType
     handlers: Mapping[str, Handler]
     deployment_id: str
     revision: int
+    options: Options = Options()
+    about: About = About()
 
     @property
     def keyed(self) -> bool:
         """Whether its targets have a key."""
         return self.type is not ServiceType.SERVICE
+
+    def with_options(self, patch: Options) -> Service:
+        """This service with *patch* over its options; a handler's own stay over them."""
+        options = patch.over(self.options)
+        handlers = {
+            name: attrs.evolve(handler, options=handler.own.within(options)) for name, handler in self.handlers.items()
+        }
+        return attrs.evolve(self, options=options, handlers=handlers)
 
 
 @attrs.frozen
@@ -176,31 +216,52 @@ class ManifestService:
     name: str
     type: ServiceType
     handlers: Mapping[str, Handler]
+    options: Options = Options()
+    about: About = About()
+
+    def at(self, deployment_id: str, revision: int) -> Service:
+        """This service as a deployment's."""
+        return Service(self.name, self.type, self.handlers, deployment_id, revision, self.options, self.about)
+
+
+@attrs.frozen(kw_only=True)
+class Origin:
+    """Where a manifest came from, as far as a registration fixes it.  All empty for services of this process."""
+
+    endpoint: Endpoint = attrs.field(factory=Endpoint)
+    sdk_version: str = ""
+    http_version: str = ""
+    created_ms: int = 0
 
 
 @attrs.frozen
 class Deployment:
-    """An endpoint known to the server."""
+    """An endpoint known to the server, and its services at the revisions it serves."""
 
     id: str
     manifest: Manifest
+    services: Mapping[str, Service]
+    origin: Origin = Origin()
 
     @property
     def protocol_version(self) -> int:
         """The version of the service protocol we speak with it."""
         return min(self.manifest.protocol_version_max, PROTOCOL_VERSION_MAX)
 
+    @property
+    def bidirectional(self) -> bool:
+        """Whether both sides talk at once; else a request is whole before it is answered."""
+        return self.manifest.bidirectional and not self.origin.endpoint.use_http_11
+
     def handler(self, service: str, handler: str) -> Handler | None:
         """This deployment's own idea of the handler, whatever newer ones offer."""
-        for found in self.manifest.services:
-            if found.name == service:
-                return found.handlers.get(handler)
-        return None
+        found = self.services.get(service)
+        return None if found is None else found.handlers.get(handler)
 
 
 @attrs.frozen
 class Schema:
-    """All services at their latest revision.  `revision` grows with every registration."""
+    """All services at their latest revision.  `revision` grows with every change."""
 
     revision: int = 0
     services: Mapping[str, Service] = attrs.field(factory=dict)
@@ -214,18 +275,61 @@ class Schema:
         known = found.handlers.get(handler)
         return None if known is None else (found, known)
 
-    def with_deployment(self, deployment_id: str, manifest: Manifest) -> Schema:
+    def with_deployment(self, deployment_id: str, manifest: Manifest, origin: Origin = Origin()) -> Schema:
         """This schema with *manifest* as the latest word on its services.
 
-        Services the deployment served before and no longer lists are gone.
+        Services the deployment served before and no longer lists are gone from it.
         """
-        services = {n: s for n, s in self.services.items() if s.deployment_id != deployment_id}
+        services = {
+            offered.name: offered.at(deployment_id, self.revision_next(offered.name)) for offered in manifest.services
+        }
+        return self._with(Deployment(deployment_id, manifest, services, origin))
+
+    def with_moved(self, deployment_id: str, manifest: Manifest | None, origin: Origin) -> Schema:
+        """This schema with the deployment reached in another way; with *manifest* its services are overwritten.
+
+        Revisions stay: nothing becomes the latest by it, but services that are new.
+        """
+        found = self.deployments[deployment_id]
+        if manifest is None:
+            return self._with(attrs.evolve(found, origin=origin))
+        services = {}
         for offered in manifest.services:
-            before = self.services.get(offered.name)
-            revision = 1 if before is None else before.revision + 1
-            services[offered.name] = Service(offered.name, offered.type, offered.handlers, deployment_id, revision)
-        deployments = {**self.deployments, deployment_id: Deployment(deployment_id, manifest)}
-        return Schema(self.revision + 1, services, deployments)
+            before = found.services.get(offered.name)
+            revision = self.revision_next(offered.name) if before is None else before.revision
+            services[offered.name] = offered.at(deployment_id, revision)
+        return self._with(Deployment(deployment_id, manifest, services, origin))
+
+    def without_deployment(self, deployment_id: str) -> Schema:
+        """This schema without the deployment: of each of its services the newest revision left is the latest."""
+        deployments = {id_: found for id_, found in self.deployments.items() if id_ != deployment_id}
+        return Schema(self.revision + 1, latest(deployments), deployments)
+
+    def with_options(self, service: str, patch: Options) -> Schema:
+        """This schema with *patch* over the options of the latest revision of *service*."""
+        changed = self.services[service].with_options(patch)
+        found = self.deployments[changed.deployment_id]
+        return self._with(attrs.evolve(found, services={**found.services, service: changed}))
+
+    def revision_next(self, service: str) -> int:
+        """The revision the next registration of *service* gets."""
+        before = self.services.get(service)
+        return 1 if before is None else before.revision + 1
+
+    def _with(self, deployment: Deployment) -> Schema:
+        deployments = {**self.deployments, deployment.id: deployment}
+        return Schema(self.revision + 1, latest(deployments), deployments)
+
+
+def latest(deployments: Mapping[str, Deployment]) -> dict[str, Service]:
+    """Each service at its highest revision."""
+    services: dict[str, Service] = {}
+    for deployment in deployments.values():
+        for name, service in deployment.services.items():
+            known = services.get(name)
+            if known is None or service.revision > known.revision:
+                services[name] = service
+    return services
 
 
 def parse_manifest(value: object) -> Manifest:
@@ -239,7 +343,7 @@ def parse_manifest(value: object) -> Manifest:
     if lowest is None or highest is None or lowest > highest:
         raise ManifestError(f"the protocol versions {lowest} to {highest} are no range")
     if highest < PROTOCOL_VERSION_MIN or lowest > PROTOCOL_VERSION_MAX:
-        raise ManifestError(
+        raise VersionsUnmet(
             f"the endpoint speaks protocol versions {lowest} to {highest}, "
             f"this server {PROTOCOL_VERSION_MIN} to {PROTOCOL_VERSION_MAX}"
         )
@@ -266,8 +370,8 @@ def parse_service(value: object) -> ManifestService:
         handlers[handler.name] = handler
     runs = [handler.name for handler in handlers.values() if handler.type is HandlerType.WORKFLOW]
     if type_ is ServiceType.WORKFLOW and len(runs) != 1:
-        raise ManifestError(f"service {name}: a workflow has one run handler, found {len(runs)}")
-    return ManifestService(name, type_, handlers)
+        raise HandlerRefused(f"service {name}: a workflow has one run handler, found {len(runs)}")
+    return ManifestService(name, type_, handlers, base, parse_about(fields, f"service {name}"))
 
 
 def parse_handler(value: object, service: str, service_type: ServiceType, base: Options) -> Handler:
@@ -277,15 +381,28 @@ def parse_handler(value: object, service: str, service_type: ServiceType, base: 
     word = fields.get("ty")
     type_ = DEFAULT_HANDLER_TYPE[service_type] if word is None else HANDLER_TYPES.get(str(word))
     if type_ not in HANDLER_TYPES_OF[service_type]:
-        raise ManifestError(f"{where}: ty {word!r} does not fit a {service_type.name}")
+        raise HandlerRefused(f"{where}: ty {word!r} does not fit a {service_type.name}")
     assert type_ is not None, "None fits no service type"
+    own = parse_options(fields, where)
     return Handler(
         name,
         type_,
         parse_input(fields.get("input"), where),
         parse_output(fields.get("output"), where),
-        parse_options(fields, where).over(base),
+        own.within(base),
+        own,
+        parse_about(fields, where),
     )
+
+
+def parse_about(fields: Mapping[str, Any], where: str) -> About:
+    documentation = fields.get("documentation")
+    metadata = fields.get("metadata") or {}
+    if not (documentation is None or isinstance(documentation, str)):
+        raise ManifestError(f"{where}: documentation must be a text, found {type(documentation).__name__}")
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        raise ManifestError(f"{where}: metadata must be an object of texts")
+    return About(documentation, tuple(sorted(metadata.items())))
 
 
 def parse_input(value: object, where: str) -> InputRule:
@@ -297,8 +414,8 @@ def parse_input(value: object, where: str) -> InputRule:
     required = fields.get("required", False)
     content_type = fields.get("contentType", "*/*")
     if type(required) is not bool or not isinstance(content_type, str):
-        raise ManifestError(f"{where}: input.required is a boolean and input.contentType a text")
-    return InputRule(required, content_type)
+        raise HandlerRefused(f"{where}: input.required is a boolean and input.contentType a text")
+    return InputRule(required, content_type, json_schema(fields))
 
 
 def parse_output(value: object, where: str) -> OutputRule:
@@ -309,8 +426,14 @@ def parse_output(value: object, where: str) -> OutputRule:
     content_type = fields.get("contentType")
     if_empty = fields.get("setContentTypeIfEmpty", False)
     if not (content_type is None or isinstance(content_type, str)) or type(if_empty) is not bool:
-        raise ManifestError(f"{where}: output.contentType is a text and setContentTypeIfEmpty a boolean")
-    return OutputRule(content_type, if_empty)
+        raise HandlerRefused(f"{where}: output.contentType is a text and setContentTypeIfEmpty a boolean")
+    return OutputRule(content_type, if_empty, json_schema(fields))
+
+
+def json_schema(fields: Mapping[str, Any]) -> str | None:
+    """The schema as compact JSON text."""
+    value = fields.get("jsonSchema")
+    return None if value is None else json.dumps(value, separators=(",", ":"))
 
 
 def parse_options(fields: Mapping[str, Any], where: str) -> Options:
