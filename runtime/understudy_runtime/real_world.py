@@ -231,7 +231,22 @@ class RealListener:
         await self._listener.aclose()
 
 
-class RealWorld:
+class RealNetwork:
+    """Streams over TCP: the part of a World that needs no data folder."""
+
+    async def dial(self, host: str, port: int) -> trio.abc.HalfCloseableStream:
+        """Open a TCP stream (without Nagle's delay: trio sees to it).  Raises OSError."""
+        return await trio.open_tcp_stream(host, port)
+
+    async def listen(self, host: str, port: int) -> RealListener:
+        """Bind the first address of *host*.  Raises OSError."""
+        listeners = await trio.open_tcp_listeners(port, host=host, backlog=BACKLOG)
+        for extra in listeners[1:]:
+            await extra.aclose()
+        return RealListener(listeners[0])
+
+
+class RealWorld(RealNetwork):
     """One process's outside, with its data in folder *data*; see `World`.  Raises DiskError."""
 
     def __init__(self, data: Path) -> None:
@@ -247,17 +262,6 @@ class RealWorld:
 
     def open_storage(self, name: str) -> Storage:
         return SqliteStorage(self.disk.path_of(f"{name}.sqlite"))
-
-    async def dial(self, host: str, port: int) -> trio.abc.HalfCloseableStream:
-        """Open a TCP stream (without Nagle's delay: trio sees to it).  Raises OSError."""
-        return await trio.open_tcp_stream(host, port)
-
-    async def listen(self, host: str, port: int) -> RealListener:
-        """Bind the first address of *host*.  Raises OSError."""
-        listeners = await trio.open_tcp_listeners(port, host=host, backlog=BACKLOG)
-        for extra in listeners[1:]:
-            await extra.aclose()
-        return RealListener(listeners[0])
 
     async def run_sync(self, function: Callable[[], object]) -> object:
         """Run *function* in a worker thread, or here once it is known to be quick; a cancel waits for it."""

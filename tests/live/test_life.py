@@ -128,7 +128,8 @@ def test_what_is_no_application(tmp_path, app, words):
 
 def test_unknown_settings_stop_the_start_by_name(tmp_path):
     refuses(dev(tmp_path, "--ingres-port", "1"), "--ingres-port")
-    refuses(dev(tmp_path, UNDERSTUDY_INGRES_PORT="1"), "UNDERSTUDY_INGRES_PORT", "did you mean UNDERSTUDY_INGRESS_PORT")
+    mistyped = dev(tmp_path, UNDERSTUDY_INGRESS__BIND_PROT="1")
+    refuses(mistyped, "UNDERSTUDY_INGRESS__BIND_PROT", "did you mean UNDERSTUDY_INGRESS__BIND_PORT")
     refuses(dev(tmp_path, "--ingress-port", "http"), "http")
     refuses(dev(tmp_path, "--partitions", "0"), "partitions")
     refuses(run("develop"), "develop")

@@ -1,57 +1,109 @@
-"""What the command line writes: friendly lines about the start, and structured logs, both on stderr."""
+"""What the command line writes: friendly lines about the start, and structured logs, both on stderr.
+
+Nobody reading is no reason to stop: a write that fails is dropped.
+"""
 
 from __future__ import annotations
 
-import logging
 import sys
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, TextIO
 
 import click
 import structlog
 
+from understudy_runtime.cli.configuration import Logging
+from understudy_runtime.cli.filters import LEVELS, LogFilter
 from understudy_runtime.model.events import Event, Observe
-from understudy_runtime.telemetry.log import LINES, log_line
+from understudy_runtime.telemetry.log import LINES, TARGETS, log_line
 
-LEVELS: Final = ("debug", "info", "warning", "error")
-FORMATS: Final = ("auto", "console", "json")
-
-
-def make_logger(level: str, form: str) -> Any:
-    """A structlog logger: console lines on a terminal, JSON elsewhere, unless *form* says otherwise."""
-    as_json = form == "json" or (form == "auto" and not sys.stderr.isatty())
-    renderer: Any = (
-        structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
-    )
-    return structlog.wrap_logger(
-        structlog.PrintLogger(sys.stderr),
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            renderer,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
-    )
+Write = Callable[..., None]
 
 
-def event_logger(logger: Any, level: str) -> Observe:
-    """An observer that logs what *level* lets through; the rest costs a look-up by type."""
-    writers: dict[str, Callable[..., None]] = {name: getattr(logger, name) for name in LEVELS[LEVELS.index(level) :]}
+class Unread:
+    """A text stream whose reader may go away."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        """Write *text*, or drop it."""
+        try:
+            self._stream.write(text)
+        except (OSError, ValueError):
+            return  # The pipe is broken or closed: there is nobody to tell.
+
+    def flush(self) -> None:
+        """Flush, or let it be."""
+        try:
+            self._stream.flush()
+        except (OSError, ValueError):
+            return  # As in write.
+
+
+def renderer(logging: Logging) -> Any:
+    """The last processor: how a line looks."""
+    is_terminal = sys.stderr.isatty()
+    form = ("pretty" if is_terminal else "json") if logging.format == "auto" else logging.format
+    if form == "json":
+        return structlog.processors.JSONRenderer()
+    if form == "compact":
+        return structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "target", "event"])
+    return structlog.dev.ConsoleRenderer(colors=is_terminal and not logging.plain)
+
+
+class Logger:
+    """Writes lines that the filter lets through: `logger.warning(target, event, **fields)` and its like."""
+
+    def __init__(self, logging: Logging) -> None:
+        self.filter = logging.filter
+        self._lines: Any = structlog.wrap_logger(
+            structlog.PrintLogger(Unread(sys.stderr)),  # type: ignore[arg-type]
+            processors=[
+                structlog.processors.add_log_level,
+                structlog.processors.TimeStamper(fmt="iso", utc=True),
+                renderer(logging),
+            ],
+            wrapper_class=structlog.make_filtering_bound_logger(0),
+        )
+
+    def log(self, level: str, target: str, event: str, **fields: Any) -> None:
+        """Write one line, if it passes."""
+        assert level in LEVELS, "a level that lines can have"
+        assert target in TARGETS, "lines are about a target"
+        if self.filter.passes(level, target):
+            getattr(self._lines, level)(event, target=target, **fields)
+
+
+def event_logger(logger: Logger) -> Observe:
+    """An observer that logs what the filter lets through; the rest costs a look-up by type."""
+    passing = passing_levels(logger.filter)
 
     def observe(event: Event) -> None:
         if type(event) in LINES:
             line = log_line(event)
-            if line is not None and line.level in writers:
-                writers[line.level](line.event, **line.fields)
+            if line is not None and line.level in passing[line.target]:
+                logger.log(line.level, line.target, line.event, **line.fields)
 
     return observe
 
 
-def say(text: str, *, style: str = "") -> None:
-    """A line for people; coloured on a terminal."""
-    if style and sys.stderr.isatty():
-        from rich.console import Console
+def passing_levels(wanted: LogFilter) -> Mapping[str, frozenset[str]]:
+    """The levels each target lets through."""
+    return MappingProxyType(
+        {target: frozenset(level for level in LEVELS if wanted.passes(level, target)) for target in TARGETS}
+    )
 
-        Console(stderr=True).print(text, style=style, highlight=False, markup=False)
-    else:
-        click.echo(text, err=True)
+
+def say(text: str, *, style: str = "", plain: bool = False) -> None:
+    """A line for people; coloured on a terminal."""
+    try:
+        if style and not plain and sys.stderr.isatty():
+            from rich.console import Console
+
+            Console(stderr=True).print(text, style=style, highlight=False, markup=False)
+        else:
+            click.echo(text, err=True)
+    except OSError:
+        return  # As in Unread.

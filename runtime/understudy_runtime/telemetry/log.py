@@ -23,13 +23,16 @@ from understudy_runtime.model.events import (
 )
 
 DETAIL_CHARS_MAX: Final = 500
+# What lines are about; filters name these.  `server` and `handler` lines come from the command line itself.
+TARGETS: Final = ("server", "handler", "partition", "log", "storage", "invoker", "ingress")
 
 
 @attrs.frozen
 class Line:
-    """One log line: `level` is debug, info or warning."""
+    """One log line: `level` is debug, info or warning, `target` one of TARGETS."""
 
     level: str
+    target: str
     event: str
     fields: dict[str, Any]
 
@@ -37,6 +40,7 @@ class Line:
 def leadership_taken(event: LeadershipTaken) -> Line:
     return Line(
         "info",
+        "partition",
         "leadership taken",
         {
             "partition": event.partition,
@@ -48,17 +52,19 @@ def leadership_taken(event: LeadershipTaken) -> Line:
 
 
 def tail_cut(event: LogTailCut) -> Line:
-    return Line("warning", "incomplete last frame cut from the log", {"log": event.log, "bytes": event.bytes_cut})
+    return Line(
+        "warning", "log", "incomplete last frame cut from the log", {"log": event.log, "bytes": event.bytes_cut}
+    )
 
 
 def storage_flushed(event: StorageFlushed) -> Line:
     fields = {"partition": event.partition, "applied_lsn": event.applied_lsn, "rows": event.rows}
-    return Line("debug", "storage flushed", fields)
+    return Line("debug", "storage", "storage flushed", fields)
 
 
 def attempt_started(event: AttemptStarted) -> Line:
     fields = {"invocation": event.invocation_id, "attempt": event.attempt, "known_entries": event.known_entries}
-    return Line("debug", "attempt started", fields)
+    return Line("debug", "invoker", "attempt started", fields)
 
 
 def attempt_ended(event: AttemptEnded) -> Line:
@@ -66,18 +72,19 @@ def attempt_ended(event: AttemptEnded) -> Line:
     fields: dict[str, Any] = {"invocation": event.invocation_id, "attempt": event.attempt, "how": event.how}
     if event.detail:
         fields["detail"] = event.detail[:DETAIL_CHARS_MAX]
-    return Line("warning" if bad else "debug", "attempt ended", fields)
+    return Line("warning" if bad else "debug", "invoker", "attempt ended", fields)
 
 
 def retry_scheduled(event: RetryScheduled) -> Line:
-    return Line("info", "retry scheduled", {"invocation": event.invocation_id, "delay_ms": event.delay_ms})
+    fields = {"invocation": event.invocation_id, "delay_ms": event.delay_ms}
+    return Line("info", "invoker", "retry scheduled", fields)
 
 
 def request_answered(event: RequestAnswered) -> Line:
     fields: dict[str, Any] = {"request": event.request_id, "status": event.status}
     if event.invocation_id:
         fields["invocation"] = event.invocation_id
-    return Line("debug", "request answered", fields)
+    return Line("debug", "ingress", "request answered", fields)
 
 
 LINES: Final = MappingProxyType[type, Callable[[Any], Line]](

@@ -1,4 +1,4 @@
-"""The parts of the command line that need no process: settings, loading, the host, the lazy group."""
+"""The parts of the command line that need no process: loading, the host, the lazy group."""
 
 from __future__ import annotations
 
@@ -13,22 +13,9 @@ from understudy_runtime.cli.errors import UsageProblem
 from understudy_runtime.cli.hosting import RealHost
 from understudy_runtime.cli.loading import load_app
 from understudy_runtime.cli.main import COMMANDS, understudy
-from understudy_runtime.cli.settings import check_environment
 from understudy_runtime.node import sole_error
 
 ROOT = Path(__file__).parents[3]
-
-
-def test_known_settings_pass():
-    check_environment({"UNDERSTUDY_DATA": "x", "PATH": "y"}, ["data", "bind"])
-
-
-@pytest.mark.parametrize(("name", "hint"), [("UNDERSTUDY_DAAT", "UNDERSTUDY_DATA"), ("UNDERSTUDY_ZZZZZZ", "known are")])
-def test_unknown_settings_are_named(name, hint):
-    with pytest.raises(UsageProblem, match=hint) as problem:
-        check_environment({name: "x"}, ["data", "bind"])
-    assert name in str(problem.value.message)
-    assert problem.value.exit_code == 2
 
 
 def test_an_application_is_found_in_the_working_directory(tmp_path, monkeypatch):
