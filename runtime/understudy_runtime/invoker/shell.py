@@ -123,6 +123,7 @@ class Invoker:
         self._ask_due_ms = 0
         self._slot = Slot()
         self._nursery: trio.Nursery | None = None
+        self._is_closing = False
         self._waiting_for_room: list[Slot] = []
 
     @property
@@ -173,13 +174,14 @@ class Invoker:
             for attempt in flushing:
                 attempt.timeouts.heard(now_ms)
                 attempt.flush()
-        while self._nursery is not None and (job := self._core.grant()) is not None:
+        while self._nursery is not None and not self._is_closing and (job := self._core.grant()) is not None:
             self._begin(job)
         if self._core.ready_count:
             self._ask_waiting_attempts()
 
     def close_all(self) -> None:
-        """Ask every attempt to suspend (the server stops)."""
+        """Ask every attempt to suspend, and begin none any more (the server stops)."""
+        self._is_closing = True
         for attempt in self._running.values():
             attempt.timeouts.closed(self._now_ms())
             attempt.close_send()
