@@ -17,7 +17,7 @@ from tests.tidy.sources import Finding, Source
 
 OURS = ("understudy", "understudy_runtime", "understudy_sim", "scenarios", "tests")
 LOOPS = ("trio", "anyio", "asyncio", "sniffio", "outcome")
-SERVER_THIRD_PARTY = ("cbor2", "httptools", "click", "rich", "structlog")
+SERVER_THIRD_PARTY = ("cbor2", "h2", "httptools", "click", "rich", "structlog")
 HYPOTHESIS = ("hypothesis",)
 
 

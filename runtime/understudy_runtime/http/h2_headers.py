@@ -1,0 +1,94 @@
+"""Header blocks we send: literals without a dynamic table, encoded once and kept.
+
+An encoder need not compress (RFC 7541): what every request repeats is a look-up here, what differs is a copy, and no
+search, no Huffman code and no state is shared between streams.  The block is some hundred bytes longer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+# Static table entries: whole fields, and names.
+INDEXED: Final = (
+    (b":method", b"GET", 2),
+    (b":method", b"POST", 3),
+    (b":path", b"/", 4),
+    (b":scheme", b"http", 6),
+    (b":scheme", b"https", 7),
+    (b":status", b"200", 8),
+    (b":status", b"204", 9),
+    (b":status", b"206", 10),
+    (b":status", b"304", 11),
+    (b":status", b"400", 12),
+    (b":status", b"404", 13),
+    (b":status", b"500", 14),
+)
+NAMES: Final = (
+    (b":authority", 1),
+    (b":path", 4),
+    (b":status", 8),
+    (b"accept", 19),
+    (b"content-length", 28),
+    (b"content-type", 31),
+    (b"date", 33),
+)
+NO_TABLE: Final = b"\x20"
+KEPT_MAX: Final = 256
+# Longer fields are not kept: they hardly repeat.
+KEPT_BYTES_MAX: Final = 128
+
+
+class PlainEncoder:
+    """Takes the place of the library's encoder.  The first block tells the peer that our table has no room."""
+
+    def __init__(self) -> None:
+        self.header_table_size = 4096  # The peer's bound for a table we do not use.
+        self._kept = {(name, value): bytes((0x80 | index,)) for name, value, index in INDEXED}
+        self._name_parts = {name: encode_integer(index, 4) for name, index in NAMES}
+        self._kept_max = len(self._kept) + KEPT_MAX
+        self._opening = NO_TABLE
+
+    def encode(self, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+        """The block of *headers*: lower-case names, in order."""
+        kept = self._kept
+        parts = [kept.get((name, value)) or self._literal(name, value) for name, value in headers]
+        opening, self._opening = self._opening, b""
+        return opening + b"".join(parts)
+
+    def _literal(self, name: bytes, value: bytes) -> bytes:
+        name_part = self._name_parts.get(name)
+        if name_part is None:
+            name_part = b"\0" + encode_text(name)
+        field = name_part + encode_text(value)
+        if len(self._kept) < self._kept_max and len(field) <= KEPT_BYTES_MAX and name not in UNIQUE:
+            self._kept[name, value] = field
+        return field
+
+
+# Values that differ from request to request.
+UNIQUE: Final = (b"x-restate-invocation-id", b"x-restate-service-key", b"x-restate-jwt-v1", b"x-restate-id", b"date")
+
+
+def encode_text(text: bytes) -> bytes:
+    """A string literal, not compressed."""
+    return encode_integer(len(text), 7) + text
+
+
+def encode_integer(value: int, prefix_bits: int) -> bytes:
+    """An integer with a prefix of *prefix_bits*, whose upper bits are zero (RFC 7541, 5.1).
+
+    >>> encode_integer(10, 5), encode_integer(1337, 5)
+    (b'\\n', b'\\x1f\\x9a\\n')
+    """
+    assert value >= 0, "lengths and indices are not negative"
+    limit = (1 << prefix_bits) - 1
+    if value < limit:
+        return bytes((value,))
+    out = [limit]
+    value -= limit
+    while value >= 0x80:
+        out.append(0x80 | (value & 0x7F))
+        value >>= 7
+    out.append(value)
+    return bytes(out)
