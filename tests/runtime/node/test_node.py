@@ -264,6 +264,26 @@ async def test_draining_ends_by_its_time_limit(autojump_clock: MockClock) -> Non
         assert trio.current_time() - before == pytest.approx(2, abs=0.1)
 
 
+async def test_draining_begins_no_attempt_again(autojump_clock: MockClock) -> None:
+    """A suspended attempt whose result comes in during the drain stays down: it would keep the server from ending."""
+
+    async def script(d: Dialogue) -> None:
+        await d.say(sleep(1, world.now_ms()))
+        await d.closed()
+        await d.say(suspension(1))
+
+    world = FakeWorld()
+    async with scripted(script, world=world) as (client, transport):
+        await client.send(ECHO)
+        await wait_all_tasks_blocked()
+        before = trio.current_time()
+        await client.node.drain()
+        assert trio.current_time() - before < 1
+        await trio.sleep(5)
+        assert len(transport.dialogues) == 1
+        assert client.node.partitions[0].queue_length == 0
+
+
 async def test_a_failed_sync_stops_the_node_with_its_name(autojump_clock: MockClock) -> None:
     world = FakeWorld()
     node = Node(world, PLAIN, observe=ignore)
