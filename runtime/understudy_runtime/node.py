@@ -6,13 +6,16 @@ uses `schema`, `partition_for` and `replies`; nothing here knows HTTP.
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 from typing import Final
 
 import attrs
 import cbor2
 import trio
 
+from understudy_runtime.admin.backend import Described
 from understudy_runtime.effects.dispatch import PartitionEffects
 from understudy_runtime.effects.outbox import Outbox
 from understudy_runtime.effects.replies import Replies
@@ -23,12 +26,13 @@ from understudy_runtime.invoker.shell import Invoker
 from understudy_runtime.limits import Limits
 from understudy_runtime.log.codec import COMMANDS
 from understudy_runtime.log.shell import Log
+from understudy_runtime.machine.invocation import Invocation
 from understudy_runtime.machine.tables import Tables
 from understudy_runtime.meta.registrar import Registrar
 from understudy_runtime.meta.shell import Meta
 from understudy_runtime.model import ids
 from understudy_runtime.model.actions import Completed, InvokeAcked, RequestAcked
-from understudy_runtime.model.commands import Cancel, Command, Delivered, Invoke, Kill, Purge, Signal
+from understudy_runtime.model.commands import Cancel, Command, Delivered, Invoke, Kill, MutateState, Purge, Signal
 from understudy_runtime.model.events import Observe
 from understudy_runtime.model.schema import Schema
 from understudy_runtime.partition import Partition
@@ -132,6 +136,11 @@ class Node:
         """Propose *command* and wait until it is applied.  Raises as `submit` does."""
         return await self.replies.request(self._taking(command.invocation_id), command)
 
+    async def mutate_state(self, command: MutateState) -> RequestAcked:
+        """Propose *command* where its key lives and wait until it is applied or queued.  Raises as `submit` does."""
+        index = ids.partition_of(ids.partition_key_for_key(command.key), len(self.partitions))
+        return await self.replies.request(self._with_room(self.partitions[index]), command)
+
     async def result(self, invocation_id: str) -> Completed | None:
         """Wait for a result; None when there is no such invocation.  Raises InvalidId."""
         known = self.partition_for(invocation_id).tables.invocation(invocation_id)
@@ -148,12 +157,28 @@ class Node:
             return None
         return Known(found.target, found.status, found.result, found.expires_ms)
 
+    # The admin's backend, beyond that.
+
+    def described(self, invocation_id: str) -> Described | None:
+        """What the tables say about *invocation_id* now.  Raises InvalidId."""
+        found = self.partition_for(invocation_id).tables.invocation(invocation_id)
+        return None if found is None else description(found)
+
+    def live(self, service: str | None, count_max: int) -> list[Described]:
+        """At most *count_max* invocations in memory that have not completed, by id; of one *service*, or of all."""
+        found = (invocation for partition in self.partitions for invocation in partition.tables.live())
+        chosen = (invocation for invocation in found if service is None or invocation.target.service == service)
+        return [description(item) for item in heapq.nsmallest(count_max, chosen, key=attrgetter("id"))]
+
     def _taking(self, invocation_id: str) -> Partition:
         """The partition of *invocation_id*, if it takes a request now."""
+        is_alone = len(self.partitions) == 1
+        return self._with_room(self.partitions[0] if is_alone else self.partition_for(invocation_id))
+
+    def _with_room(self, partition: Partition) -> Partition:
+        """*partition*, if it takes a request now.  Raises Overloaded, Unavailable."""
         if self._is_draining:
             raise Unavailable("the server stops: ask it again when it is back")
-        is_alone = len(self.partitions) == 1
-        partition = self.partitions[0] if is_alone else self.partition_for(invocation_id)
         if not partition.has_room:
             raise Overloaded("the partition has as much to do as it takes: try again later")
         return partition
@@ -196,6 +221,8 @@ class Node:
             for invoker in self.invokers:
                 invoker.close_all()
             await until(lambda: not any(invoker.running_count for invoker in self.invokers))
+            # What attempts said last is made durable, so that they need not say it again.
+            await until(lambda: not any(partition.queue_length for partition in self.partitions))
         for partition in self.partitions:
             partition.flush()
 
@@ -265,6 +292,23 @@ class Node:
             partition.close()
         if self._meta is not None:
             self._meta.close()
+
+
+def description(found: Invocation) -> Described:
+    """*found* as the admin shows it."""
+    return Described(
+        id=found.id,
+        known=Known(found.target, found.status, found.result, found.expires_ms),
+        service_type=found.service_type,
+        idempotency_key=found.idempotency_key,
+        created_ms=found.created_ms,
+        execution_time_ms=found.execution_time_ms,
+        completed_ms=found.completed_ms,
+        deployment_id=found.deployment_id,
+        protocol_version=found.protocol_version,
+        journal_length=found.journal_length,
+        command_count=found.command_count,
+    )
 
 
 def sole_error(error: BaseException) -> BaseException:

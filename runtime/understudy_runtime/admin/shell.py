@@ -6,43 +6,119 @@ from collections.abc import Awaitable, Callable
 from types import MappingProxyType
 from typing import Any, Final
 
-from understudy_runtime.admin import core
-from understudy_runtime.ingress.backend import Backend, Overloaded, Unavailable
+import attrs
+
+from understudy_runtime.admin import asked, core, deployments, invocations
+from understudy_runtime.admin.backend import AdminBackend
+from understudy_runtime.ingress.backend import Overloaded, Unavailable
 from understudy_runtime.ingress.port import Request, Response
+from understudy_runtime.model.registration import RegistrationRefused
 
 
 class Admin:
     """*version* is this program's, *ingress_endpoint* where its clients go."""
 
-    def __init__(self, backend: Backend, *, version: str, ingress_endpoint: str) -> None:
+    def __init__(
+        self, backend: AdminBackend, *, version: str, ingress_endpoint: str, cluster_name: str = "localcluster"
+    ) -> None:
         self.backend = backend
         self._version = version
         self._ingress_endpoint = ingress_endpoint
+        self._cluster_name = cluster_name
 
     async def handle(self, request: Request) -> Response:
-        """Serve *request*.  Never raises but for bugs and cancellation."""
-        decision = core.decide(request, version=self._version, ingress_endpoint=self._ingress_endpoint)
+        """Serve *request*.  Raises what the medium does (DiskError); nothing a client sends."""
+        decision = core.decide(request, self.node())
         try:
             return await PERFORMERS[type(decision)](self, decision)
+        except RegistrationRefused as refused:
+            return deployments.refusal(refused)
         except Overloaded:
-            return core.error(429, "the partition's queue is full: try again later")
+            return asked.error(429, "the partition's queue is full: try again later")
         except Unavailable as unavailable:
-            return core.error(503, f"the request could not be confirmed: {unavailable}")
+            return asked.error(503, f"the request could not be confirmed: {unavailable}")
+
+    def node(self) -> asked.Node:
+        """What is known now."""
+        return asked.Node(
+            schema=self.backend.schema,
+            limits=self.backend.limits,
+            version=self._version,
+            ingress_endpoint=self._ingress_endpoint,
+            cluster_name=self._cluster_name,
+        )
 
 
-async def respond(admin: Admin, decision: core.Respond) -> Response:
+async def respond(admin: Admin, decision: asked.Respond) -> Response:
     return decision.response
 
 
-async def show(admin: Admin, decision: core.Show) -> Response:
-    return core.shown(decision.invocation_id, admin.backend.known(decision.invocation_id))
+async def show(admin: Admin, decision: asked.Show) -> Response:
+    return invocations.shown(decision.invocation_id, admin.backend.described(decision.invocation_id))
 
 
-async def act(admin: Admin, decision: core.Act) -> Response:
-    acked = await admin.backend.request(core.command(decision, admin.backend.new_request_id()))
-    return core.acted(decision, acked.outcome)
+async def list_invocations(admin: Admin, decision: asked.ListInvocations) -> Response:
+    return invocations.listed(admin.backend.live(decision.service, decision.count_max))
+
+
+async def act(admin: Admin, decision: asked.Act) -> Response:
+    outcome = await outcome_of(admin, decision.action, decision.invocation_id)
+    return invocations.acted(decision.action, decision.invocation_id, outcome)
+
+
+async def act_unheard(admin: Admin, decision: asked.ActUnheard) -> Response:
+    await outcome_of(admin, decision.action, decision.invocation_id)
+    return Response(202)
+
+
+async def act_on_all(admin: Admin, decision: asked.Batch) -> Response:
+    """One after the other: a batch is an operator's convenience, not a burst."""
+    outcomes = {id_: await outcome_of(admin, decision.action, id_) for id_ in decision.invocation_ids}
+    return invocations.acted_on_all(decision.action, outcomes)
+
+
+async def outcome_of(admin: Admin, action: str, invocation_id: str) -> str:
+    command = invocations.command(action, invocation_id, admin.backend.new_request_id())
+    return (await admin.backend.request(command)).outcome
+
+
+async def mutate(admin: Admin, decision: asked.Mutate) -> Response:
+    command = attrs.evolve(decision.command, request_id=admin.backend.new_request_id())
+    await admin.backend.mutate_state(command)
+    return Response(202)
+
+
+async def register(admin: Admin, decision: asked.Register) -> Response:
+    return deployments.registered(await admin.backend.registrar.register(decision.registration), admin.backend.limits)
+
+
+async def move(admin: Admin, decision: asked.Move) -> Response:
+    found = await admin.backend.registrar.move(decision.deployment_id, decision.patch)
+    return deployments.moved(found, admin.backend.limits)
+
+
+async def remove(admin: Admin, decision: asked.Remove) -> Response:
+    await admin.backend.registrar.remove(decision.deployment_id)
+    return Response(202)
+
+
+async def patch(admin: Admin, decision: asked.Patch) -> Response:
+    service = await admin.backend.registrar.patch_service(decision.service, decision.options)
+    return deployments.patched(admin.node(), service)
 
 
 PERFORMERS: Final = MappingProxyType[type, Callable[[Admin, Any], Awaitable[Response]]](
-    {core.Respond: respond, core.Show: show, core.Act: act}
+    {
+        asked.Respond: respond,
+        asked.Show: show,
+        asked.ListInvocations: list_invocations,
+        asked.Act: act,
+        asked.ActUnheard: act_unheard,
+        asked.Batch: act_on_all,
+        asked.Mutate: mutate,
+        asked.Register: register,
+        asked.Move: move,
+        asked.Remove: remove,
+        asked.Patch: patch,
+    }
 )

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 
 import pytest
-from understudy_runtime.admin import core
+from understudy_runtime.admin import invocations
+from understudy_runtime.admin.backend import Described
 from understudy_runtime.admin.shell import Admin
 from understudy_runtime.ingress.backend import Known, Overloaded, Unavailable
 from understudy_runtime.ingress.port import Request
+from understudy_runtime.limits import Limits
 from understudy_runtime.model.actions import RequestAcked
 from understudy_runtime.model.ids import invocation_id_text
-from understudy_runtime.model.invocation import Failure, Status, Success, Target
+from understudy_runtime.model.invocation import Failure, ServiceType, Status, Success, Target
+from understudy_runtime.model.schema import Schema
 
 ID = invocation_id_text(bytes(24))
 OUTCOMES = ("accepted", "done", "not_found", "already_completed", "not_completed")
@@ -19,6 +22,9 @@ OUTCOMES = ("accepted", "done", "not_found", "already_completed", "not_completed
 
 class Backend:
     """Answers every request with `outcome`, and knows one invocation."""
+
+    schema = Schema()
+    limits = Limits()
 
     def __init__(self) -> None:
         self.outcome = "done"
@@ -29,8 +35,11 @@ class Backend:
     def new_request_id(self) -> int:
         return 7
 
-    def known(self, invocation_id):
+    def described(self, invocation_id):
         return self.invocation
+
+    def live(self, service, count_max):
+        return [self.invocation][:count_max]
 
     async def request(self, command):
         if self.error is not None:
@@ -54,6 +63,22 @@ def ask(backend):
     return ask
 
 
+def described(known: Known) -> Described:
+    return Described(
+        id=ID,
+        known=known,
+        service_type=ServiceType.VIRTUAL_OBJECT,
+        idempotency_key=None,
+        created_ms=1,
+        execution_time_ms=0,
+        completed_ms=0,
+        deployment_id="",
+        protocol_version=0,
+        journal_length=1,
+        command_count=1,
+    )
+
+
 STATUSES = {
     ("cancel", "accepted"): 202,
     ("cancel", "done"): 200,
@@ -75,7 +100,7 @@ async def test_actions(ask, backend, action, outcome):
     backend.outcome = outcome
     response = await ask("PATCH", f"/v4/invocations/{ID}/{action}")
     assert response.status == STATUSES[action, outcome]
-    assert type(backend.commands[0]) is core.ACTIONS[action]
+    assert type(backend.commands[0]) is invocations.ACTIONS[action]
     assert (backend.commands[0].invocation_id, backend.commands[0].request_id) == (ID, 7)
     if response.status >= 400:
         assert set(json.loads(response.body)) == {"message", "restate_code"}
@@ -84,7 +109,7 @@ async def test_actions(ask, backend, action, outcome):
 
 
 def test_every_outcome_the_machine_may_give_has_an_answer():
-    assert set(core.OUTCOMES) == set(STATUSES)
+    assert set(invocations.OUTCOMES) == set(STATUSES)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +119,9 @@ def test_every_outcome_the_machine_may_give_has_an_answer():
         ("HEAD", "/health", 200),
         ("POST", "/health", 405),
         ("GET", "/nothing", 404),
-        ("GET", "/v9/health", 404),
+        ("GET", "/v9/health", 400),
+        ("GET", "/v2/health", 200),
+        ("PATCH", f"/invocations/{ID}/pause", 501),
         ("GET", "/invocations/bad", 400),
         ("PATCH", "/invocations/bad/kill", 400),
         ("GET", f"/invocations/{ID}/kill", 405),
@@ -117,7 +144,7 @@ async def test_version(ask):
 )
 async def test_an_invocation_is_shown_without_what_is_its_callers(ask, backend, result, word):
     status = Status.INVOKED if result is None else Status.COMPLETED
-    backend.invocation = Known(Target("S", "h", "k"), status, result, 1000)
+    backend.invocation = described(Known(Target("S", "h", "k"), status, result, 1000))
     response = await ask("GET", f"/invocations/{ID}")
     body = json.loads(response.body)
     assert body["status"] == status.name.lower()

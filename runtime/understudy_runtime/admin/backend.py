@@ -1,0 +1,73 @@
+"""What the admin wants of the node behind it, beyond what the ingress does.  `node.py` satisfies it by shape."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import attrs
+
+from understudy_runtime.ingress.backend import Known
+from understudy_runtime.limits import Limits
+from understudy_runtime.model.actions import RequestAcked
+from understudy_runtime.model.commands import Cancel, Kill, MutateState, Purge
+from understudy_runtime.model.invocation import ServiceType
+from understudy_runtime.model.registration import DeploymentPatch, Registered, Registration
+from understudy_runtime.model.schema import Options, Schema, Service
+
+
+@attrs.frozen(kw_only=True)
+class Described:
+    """What the tables say about an invocation, without what is its caller's.  Times in ms since the epoch; 0: never."""
+
+    id: str
+    known: Known
+    service_type: ServiceType
+    idempotency_key: str | None
+    created_ms: int
+    execution_time_ms: int
+    completed_ms: int
+    deployment_id: str
+    protocol_version: int
+    journal_length: int
+    command_count: int
+
+
+class Deployments(Protocol):
+    """Who registers, moves and removes.  All raise RegistrationRefused and change nothing then."""
+
+    async def register(self, wanted: Registration) -> Registered: ...
+
+    async def move(self, deployment_id: str, patch: DeploymentPatch) -> Registered: ...
+
+    async def remove(self, deployment_id: str) -> None: ...
+
+    async def patch_service(self, service: str, options: Options) -> Service: ...
+
+
+class AdminBackend(Protocol):
+    """The node, as its operator sees it."""
+
+    @property
+    def schema(self) -> Schema: ...
+
+    @property
+    def limits(self) -> Limits: ...
+
+    @property
+    def registrar(self) -> Deployments: ...
+
+    def new_request_id(self) -> int:
+        """A number no other request of this node has had since it started."""
+
+    def described(self, invocation_id: str) -> Described | None:
+        """What the tables say about *invocation_id* now."""
+
+    def live(self, service: str | None, count_max: int) -> Sequence[Described]:
+        """At most *count_max* invocations in memory that have not completed, by id; of one *service*, or of all."""
+
+    async def request(self, command: Cancel | Kill | Purge) -> RequestAcked:
+        """Propose *command* and wait until it is applied.  Raises Overloaded, Unavailable."""
+
+    async def mutate_state(self, command: MutateState) -> RequestAcked:
+        """Propose *command* where its key lives and wait until it is applied or queued.  Raises as `request`."""
