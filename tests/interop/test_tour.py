@@ -1,0 +1,71 @@
+"""The ticket tour on real peers: one file, its imports changed and nothing else."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.interop.client import Client
+from tests.interop.peers.install import ROOT
+from tests.interop.peers.processes import (
+    SETTINGS,
+    Application,
+    Server,
+    official_server,
+    on_granian,
+    on_hypercorn,
+    on_uvicorn,
+    our_server,
+)
+from tests.interop.rewriting import changed_lines, rewrite, rewritten
+
+TOUR = ROOT / "scenarios" / "ticket_tour.py"
+APP = "scenarios.ticket_tour:app"
+HOSTS = {"hypercorn": on_hypercorn, "uvicorn": on_uvicorn, "granian": on_granian}
+SERVERS = {"official server": official_server, "our server": our_server}
+
+
+@pytest.fixture(params=["official server", "our server"], scope="module")
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    running = SERVERS[request.param](tmp_path_factory.mktemp("server"), SETTINGS)
+    yield running
+    running.process.stop()
+
+
+@pytest.fixture
+def stopping() -> Iterator[list[Application]]:
+    """What is in the list at the end is stopped."""
+    applications: list[Application] = []
+    yield applications
+    for application in applications:
+        application.process.stop()
+
+
+def test_imports_are_all_that_changes() -> None:
+    source = TOUR.read_text()
+    changed = changed_lines(source, rewrite(source))
+    assert changed
+    assert all(re.match(r"from (understudy|restate)\b.* import ", line) for line in changed), changed
+
+
+@pytest.mark.parametrize("sdk", ["our SDK", "official SDK"])
+@pytest.mark.parametrize("host", ["hypercorn", "uvicorn", "granian"])
+def test_tour(server: Server, sdk: str, host: str, stopping: list[Application], tmp_path: Path) -> None:
+    path = rewritten(ROOT / "scenarios", tmp_path / "official") if sdk == "official SDK" else ROOT
+    application = HOSTS[host](APP, tmp_path, {"PYTHONPATH": str(path)})
+    stopping.append(application)
+    client = Client(server.ingress, server.admin)
+    client.register(application.uri, use_http_11=application.use_http_11, force=True)
+    prefix = f"{host}-{sdk.replace(' ', '-')}"
+    ann, bob, seat, other = (f"{prefix}-{name}" for name in ("ann", "bob", "seat", "other"))
+    assert client.call(f"CartObject/{ann}/addTicket", seat) is True
+    assert client.call(f"CartObject/{bob}/addTicket", seat) is False
+    assert client.call(f"CartObject/{ann}/addTicket", other) is True
+    assert client.call(f"CartObject/{ann}/checkout") is True
+    assert client.call(f"CartObject/{ann}/checkout") is False
+    for sold in (seat, other):
+        assert client.call(f"TicketObject/{sold}/status") == "SOLD", application.process.told()
+    assert client.call(f"TicketObject/{prefix}-free/status") == "AVAILABLE"
