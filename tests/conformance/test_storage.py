@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from understudy_runtime.storage.memory import MemoryMedium, MemoryStorage
-from understudy_runtime.storage.port import Storage
+from understudy_runtime.storage.port import Storage, View
 from understudy_runtime.storage.sqlite import SqliteStorage
 
 
@@ -102,6 +102,76 @@ def test_what_was_committed_is_there_after_reopening(medium: Medium) -> None:
     second.close()
 
 
+def rest(view: View, rows_max: int = 2, bytes_max: int = 1_000) -> list[tuple[bytes, bytes]]:
+    """All that *view* has left, slice by slice."""
+    found: list[tuple[bytes, bytes]] = []
+    while taken := view.take(rows_max, bytes_max):
+        found += taken
+    return found
+
+
+def test_a_view_is_what_the_store_was(storage: Storage) -> None:
+    storage.commit({b"": b"0", b"a": b"1", b"b": b"2", b"c": b"3", b"d": b"4"}, 3)
+    view = storage.view()
+    assert view.take(2, 1_000) == [(b"", b"0"), (b"a", b"1")]
+    storage.commit({b"a": b"x", b"aa": b"new", b"b": None, b"d": b"y", b"e": b"new"}, 4)
+    storage.commit({b"b": b"z", b"d": None}, 5)
+    assert view.applied_lsn == 3
+    assert rest(view) == [(b"b", b"2"), (b"c", b"3"), (b"d", b"4")]
+    assert contents(storage) == {b"": b"0", b"a": b"x", b"aa": b"new", b"b": b"z", b"c": b"3", b"e": b"new"}
+    assert view.take(1, 1) == []
+
+
+def test_a_view_of_an_empty_store_is_empty(storage: Storage) -> None:
+    view = storage.view()
+    storage.commit({b"a": b"1"}, 1)
+    assert rest(view) == []
+
+
+def test_a_slice_is_bounded_by_rows_and_by_bytes(storage: Storage) -> None:
+    storage.commit({b"%02d" % n: bytes(100) for n in range(20)}, 1)
+    view = storage.view()
+    assert [len(view.take(5, 10_000)), len(view.take(50, 300)), len(view.take(50, 10_000))] == [5, 3, 12]
+
+
+def test_one_view_after_another(storage: Storage) -> None:
+    storage.commit({b"a": b"1"}, 1)
+    first = storage.view()
+    with pytest.raises(AssertionError, match="one view at a time"):
+        storage.view()
+    first.close()
+    first.close()
+    assert first.take(1, 1) == []
+    storage.commit({b"a": b"2"}, 2)
+    assert rest(storage.view()) == [(b"a", b"2")]
+
+
+def test_replacing_leaves_nothing_else(medium: Medium) -> None:
+    storage = medium.open()
+    storage.commit({b"a": b"1", b"b": b"2"}, 9)
+    storage.replace([(b"b", b"3"), (b"c", b"4")], 5)
+    assert (contents(storage), storage.applied_lsn()) == ({b"b": b"3", b"c": b"4"}, 5)
+    storage.close()
+    again = medium.open()
+    assert (contents(again), again.applied_lsn()) == ({b"b": b"3", b"c": b"4"}, 5)
+    again.commit({b"c": None}, 6)
+    again.replace([], 0)
+    assert (contents(again), again.applied_lsn()) == ({}, 0)
+    again.close()
+
+
+def test_rows_that_break_off_replace_nothing(storage: Storage) -> None:
+    def broken() -> Iterator[tuple[bytes, bytes]]:
+        yield b"x", b"1"
+        raise ValueError("the source is damaged")
+
+    storage.commit({b"a": b"1"}, 2)
+    with pytest.raises(ValueError, match="damaged"):
+        storage.replace(broken(), 1)
+    assert (contents(storage), storage.applied_lsn()) == ({b"a": b"1"}, 2)
+    storage.commit({b"b": b"1"}, 3)
+
+
 KEYS = st.binary(max_size=4)
 COMMITS = st.lists(st.dictionaries(KEYS, st.none() | st.binary(max_size=8), max_size=6), max_size=8)
 
@@ -128,4 +198,34 @@ def test_it_is_a_sorted_dict(
     assert list(storage.scan(b"")) == sorted(expected.items())
     assert list(storage.scan(prefix)) == [pair for pair in sorted(expected.items()) if pair[0].startswith(prefix)]
     assert storage.applied_lsn() == len(commits)
+    storage.close()
+
+
+@given(COMMITS, COMMITS, st.integers(1, 4), st.integers(1, 40), st.lists(st.booleans(), min_size=1, max_size=12))
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@pytest.mark.parametrize("backend", list(BACKENDS))
+def test_a_view_does_not_see_later_commits(
+    backend: str,
+    tmp_path_factory: pytest.TempPathFactory,
+    before: list[Mapping[bytes, bytes | None]],
+    during: list[Mapping[bytes, bytes | None]],
+    rows_max: int,
+    bytes_max: int,
+    order: list[bool],
+) -> None:
+    storage = BACKENDS[backend](tmp_path_factory.mktemp("store")).open()
+    for rows in before:
+        storage.commit(rows, 1)
+    expected = list(storage.scan(b""))
+    view = storage.view()
+    found: list[tuple[bytes, bytes]] = []
+    later = list(during)
+    for commits_first in order:
+        if commits_first and later:
+            storage.commit(later.pop(0), 2)
+        found += view.take(rows_max, bytes_max)
+    for rows in later:
+        storage.commit(rows, 3)
+    found += rest(view, rows_max, bytes_max)
+    assert found == expected
     storage.close()

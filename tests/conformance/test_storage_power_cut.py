@@ -86,6 +86,37 @@ def test_sqlite_keeps_a_prefix_of_the_commits(
     again.close()
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@given(writes_left=st.integers(0, 60), kept=st.lists(st.integers(0, 3), min_size=1, max_size=12))
+@settings(max_examples=100, deadline=None)
+def test_sqlite_is_replaced_whole_or_not_at_all(writes_left: int, kept: list[int]) -> None:
+    files = Files()
+    storage = open_sqlite(files)
+    storage.commit(rows_of(1), 1)
+    storage.commit(rows_of(2), 2)
+    view = storage.view()
+    files.writes_left = writes_left
+    is_replaced = False
+    try:
+        storage.commit(rows_of(3), 3)
+        assert dict(view.take(1_000, 1_000_000)) == expected(2)
+        view.close()
+        storage.replace(sorted(expected(1).items()), 1)
+        is_replaced = True
+        storage.commit({}, 1)
+    except (Lost, StorageError, apsw.Error):
+        pass
+    shares = itertools.cycle(kept)
+    left = files.after_cut(lambda length: length * next(shares) // 3)
+    files.writes_left = None
+    view.close()
+    storage.close()
+    again = open_sqlite(left)
+    event(f"replaced {is_replaced}, found {again.applied_lsn()}")
+    survived(again)
+    again.close()
+
+
 @given(commits=st.integers(0, 12), lost=st.integers(0, 12))
 def test_memory_keeps_a_prefix_of_the_commits(commits: int, lost: int) -> None:
     medium = MemoryMedium()

@@ -5,10 +5,12 @@ What a power cut takes are whole commits, newest first: commits are atomic and o
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
+from bisect import bisect_left, bisect_right, insort
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from typing import Final
+
+from understudy_runtime.storage.view import SlicedView
 
 # Commits that a power cut can still take back.
 COMMITS_KEPT_MAX: Final = 16
@@ -38,11 +40,25 @@ class MemoryMedium:
                 return
             yield keys[index]
 
+    def rows_after(self, after: bytes | None) -> Generator[tuple[bytes, bytes], None, None]:
+        """The rows whose key is greater than *after*; all when it is None."""
+        keys = self._keys
+        for index in range(0 if after is None else bisect_right(keys, after), len(keys)):
+            yield keys[index], self.rows[keys[index]]
+
     def commit(self, rows: Mapping[bytes, bytes | None], applied_lsn: int) -> None:
         assert applied_lsn >= self.applied_lsn, "the applied LSN never goes back"
         self._undo.append(({key: self.rows.get(key) for key in rows}, self.applied_lsn))
         self._write(rows)
         self.applied_lsn = applied_lsn
+
+    def replace(self, rows: Iterable[tuple[bytes, bytes]], applied_lsn: int) -> None:
+        """Hold *rows* and nothing else; a power cut can take this back as it can a commit."""
+        wanted = dict(rows)
+        self._undo.append(({key: self.rows.get(key) for key in (*self.rows, *wanted)}, self.applied_lsn))
+        self._write({key: wanted.get(key) for key in (*list(self.rows), *wanted)})
+        self.applied_lsn = applied_lsn
+        assert self.rows == wanted, "nothing else is left"
 
     def power_cut(self, commits_lost: int) -> None:
         """Lose the newest *commits_lost* commits (at most those kept) and whoever had the store open."""
@@ -71,6 +87,7 @@ class MemoryStorage:
 
     def __init__(self, medium: MemoryMedium) -> None:
         self._medium = medium
+        self._view: SlicedView | None = None
         medium.owner = self
 
     def _owned(self) -> MemoryMedium:
@@ -85,7 +102,19 @@ class MemoryStorage:
         return ((key, medium.rows[key]) for key in medium.keys_from(prefix))
 
     def commit(self, rows: Mapping[bytes, bytes | None], applied_lsn: int) -> None:
-        self._owned().commit(rows, applied_lsn)
+        medium = self._owned()
+        if self._view is not None and self._view.is_open:
+            self._view.keep(rows, medium.rows.get)
+        medium.commit(rows, applied_lsn)
+
+    def replace(self, rows: Iterable[tuple[bytes, bytes]], applied_lsn: int) -> None:
+        assert self._view is None or not self._view.is_open, "nobody reads what is replaced"
+        self._owned().replace(rows, applied_lsn)
+
+    def view(self) -> SlicedView:
+        assert self._view is None or not self._view.is_open, "one view at a time"
+        self._view = SlicedView(self.applied_lsn(), lambda after: self._owned().rows_after(after))
+        return self._view
 
     def applied_lsn(self) -> int:
         return self._owned().applied_lsn

@@ -12,6 +12,7 @@ from understudy_runtime.limits import Limits
 from understudy_runtime.log.codec import COMMANDS
 from understudy_runtime.log.core import Unknown
 from understudy_runtime.log.shell import Log
+from understudy_runtime.machine.apply import RULES_CURRENT
 from understudy_runtime.machine.tables import Tables
 from understudy_runtime.model.actions import Action
 from understudy_runtime.model.commands import Cancel, Command, LeaderElected
@@ -90,7 +91,7 @@ async def test_each_leader_has_a_higher_epoch_and_replays_without_actions() -> N
         assert partition.epoch == epoch
         applied = [event for event in events if isinstance(event, Applied)]
         assert [event.replaying for event in applied] == [True] * (epoch - 1) + [False]
-        assert applied[-1].record.command == LeaderElected(epoch, 1)
+        assert applied[-1].record.command == LeaderElected(epoch, RULES_CURRENT)
         partition.close()
 
 

@@ -6,8 +6,8 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from understudy_runtime.storage.port import StorageError
-from understudy_runtime.storage.sqlite import FORMAT, SqliteStorage
+from understudy_runtime.storage.port import StorageDamaged, StorageError
+from understudy_runtime.storage.sqlite import _CREATE, FORMAT, SqliteStorage
 
 
 def test_a_foreign_database_is_refused_and_left_alone(tmp_path: Path) -> None:
@@ -68,3 +68,73 @@ def test_a_store_has_one_owner(tmp_path: Path) -> None:
     second = SqliteStorage(path)
     assert second.get(b"a") == b"1"
     second.close()
+
+
+def changed(path: Path, before: bytes, after: bytes) -> None:
+    """Let the medium change *before*, wherever it lies in the file, into *after*."""
+    data = path.read_bytes()
+    assert data.count(before) == 1
+    path.write_bytes(data.replace(before, after))
+
+
+def test_a_changed_value_is_damage_and_no_answer(tmp_path: Path) -> None:
+    path = tmp_path / "tables.db"
+    storage = SqliteStorage(str(path))
+    storage.commit({b"a": b"the truth", b"b": b"2"}, 1)
+    storage.close()
+    changed(path, b"the truth", b"the trust")
+    again = SqliteStorage(str(path))
+    assert again.get(b"b") == b"2"
+    for read in (lambda: again.get(b"a"), lambda: list(again.scan(b"")), lambda: again.view().take(9, 999)):
+        with pytest.raises(StorageDamaged, match=r"tables\.db: the row at key 61 does not match its checksum"):
+            read()
+    again.replace([(b"a", b"rebuilt")], 1)
+    assert again.get(b"a") == b"rebuilt"
+    again.close()
+
+
+def test_a_damaged_file_is_told_from_a_locked_one(tmp_path: Path) -> None:
+    path = tmp_path / "tables.db"
+    SqliteStorage(str(path)).close()
+    data = bytearray(path.read_bytes())
+    data[0:16] = bytes(16)
+    path.write_bytes(data)
+    with pytest.raises(StorageDamaged, match=r"tables\.db is no store"):
+        SqliteStorage(str(path))
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(StorageDamaged):
+        SqliteStorage(str(path))
+
+
+def test_format_1_is_upgraded(tmp_path: Path) -> None:
+    """Format 1 had no checksums."""
+    path = tmp_path / "tables.db"
+    rows = {b"%05d" % n: b"value %d" % n for n in range(2_500)} | {b"": b"empty key"}
+    connection = sqlite3.connect(path)
+    for statement in _CREATE[:-1]:
+        connection.execute(statement)
+    connection.execute("PRAGMA user_version = 1")
+    connection.executemany("INSERT INTO rows VALUES (?, ?)", rows.items())
+    connection.execute("UPDATE meta SET applied_lsn = 77")
+    connection.commit()
+    connection.close()
+    for _ in range(2):
+        storage = SqliteStorage(str(path))
+        assert (dict(storage.scan(b"")), storage.applied_lsn()) == (rows, 77)
+        storage.close()
+    connection = sqlite3.connect(path)
+    assert connection.execute("PRAGMA user_version").fetchall() == [(FORMAT,)]
+    connection.close()
+
+
+def test_the_files_do_not_grow_with_rows_that_come_and_go(tmp_path: Path) -> None:
+    path = tmp_path / "tables.db"
+    storage = SqliteStorage(str(path))
+    sizes = []
+    for number in range(60):
+        rows: dict[bytes, bytes | None] = {b"%d %d" % (number, n): bytes(300) for n in range(500)}
+        rows.update({b"%d %d" % (number - 4, n): None for n in range(500)})
+        storage.commit(rows, number)
+        sizes.append(path.stat().st_size + (tmp_path / "tables.db-wal").stat().st_size)
+    assert max(sizes[40:]) <= max(sizes[:40]), "a checkpoint lets both files be used again"
+    storage.close()
