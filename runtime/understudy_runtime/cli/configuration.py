@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,10 +15,10 @@ from understudy_runtime.cli.filters import LogFilter
 from understudy_runtime.cli.kinds import Address
 from understudy_runtime.cli.settings import Found, Source, Values
 from understudy_runtime.cli.table import INVOKER, SERVER
+from understudy_runtime.http.guard import is_numeric
 from understudy_runtime.limits import Limits
 from understudy_runtime.model.invocation import RetryPolicy
 
-LOOPBACK: Final = ("127.0.0.1", "::1")
 CLUSTER_HEADER: Final = "x-restate-cluster-name"
 PORTS: Final = ("ingress", "admin")
 
@@ -115,7 +116,8 @@ def configuration(values: Values) -> Configuration:
 
 def check_admin(admin: Address, token: str | None) -> None:
     """Raises UsageProblem when others could reach the admin without a token."""
-    if admin.host not in LOOPBACK and not token:
+    is_local = is_numeric(admin.host) and ip_address(admin.host).is_loopback
+    if not is_local and not token:
         raise UsageProblem(
             f"bound to {admin.host}, the admin port would be open to others: set --admin-token, or bind 127.0.0.1"
         )

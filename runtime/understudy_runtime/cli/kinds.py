@@ -77,7 +77,7 @@ class Kind:
 def quoted(text: str) -> str:
     """A TOML basic string."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return '"' + "".join(one if one.isprintable() else f"\\u{ord(one):04x}" for one in escaped) + '"'
+    return '"' + "".join(one if one.isprintable() else f"\\U{ord(one):08x}" for one in escaped) + '"'
 
 
 def from_string(name: str, expected: str, parse: Callable[[str], Any], write: Callable[[Any], str] = str) -> Kind:

@@ -42,9 +42,8 @@ class Unread:
             return  # As in write.
 
 
-def renderer(logging: Logging) -> Any:
+def renderer(logging: Logging, *, is_terminal: bool) -> Any:
     """The last processor: how a line looks."""
-    is_terminal = sys.stderr.isatty()
     form = ("pretty" if is_terminal else "json") if logging.format == "auto" else logging.format
     if form == "json":
         return structlog.processors.JSONRenderer()
@@ -56,14 +55,15 @@ def renderer(logging: Logging) -> Any:
 class Logger:
     """Writes lines that the filter lets through: `logger.warning(target, event, **fields)` and its like."""
 
-    def __init__(self, logging: Logging) -> None:
+    def __init__(self, logging: Logging, stream: TextIO | None = None) -> None:
+        stream = stream or sys.stderr
         self.filter = logging.filter
         self._lines: Any = structlog.wrap_logger(
-            structlog.PrintLogger(Unread(sys.stderr)),  # type: ignore[arg-type]
+            structlog.PrintLogger(Unread(stream)),  # type: ignore[arg-type]
             processors=[
                 structlog.processors.add_log_level,
                 structlog.processors.TimeStamper(fmt="iso", utc=True),
-                renderer(logging),
+                renderer(logging, is_terminal=stream.isatty()),
             ],
             wrapper_class=structlog.make_filtering_bound_logger(0),
         )

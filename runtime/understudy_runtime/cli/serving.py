@@ -5,14 +5,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
+from pathlib import Path
 from typing import Final, Protocol
 
 import attrs
 import trio
 
-from understudy_runtime.admin.core import error as admin_error
+from understudy_runtime.admin.asked import error as admin_error
 from understudy_runtime.cli.configuration import Configuration
 from understudy_runtime.cli.errors import UsageProblem
 from understudy_runtime.cli.kinds import Address
@@ -76,18 +77,31 @@ class Door:
 
 
 class Serving:
-    """One run of a server."""
+    """One run of a server.  `node` and `ports` (of ingress and admin) are there once it has started.
 
-    def __init__(self, configuration: Configuration, logger: Logger, services: Services) -> None:
+    *make_world* is given the data folder.
+    """
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        logger: Logger,
+        services: Services,
+        *,
+        make_world: Callable[[Path], RealWorld] = RealWorld,
+    ) -> None:
+        self.node: Node | None = None
+        self.ports = (0, 0)
         self._configuration = configuration
         self._logger = logger
         self._services = services
         self._life = Life(logger)
+        self._make_world = make_world
 
     def run(self) -> int:
         """Serve until stopped; the exit code.  Raises UsageProblem for what the user can put right."""
         try:
-            return trio.run(self._life.live, self._start)
+            return trio.run(self._life.live, self.start)
         except BaseException as raised:
             error = sole_error(raised)
             if isinstance(error, START_ERRORS) and not self._life.started:
@@ -97,19 +111,21 @@ class Serving:
                 return 1
             raise error from None
 
-    async def _start(self, nursery: trio.Nursery) -> Drain:
+    async def start(self, nursery: trio.Nursery) -> Drain:
+        """Serve, in *nursery*.  What it returns drains: no new request is taken, those in flight are answered."""
         configuration = self._configuration
-        world = RealWorld(configuration.base_dir)
+        world = self._make_world(configuration.base_dir)
         ingress_listener = await listen(world, configuration.ingress, "--ingress-port")
         admin_listener = await listen(world, configuration.admin, "--admin-port")
         connect = connector(world, configuration.limits, headers=configuration.request_headers)
         deployments = await self._services.start(world, connect, nursery)
-        node = self._node(world, connect, deployments)
+        self.node = node = self._node(world, connect, deployments)
         await nursery.start(node.run)
         doors = self._doors(node, ingress_listener, admin_listener)
         finished = trio.Event()
         nursery.start_soon(serve_doors, doors, finished)
-        self._greet(ingress_listener.port, admin_listener.port)
+        self.ports = (ingress_listener.port, admin_listener.port)
+        self._greet(*self.ports)
 
         async def drain() -> None:
             for door in doors:
