@@ -117,8 +117,8 @@ class Client:
             self._connection.transport.close()
         self._connection = None
 
-    async def ok(self, path: str, body: bytes | None = None) -> bytes:
-        """POST, and the body of the answer, which must be a success."""
+    async def ok(self, path: str, body: bytes | None = None, headers: bytes = b"") -> bytes:
+        """POST, and the body of the answer, which must be a success.  *headers* are whole lines."""
         if self._connection is None or self._connection.transport is None:
             await self.connect()
         assert self._connection is not None
@@ -126,7 +126,7 @@ class Client:
         length = b"content-length: %d\r\n\r\n" % len(body or b"")
         self.requests += 1
         status, answer = await self._connection.send(
-            b"".join((b"POST ", path.encode(), self._head, kind, length, body or b""))
+            b"".join((b"POST ", path.encode(), self._head, headers, kind, length, body or b""))
         )
         if status not in (200, 202):
             raise WrongAnswer(f"{path}: {status} {answer[:200]!r}")

@@ -58,6 +58,19 @@ def rss_mib(pid: int) -> float:
     return round(sum(int(row[21]) for row in fields if row) * PAGE_BYTES / 2**20, 1)
 
 
+def disk_mib(folder: Path) -> float:
+    """Blocks allocated to the files below *folder*: prewritten logs count as what they take."""
+    return round(sum(allocated_bytes(path) for path in folder.rglob("*")) / 2**20, 2)
+
+
+def allocated_bytes(path: Path) -> int:
+    """What one file takes; 0 when it is gone."""
+    try:
+        return path.lstat().st_blocks * 512
+    except FileNotFoundError:
+        return 0
+
+
 def machine_cpu_s() -> tuple[float, float]:
     """(busy, idle) seconds of the whole machine since it started."""
     user, nice, system, idle, iowait, irq, softirq, steal = (

@@ -29,7 +29,8 @@ ROOT = Path(__file__).resolve().parents[2]
 SERVICES = "tests.bench.services:app"
 HEALTHY_S = 120
 POLL_S = 0.01
-JSON = {"content-type": "application/json"}
+JSON = MappingProxyType({"content-type": "application/json"})
+NONE: Mapping[str, str] = MappingProxyType({})
 
 
 @attrs.frozen
@@ -55,11 +56,15 @@ class Places:
 
 @attrs.frozen
 class Row:
-    """How to start one kind of pair: *server* gives its command and extra environment."""
+    """How to start one kind of pair: *server* gives its command and extra environment.
+
+    *settings* is what its environment variables for settings begin with.
+    """
 
     name: str
     title: str
     server: Callable[[Places], tuple[list[str], Mapping[str, str]]]
+    settings: str
     has_app: bool
 
 
@@ -105,10 +110,10 @@ ROWS: Mapping[str, Row] = MappingProxyType(
     {
         row.name: row
         for row in (
-            Row("real", "real server + official SDK", real_server, True),
-            Row("real1", "real server, one partition, + official SDK", one_partition_server, True),
-            Row("serve", "`understudy serve` + official SDK", serve, True),
-            Row("dev", "`understudy dev`", dev, False),
+            Row("real", "real server + official SDK", real_server, "RESTATE_", True),
+            Row("real1", "real server, one partition, + official SDK", one_partition_server, "RESTATE_", True),
+            Row("serve", "`understudy serve` + official SDK", serve, "UNDERSTUDY_", True),
+            Row("dev", "`understudy dev`", dev, "UNDERSTUDY_", False),
         )
     }
 )
@@ -117,9 +122,11 @@ ROWS: Mapping[str, Row] = MappingProxyType(
 class Pair:
     """The running processes of one row.  Leave the `with` block and they are gone."""
 
-    def __init__(self, row: Row, folder: Path) -> None:
+    def __init__(self, row: Row, folder: Path, settings: Mapping[str, str] = NONE) -> None:
+        """*settings* are settings of the server by their upper-case names: both servers have the same."""
         folder.mkdir(parents=True, exist_ok=True)
         self.row = row
+        self._settings = settings
         self.places = Places(folder, *free_ports(4))
         self._server: subprocess.Popen[bytes] | None = None
         self._app: subprocess.Popen[bytes] | None = None
@@ -156,7 +163,8 @@ class Pair:
         """Spawn the server; seconds until its ingress says it is healthy."""
         began = time.perf_counter()
         command, environment = self.row.server(self.places)
-        self._server = self._spawn(command, environment, "server.log")
+        settings = {self.row.settings + name: value for name, value in self._settings.items()}
+        self._server = self._spawn(command, {**environment, **settings}, "server.log")
         self._await_healthy(self._server, self.places.ingress_port, "/restate/health", "server.log")
         return time.perf_counter() - began
 
@@ -217,7 +225,7 @@ def request(port: int, method: str, path: str, body: str | None = None) -> tuple
     """One request on a connection of its own; status 0 and the reason when there was no answer."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     try:
-        connection.request(method, path, body, JSON if body is not None else {})
+        connection.request(method, path, body, JSON if body is not None else NONE)
         answer = connection.getresponse()
         return answer.status, answer.read()
     except (OSError, http.client.HTTPException) as error:
