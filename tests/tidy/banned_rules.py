@@ -119,6 +119,7 @@ ATTRIBUTES: tuple[Ban, ...] = (
             (PYTEST_PLUGIN, TOOL),
             (STAGE_PLAY, "the operator's part: user code finds its providers there"),
             (STAGE_RUN, "it gives the process its environment back"),
+            ("sim/understudy_sim/kernel/modules.py", "it looks whether an import would see anything else now"),
         ),
     ),
     Ban("datetime.now", "use world.now_ms()", files((FENCE, REPLACES))),
@@ -137,7 +138,11 @@ CALLS: tuple[Ban, ...] = (
     ),
     Ban("input", "the product does not ask", files()),
     Ban("print", "call observe(event), or click.echo on a command line", files((MUTANTS, TOOL))),
-    Ban("id", "give the thing a sequence number at birth", files()),
+    Ban(
+        "id",
+        "give the thing a sequence number at birth",
+        files(("sim/understudy_sim/kernel/pristine.py", "it meets each object once; no order comes of it")),
+    ),
     Ban("hash", "use xxhash or blake2b: hash() differs from process to process", files()),
     Ban("eval", "say it in code", files()),
     Ban(

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import abc
 import hashlib
-import random
+from _random import Random  # The generator itself: `random.Random` seeds it through Python code, as the fence has it.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Overrides = Mapping[tuple[str, int | None], int]
 
-_SEED_MAX = 2**64 - 1
+_WORD_MAX = 2**64 - 1
+_SEED_MAX = _WORD_MAX
+_GOLDEN = 0x9E3779B97F4A7C15
 
 
 class Choice(NamedTuple):
@@ -45,6 +47,14 @@ def stable_seed(*parts: str | int) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=16).digest(), "big")
 
 
+def mixed(key: int, ordinal: int) -> int:
+    """64 well mixed bits of *key* and *ordinal* (the finalizer of SplitMix64)."""
+    word = (key + ordinal * _GOLDEN) & _WORD_MAX
+    word = ((word ^ (word >> 30)) * 0xBF58476D1CE4E5B9) & _WORD_MAX
+    word = ((word ^ (word >> 27)) * 0x94D049BB133111EB) & _WORD_MAX
+    return word ^ (word >> 31)
+
+
 class Stream:
     """Cheap unrecorded draws after one recorded decision (its *seed*).
 
@@ -55,7 +65,7 @@ class Stream:
 
     def __init__(self, seed: int) -> None:
         assert seed >= 0, "a seed is not negative"
-        self._bits = random.Random(seed).getrandbits
+        self._bits = Random(seed).getrandbits
 
     def integer(self, low: int, high: int) -> int:
         """An integer from *low* to *high*, both included, all equally likely."""
@@ -143,6 +153,9 @@ class SeededChoices(Choices):
     """One integer names the run.  *overrides* force single decisions: `(label, ordinal)`, or `(label, None)`
     for all.
 
+    A decision depends on the seed, its label and its ordinal alone: a 64-bit hash of the three, scaled to the range
+    (`low + (hash * count >> 64)`; a range of more than 2**64 values has a stream of its own).
+
     A forced value outside the range asked for is clamped to it, so that an override made for one run still
     means something in the slightly different run it causes.
     """
@@ -151,13 +164,17 @@ class SeededChoices(Choices):
         super().__init__()
         self.seed = seed
         self.overrides = dict(overrides or {})
-        self._streams: dict[str, Stream] = {}
+        self._keys: dict[str, int] = {}
 
     def _draw(self, label: str, ordinal: int, low: int, high: int) -> int:
-        stream = self._streams.get(label)
-        if stream is None:
-            stream = self._streams[label] = Stream(stable_seed("seed", self.seed, label))
-        value = stream.integer(low, high)  # Drawn even when forced: what follows under this label stays.
+        key = self._keys.get(label)
+        if key is None:
+            key = self._keys[label] = stable_seed("seed", self.seed, label) & _WORD_MAX
+        count = high - low + 1
+        if count <= 1 << 64:
+            value = low + (mixed(key, ordinal) * count >> 64)
+        else:
+            value = Stream(stable_seed("wide", key, ordinal)).integer(low, high)
         if self.overrides:
             forced = self.overrides.get((label, ordinal), self.overrides.get((label, None)))
             if forced is not None:

@@ -119,6 +119,7 @@ class Fence:
             seed = self.kernel.choices.integer(f"fence.{process.name}", 0, 2**64 - 1)
             answers = self._answers[process.name] = Answers(self.kernel, process, stable_seed("fence", seed))
         assert site.answer is not None, "only what has an answer is answered"
+        self._sites.answers += 1
         return getattr(answers, site.answer)(*args, **kwargs)
 
 

@@ -113,6 +113,7 @@ class Sites:
     """Every place to patch, found once and kept; one fence at a time may be up on it."""
 
     def __init__(self) -> None:
+        self.answers = 0  # How often a fence answered in the real world's stead.
         self._decide: Decide | None = None
         self._places: list[_Place] = []
         self._types: list[tuple[type, str, Any, Any]] = []

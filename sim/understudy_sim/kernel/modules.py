@@ -5,6 +5,10 @@
 as a user module: everything under the top-level name of the module asked for.  An import that a function does
 later, at call time, gets the shared module: it is the one thing that outlives an incarnation, so import at
 the top of the file.
+
+An import is dear.  Modules of a dead incarnation are therefore used again by the next one in the same *place*, if they
+are provably as they were right after their import (`pristine.py`), and if that import had looked at nothing that may be
+different now: no clock and no entropy was asked meanwhile, and the environment is the same.
 """
 
 from __future__ import annotations
@@ -13,30 +17,71 @@ import importlib
 import importlib.abc
 import importlib.machinery
 import importlib.util
+import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import CodeType, ModuleType
 from typing import Any
 
+import attrs
+
+from understudy_sim.kernel.pristine import Pristine
+
+
+@attrs.frozen
+class _Kept:
+    """A module that may be used again, how everything it reaches was, and what it saw while it was imported."""
+
+    module: ModuleType
+    pristine: Pristine
+    environment: dict[str, str]
+
 
 class FreshModules:
-    """Keep one per program run: it holds the compiled code, never a module."""
+    """Keep one per program run: it holds the compiled code, and modules nobody has changed.
 
-    def __init__(self) -> None:
+    *answers* says how often the outside was asked so far (a fence counts that).  Objects of the packages *shared* are
+    the same for all incarnations, whatever is imported.
+    """
+
+    def __init__(self, answers: Callable[[], int] = int, shared: tuple[str, ...] = ()) -> None:
         self._specs: dict[str, importlib.machinery.ModuleSpec | None] = {}
         self._codes: dict[str, CodeType] = {}
+        self._kept: dict[tuple[str, str], _Kept] = {}
+        self._answers = answers
+        self._shared = shared
 
-    def load(self, name: str) -> ModuleType:
-        """Import *name* afresh.  Raises what importing it raises; ModuleNotFoundError when there is none."""
+    def load(self, name: str, place: str | None = None) -> ModuleType:
+        """Import *name* afresh.  Raises what importing it raises; ModuleNotFoundError when there is none.
+
+        With *place*, where one incarnation lives at a time, modules of a dead one may be used again.
+        """
         assert name, "a module has a name"
+        if place is None:
+            return self._load(name, {})
+        kept = self._kept.pop((name, place), None)
+        environment = dict(os.environ)
+        if kept is None or kept.environment != environment or not kept.pristine.holds():
+            kept = None
+            found: dict[str, ModuleType] = {}
+            answers = self._answers()
+            module = self._load(name, found)
+            pristine = Pristine.of(found.values(), self._shared) if self._answers() == answers else None
+            if pristine is None:
+                return module
+            kept = _Kept(module, pristine, environment)
+        self._kept[name, place] = kept
+        return kept.module
+
+    def _load(self, name: str, found: dict[str, ModuleType]) -> ModuleType:
         importlib.import_module(name)  # Once, shared: resolvers of type hints look classes up in sys.modules.
         root = name.partition(".")[0]
-        with self._apart(root):
+        with self._apart(root, found):
             return importlib.import_module(name)
 
     @contextmanager
-    def _apart(self, root: str) -> Iterator[None]:
+    def _apart(self, root: str, found: dict[str, ModuleType]) -> Iterator[None]:
         prefix = f"{root}."
         shared = {name: sys.modules[name] for name in sys.modules if name.startswith(prefix) or name == root}
         finder = _CachedFinder(self, root)
@@ -48,7 +93,7 @@ class FreshModules:
         finally:
             sys.meta_path.remove(finder)
             for name in [name for name in sys.modules if name.startswith(prefix) or name == root]:
-                del sys.modules[name]
+                found[name] = sys.modules.pop(name)
             sys.modules.update(shared)
 
     def spec(self, name: str, path: Sequence[str] | None) -> importlib.machinery.ModuleSpec | None:

@@ -7,7 +7,7 @@ they were given.
 
 from __future__ import annotations
 
-import random
+from _random import Random  # As in choices.py.
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
@@ -26,7 +26,7 @@ class RandomPick:
 
     def __init__(self, choices: Choices, label: str = "schedule") -> None:
         seed = choices.integer(label, 0, 2**64 - 1)
-        self._bits = random.Random(stable_seed("schedule", seed)).getrandbits
+        self._bits = Random(stable_seed("schedule", seed)).getrandbits
 
     def __call__(self, ready: Sequence[object], /) -> int:
         count = len(ready)

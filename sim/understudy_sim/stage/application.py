@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from understudy_sim.kernel.fence_sites import Sites
 from understudy_sim.kernel.modules import FreshModules
 
 if TYPE_CHECKING:
     from understudy.endpoint import App
+
+
+# Libraries and our own packages: what they keep is not of one application.
+SHARED: Final = ("cattrs", "understudy_sim", "understudy_runtime")
 
 
 class NoApplication(Exception):
@@ -27,11 +31,14 @@ class Application:
         self._attribute = attribute
         self.sites = Sites()
         self._module = module
-        self._modules = FreshModules()
+        self._modules = FreshModules(lambda: self.sites.answers, SHARED)
 
-    def load(self) -> App:
-        """Import the module and everything beside it anew, and return the application.  Raises NoApplication."""
-        found = getattr(self._modules.load(self._module), self._attribute, None)
+    def load(self, place: str | None = None) -> App:
+        """Import the module and everything beside it anew, and return the application.  Raises NoApplication.
+
+        *place* names the process that wants it: its next incarnation may get the same modules, unless they changed.
+        """
+        found = getattr(self._modules.load(self._module, place), self._attribute, None)
         if found is None or not hasattr(found, "attempt"):
             raise NoApplication(
                 f"{self.path} is {'missing' if found is None else repr(type(found).__name__)}: "

@@ -70,7 +70,7 @@ class SimSdkHost:
 class EndpointProcess:
     """Starts, and starts again, the process that serves *load*ed applications."""
 
-    def __init__(self, kernel: Kernel, plan: Plan, watch: Watch, load: Callable[[], App]) -> None:
+    def __init__(self, kernel: Kernel, plan: Plan, watch: Watch, load: Callable[[str], App]) -> None:
         self.process = kernel.process(ENDPOINT)
         self.loading = False
         self.running: dict[int, str] = {}  # body -> invocation id
@@ -93,7 +93,7 @@ class EndpointProcess:
 
     async def _main(self) -> None:
         self.loading = True
-        app = self._load()
+        app = self._load(ENDPOINT)
         self.loading = False
         listener = self._kernel.network.listen(self.process, EXCHANGE_PORT, exchanges=True)
         async with trio.open_nursery() as nursery:

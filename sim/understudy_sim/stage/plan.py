@@ -101,7 +101,7 @@ def draw_limits(choices: Choices) -> Limits:
         eager_state_bytes_max=bound("eager_state_bytes_max", 32 * MIB, 0, 10, 64),
         outbox_in_flight_max=bound("outbox_in_flight_max", 64, 1, 2, 5),
         queue_commands_max=bound("queue_commands_max", 10_000, 256, 300),
-        timer_recheck_ms=bound("timer_recheck_ms", 60_000, 10_000, 30_000, 60_000),
+        timer_recheck_ms=bound("timer_recheck_ms", 60_000, 60_000, 60_000, 60_000, 30_000, 10_000),
         inactivity_timeout_ms=bound("inactivity_timeout_ms", 60_000, 0, 100, 1_000, 5_000),
         abort_timeout_ms=bound("abort_timeout_ms", 600_000, 45_000, 60_000, 120_000),
         completion_retention_ms=bound("completion_retention_h", 24, 6, 12, 6, RETENTION_SHORT_H) * HOUR_MS,

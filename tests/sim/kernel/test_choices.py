@@ -70,9 +70,9 @@ def test_replayed_conforms(asks: Asks, seed: int) -> None:
 
 def test_a_seed_names_the_same_run_for_ever() -> None:
     choices = SeededChoices(7)
-    assert [choices.integer("a", 0, 10**6) for _ in range(3)] == [876749, 172692, 398818]
-    assert choices.stream("s").integer(0, 10**6) == 419665
-    assert choices.bytes("b", 4).hex() == "2ef2bf8f"
+    assert [choices.integer("a", 0, 10**6) for _ in range(3)] == [95909, 446733, 936516]
+    assert choices.stream("s").integer(0, 10**6) == 203949
+    assert choices.bytes("b", 4).hex() == "3ba70b0f"
 
 
 @given(ASKS, ASKS, st.integers(0, 2**32))
@@ -136,3 +136,24 @@ def test_a_stream_reaches_every_value_about_equally() -> None:
 def test_nonsense_is_asserted(ask: Callable[[Choices], Any]) -> None:
     with pytest.raises(AssertionError, match="x:"):
         ask(SeededChoices(0))
+
+
+@given(st.integers(0, 2**64))
+def test_the_widest_range_is_reached_and_kept(seed: int) -> None:
+    choices = SeededChoices(seed)
+    drawn = [choices.integer("x", 0, 2**64 - 1) for _ in range(50)]
+    assert all(0 <= one < 2**64 for one in drawn)
+    assert len(set(drawn)) == 50
+    assert min(drawn) < 2**63 < max(drawn)
+
+
+def test_seeded_decisions_are_about_equally_likely() -> None:
+    for seed in range(3):
+        choices = SeededChoices(seed)
+        counts = [0] * 7
+        for _ in range(7_000):
+            counts[choices.integer("x", 0, 6)] += 1
+        assert min(counts) > 850
+        assert max(counts) < 1_150
+    firsts = [SeededChoices(seed).integer("x", 0, 6) for seed in range(7_000)]
+    assert all(850 < firsts.count(value) < 1_150 for value in range(7)), "neighbouring seeds have nothing in common"

@@ -104,7 +104,7 @@ def play(plan: list[Planned], choices: Choices, hurt_ns: int = 8 * S) -> tuple[N
 @pytest.mark.parametrize("kind", FAULTS)
 def test_every_fault_fires_bites_heals_and_is_traced(kind: str) -> None:
     bit = 0
-    for seed in range(8 if kind in BY_CRASH else 3):
+    for seed in range(24 if kind in BY_CRASH else 3):
         nemesis, kernel, answers = play(planned(kind), SeededChoices(seed))
         tally = nemesis.tally[kind]
         bit += tally.bit

@@ -63,3 +63,91 @@ def test_an_import_that_fails_leaves_no_trace(shop: str, tmp_path: Path) -> None
     with pytest.raises(ModuleNotFoundError):
         fresh.load("kernel_shop.nowhere")
     assert dict(sys.modules) == before
+
+
+def test_unchanged_modules_of_a_dead_incarnation_are_used_again(shop: str) -> None:
+    fresh = FreshModules()
+    first = fresh.load(shop, "here")
+    assert fresh.load(shop, "here") is first
+    assert fresh.load(shop, "there") is not first, "another place is another incarnation"
+    assert fresh.load(shop) is not first
+
+
+def test_changed_modules_are_imported_again(shop: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    fresh = FreshModules()
+    first = fresh.load(shop, "here")
+    first.visit(1)
+    second = fresh.load(shop, "here")
+    assert second is not first
+    assert second.state.seen == []
+    second.Thing.added = 1
+    third = fresh.load(shop, "here")
+    assert third is not second
+    third.state.loads = 5
+    fourth = fresh.load(shop, "here")
+    assert fourth is not third
+    fourth.visit.note = "x"
+    fifth = fresh.load(shop, "here")
+    assert fifth is not fourth
+    monkeypatch.setenv("KERNEL_SHOP", "open")
+    assert fresh.load(shop, "here") is not fifth, "an import may have read the environment"
+
+
+def test_modules_that_asked_the_outside_are_imported_again(shop: str) -> None:
+    asked = [0]
+
+    def answers() -> int:
+        asked[0] += 1
+        return asked[0]
+
+    fresh = FreshModules(answers)
+    assert fresh.load(shop, "here") is not fresh.load(shop, "here")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "import itertools; numbers = itertools.count()",
+        "import functools\n@functools.lru_cache\ndef cached(x): return x",
+        "import random; dice = random.Random(1)",
+        "import threading; lock = threading.Lock()",
+        "numbers = iter([1, 2])",
+        "numbers = (number for number in [1])",
+        "buffer = bytearray(3)",
+        "import contextvars; current = contextvars.ContextVar('current')",
+        "import io; text = io.StringIO()",
+        "import collections\nclass Own(collections.OrderedDict): pass\nown = Own()",
+        "class Held:\n    def __init__(self): self.numbers = iter([1])\nheld = [{'a': Held()}]",
+    ],
+)
+def test_modules_that_reach_something_unknown_are_imported_again(shop: str, tmp_path: Path, line: str) -> None:
+    (tmp_path / "kernel_shop" / "odd.py").write_text(line + "\n")
+    fresh = FreshModules()
+    assert fresh.load("kernel_shop.odd", "here") is not fresh.load("kernel_shop.odd", "here")
+
+
+@pytest.mark.parametrize(
+    ("line", "change"),
+    [
+        ("rows = {'a': [1]}", "rows['a'].append(2)"),
+        ("rows = {'a': {1}}", "rows['a'].add(2)"),
+        ("class Box:\n    __slots__ = ('value',)\nbox = Box()", "box.value = 1"),
+        ("class Box: pass\nbox = (Box(),)", "box[0].value = 1"),
+        ("def make():\n    seen = []\n    return lambda x: seen.append(x)\nadd = make()", "add(1)"),
+        ("def make():\n    n = 0\n    def up():\n        nonlocal n; n += 1\n    return up\nup = make()", "up()"),
+        ("def default(into=[]): into.append(1)", "default()"),
+        ("import dataclasses\n@dataclasses.dataclass\nclass Row:\n    n: int = 0\nrow = Row()", "row.n += 1"),
+        ("import collections; queue = collections.deque()", "queue.append(1)"),
+        ("import enum\nclass Color(enum.Enum):\n    RED = []", "Color.RED.value.append(1)"),
+        ("import functools\ndef f(a): a.append(1)\ng = functools.partial(f, [])", "g()"),
+        ("class Box:\n    rows = []\n    def put(self): self.rows.append(1)\nput = Box().put", "put()"),
+        ("class Rows(dict): pass\nrows = Rows()", "rows['a'] = 1"),
+    ],
+)
+def test_every_change_is_seen(shop: str, tmp_path: Path, line: str, change: str) -> None:
+    (tmp_path / "kernel_shop" / "odd.py").write_text(line + "\n")
+    fresh = FreshModules()
+    first = fresh.load("kernel_shop.odd", "here")
+    assert fresh.load("kernel_shop.odd", "here") is first
+    exec(change, dict(vars(first)))
+    assert fresh.load("kernel_shop.odd", "here") is not first

@@ -1,8 +1,8 @@
 """Injects planned faults at drawn instants, keeps the tally, and heals.
 
 Every injection takes the same decisions in the same order (`fault.<label>.wait`, `.fire`, `.target`,
-`.lasts`, `.strength`, `.detail`), whether it fires or not.  So a shrinker drops one fault by forcing
-`(fault.<label>.fire, ordinal)` to 0, and all of one kind by forcing `(fault.<label>.fire, None)`, and every
+`.lasts`, `.strength`, `.detail`), whether it fires or not, until it may fire no more.  So a shrinker drops one fault
+by forcing `(fault.<label>.fire, ordinal)` to 0, and all of one kind by forcing `(fault.<label>.fire, None)`, and every
 other injection stays what and when it was.
 """
 
@@ -57,7 +57,8 @@ class Nemesis:
         assert not self.hurting, "it hurts already"
         self.hurting = True
         for planned in self.plan:
-            if planned.targets and not isinstance(planned.fault, (LostWrites, TornTail)):
+            spent = self.tally[planned.label].fired >= planned.intensity.count_max
+            if planned.targets and not spent and not isinstance(planned.fault, (LostWrites, TornTail)):
                 self._schedule(planned)
 
     def heal(self) -> None:
@@ -122,7 +123,8 @@ class Nemesis:
             self.kernel.trace.note("nemesis.fire", planned.label, self.kernel.now_ns, shot.detail)
             if self._on_fault is not None:
                 self._on_fault(shot)
-        self._schedule(planned)
+        if tally.fired < planned.intensity.count_max:
+            self._schedule(planned)
 
     def _draw(self, planned: Planned) -> tuple[bool, Shot]:
         choices, label, intensity = self.kernel.choices, f"fault.{planned.label}", planned.intensity
