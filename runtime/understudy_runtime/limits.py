@@ -19,6 +19,8 @@ class Limits:
     attempts_max: int = 1_000
     # Commands taken into one log append; the rest goes into the next.
     batch_commands_max: int = 256
+    # Bytes of commands in one log append; what is more goes into the next, a single command always goes.
+    batch_bytes_max: int = 32 * MIB
     # Commands waiting for the log per partition; the ingress answers 429 above it, internal proposers wait.
     queue_commands_max: int = 10_000
     # Dirty rows after which storage is flushed, and finished invocations leave memory.  What begins and ends between
@@ -40,6 +42,8 @@ class Limits:
     requests_max: int = 100_000
     # Outbox messages in flight to one partition; the rest waits its turn.
     outbox_in_flight_max: int = 64
+    # Timers held in memory per partition, the nearest; the others are read from storage when these are gone.
+    timers_max: int = 4_096
     # The longest a waiting timer goes without a look at the wall clock, which may jump.
     timer_recheck_ms: int = 10_000
     # Time without a message in either direction after which an attempt is asked to suspend.
@@ -61,6 +65,8 @@ class Limits:
     snapshot_log_bytes: int = 64 * MIB
     # Streams on one HTTP/2 connection to an endpoint; a further attempt opens another connection.
     h2_streams_max: int = 128
+    # Requests in flight on one HTTP/2 connection of a client; a further one is refused, to be tried again.
+    h2_requests_max: int = 256
     # An HTTP/2 connection to an endpoint is pinged this often, and given up when the answer takes longer than that.
     h2_ping_interval_ms: int = 40_000
     h2_ping_timeout_ms: int = 20_000
@@ -76,6 +82,8 @@ class Limits:
     def __attrs_post_init__(self) -> None:
         assert self.attempts_max >= 1, "at least one attempt must be able to run"
         assert 1 <= self.batch_commands_max <= self.queue_commands_max, "a batch must fit the queue"
+        assert self.batch_bytes_max >= 1, "a batch holds a command"
         assert self.flush_rows >= 1, "a flush writes at least one row"
+        assert self.timers_max >= 1, "the next timer is held"
         assert self.idle_objects_max >= 0, "a number of objects"
         assert self.request_bytes_max <= self.message_bytes_max, "an accepted request must fit a protocol message"

@@ -32,7 +32,17 @@ from understudy_runtime.meta.registrar import Registrar
 from understudy_runtime.meta.shell import Meta
 from understudy_runtime.model import ids
 from understudy_runtime.model.actions import Completed, InvokeAcked, RequestAcked
-from understudy_runtime.model.commands import Cancel, Command, Delivered, Invoke, Kill, MutateState, Purge, Signal
+from understudy_runtime.model.commands import (
+    Cancel,
+    Command,
+    Delivered,
+    Invoke,
+    Kill,
+    MutateState,
+    Purge,
+    PurgeJournal,
+    Signal,
+)
 from understudy_runtime.model.events import Observe
 from understudy_runtime.model.schema import Schema
 from understudy_runtime.partition import Partition
@@ -132,7 +142,7 @@ class Node:
         """Propose *command* and wait for the result; None for a conflict.  Raises as `submit` does."""
         return await self.replies.invoke_and_wait(self._taking(command.invocation_id), command)
 
-    async def request(self, command: Signal | Cancel | Kill | Purge) -> RequestAcked:
+    async def request(self, command: Signal | Cancel | Kill | Purge | PurgeJournal) -> RequestAcked:
         """Propose *command* and wait until it is applied.  Raises as `submit` does."""
         return await self.replies.request(self._taking(command.invocation_id), command)
 
@@ -284,7 +294,13 @@ class Node:
         )
         self.invokers.append(invoker)
         outbox = Outbox(partition.index, self, partition.propose, self.limits.outbox_in_flight_max)
-        timers = Timers(self.world.now_ms, partition.propose, self.limits.timer_recheck_ms)
+        timers = Timers(
+            self.world.now_ms,
+            partition.propose,
+            self.limits.timer_recheck_ms,
+            nearest=partition.tables.timers.nearest,
+            held_max=self.limits.timers_max,
+        )
         return PartitionEffects(partition.index, timers, outbox, self.replies, invoker, self)
 
     def _close(self) -> None:

@@ -106,7 +106,7 @@ class Partition:
 
         Raises LeadershipLost, SyncFailed, DiskFull: the process must stop then.
         """
-        pending = outstanding(self.tables)
+        pending = outstanding(self.tables, self._limits.timers_max)
         self._observe(LeadershipTaken(self.index, self.epoch, self._log.lsn_last, pending))
         for action in pending:
             effects.perform(action)

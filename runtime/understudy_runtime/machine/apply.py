@@ -8,19 +8,19 @@ function per command.  Whatever it decides follows from the tables and the recor
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from operator import attrgetter
 from types import MappingProxyType
 from typing import Any, Final
 
 from understudy_runtime.machine.attempts import on_attempt_output
 from understudy_runtime.machine.completions import complete_with, on_complete
+from understudy_runtime.machine.expiry import EXPIRY_TIMER
 from understudy_runtime.machine.invocation import Invocation
 from understudy_runtime.machine.invoke import on_invoke
-from understudy_runtime.machine.lifecycle import TimerKind, admit, free, on_attach
+from understudy_runtime.machine.lifecycle import TimerKind, admit, free, on_attach, on_expiry_due
 from understudy_runtime.machine.mutations import on_mutate_state
 from understudy_runtime.machine.rows import Timer
 from understudy_runtime.machine.tables import Tables
-from understudy_runtime.machine.termination import on_cancel, on_kill, on_purge, on_signal
+from understudy_runtime.machine.termination import on_cancel, on_kill, on_purge, on_purge_journal, on_signal
 from understudy_runtime.machine.turn import Turn
 from understudy_runtime.model.actions import Action, ArmTimer, Send, StartAttempt
 from understudy_runtime.model.commands import (
@@ -35,6 +35,7 @@ from understudy_runtime.model.commands import (
     MutateState,
     OutboxDelivered,
     Purge,
+    PurgeJournal,
     Record,
     Signal,
     TimerFired,
@@ -42,7 +43,12 @@ from understudy_runtime.model.commands import (
 from understudy_runtime.model.invocation import Status
 
 # The rules this build applies.  A leader writes them into the log; records are applied by the rules in force.
-RULES_CURRENT: Final = 1
+# Rules 2: journals are kept, and what is kept expires through an index of its own.
+RULES_CURRENT: Final = 2
+
+
+# How many timers are armed at once unless a limit says otherwise.
+TIMERS_MAX: Final = 4_096
 
 
 class RulesUnknown(ValueError):
@@ -67,8 +73,11 @@ def apply(tables: Tables, record: Record) -> list[Action]:
 
 def on_timer_fired(turn: Turn, command: TimerFired) -> None:
     """A timer came due.  One that is gone or was armed for another time is ignored (E3)."""
-    timer = turn.tables.timers.get(command.timer_id)
-    if timer is None or timer.due_ms != command.due_ms:
+    if command.timer_id == EXPIRY_TIMER:
+        on_expiry_due(turn)
+        return
+    timer = turn.tables.timers.find(command.due_ms, command.timer_id)
+    if timer is None:
         return
     if turn.now_ms < timer.due_ms:
         # The leader's clock went back between the look at it and the append (P9): not yet.
@@ -77,7 +86,7 @@ def on_timer_fired(turn: Turn, command: TimerFired) -> None:
     invocation = turn.tables.invocation(timer.invocation_id)
     assert invocation is not None, "P10: no timer outlives its invocation"
     turn.tables.touch(invocation)
-    turn.tables.remove_timer(command.timer_id)
+    turn.tables.timers.remove(command.due_ms, command.timer_id)
     del invocation.timers[command.timer_id]
     TIMER_HANDLERS[timer.kind](turn, invocation, timer)
 
@@ -124,6 +133,7 @@ def on_outbox_delivered(turn: Turn, command: OutboxDelivered) -> None:
 def on_leader_elected(turn: Turn, command: LeaderElected) -> None:
     """From here on only the new leader's attempts count."""
     assert command.epoch > turn.tables.epoch, "epochs only grow"
+    assert command.rule_version >= turn.tables.rule_version, "an older build stops at the first record of newer rules"
     if command.rule_version > RULES_CURRENT:
         raise RulesUnknown(
             f"partition {turn.tables.partition} was led under rules {command.rule_version}, "
@@ -148,16 +158,21 @@ HANDLERS: Final[Mapping[type, Callable[[Turn, Any], None]]] = MappingProxyType(
         OutboxDelivered: on_outbox_delivered,
         LeaderElected: on_leader_elected,
         MutateState: on_mutate_state,
+        PurgeJournal: on_purge_journal,
     }
 )
 
 
-def outstanding(tables: Tables) -> list[Action]:
-    """All work *tables* imply, in a fixed order: attempts as they were started, timers, outbox (P8)."""
-    invoked = [invocation for invocation in tables.live() if invocation.status is Status.INVOKED]
-    invoked.sort(key=attrgetter("start_sequence"))
-    actions: list[Action] = [StartAttempt(invocation.id, invocation.lease, invocation.birth) for invocation in invoked]
-    actions += [ArmTimer(timer.due_ms, timer_id) for timer_id, timer in tables.timers.items()]
+def outstanding(tables: Tables, timers_max: int = TIMERS_MAX) -> list[Action]:
+    """All work *tables* imply, in a fixed order: attempts as they were started, timers, outbox (P8).
+
+    Of the timers the nearest *timers_max* and one more: whoever fires them asks for the next when these are gone.
+    """
+    actions: list[Action] = [StartAttempt(one.id, one.lease, one.birth) for one in tables.running()]
+    actions += [ArmTimer(due_ms, timer_id) for due_ms, timer_id in tables.timers.nearest(None, timers_max + 1)]
+    due_ms = tables.expiries.due_ms
+    if due_ms is not None:
+        actions.append(ArmTimer(due_ms, EXPIRY_TIMER))
     for target in sorted(tables.outbox):
         actions += [Send(target, sequence, message) for sequence, message in tables.outbox[target].items()]
     return actions

@@ -40,6 +40,7 @@ class Invocation:
     random_seed: int
     retry_policy: RetryPolicy
     schema_revision: int
+    journal_retention_ms: int = 0
     # The LSN of the record that accepted it: what is said to an earlier life of the same id is not for this one.
     birth: int = 0
     status: Status = Status.FREE
@@ -63,8 +64,8 @@ class Invocation:
     completion_id_last: int = 0
     # Signal index or name to the journal index of the latest such signal.
     signals: dict[int | str, int] = attrs.field(factory=dict)
-    # Ids of the timers that belong to it, in the order they were armed.
-    timers: dict[int, None] = attrs.field(factory=dict)
+    # The timers that belong to it, id to due time, in the order they were armed.
+    timers: dict[int, int] = attrs.field(factory=dict)
     awaiting: Suspend | None = None
     result: Result | None = None
     completed_ms: int = 0

@@ -49,6 +49,7 @@ def accept(turn: Turn, command: Invoke) -> Invocation:
         random_seed=command.random_seed,
         retry_policy=command.retry_policy,
         schema_revision=command.schema_revision,
+        journal_retention_ms=command.journal_retention_ms,
         birth=turn.tables.applied_lsn + 1,
     )
     if command.caller is not None:

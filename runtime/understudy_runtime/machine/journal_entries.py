@@ -181,6 +181,7 @@ def invoke_callee(
             retry_policy=callee.retry_policy,
             caller=caller,
             schema_revision=callee.schema_revision,
+            journal_retention_ms=callee.journal_retention_ms,
         )
     )
 

@@ -8,15 +8,19 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+from understudy_runtime.machine.expiry import EXPIRY_TIMER, bucket_of
 from understudy_runtime.machine.invocation import Invocation
 from understudy_runtime.machine.mutations import mutate
 from understudy_runtime.machine.rows import Timer
 from understudy_runtime.machine.status import HOLDING, StatusEvent, advance
 from understudy_runtime.machine.turn import Turn
-from understudy_runtime.model.actions import Completed, StartAttempt
+from understudy_runtime.model.actions import ArmTimer, Completed, StartAttempt
 from understudy_runtime.model.commands import Attach, MutateState
+from understudy_runtime.model.ids import invocation_id_text
 from understudy_runtime.model.invocation import Failure, HandlerType, Result, Status
 
+# From these rules on journals may be kept, and expiry is an index instead of a timer for each result.
+RULES_WITH_JOURNALS = 2
 NOT_FOUND = Failure(404, "no such invocation is known")
 PROMISE_GONE = Failure(410, "the workflow's run is no longer kept, and this promise was not completed before")
 
@@ -33,13 +37,13 @@ def arm_timer(turn: Turn, invocation: Invocation, due_ms: int, kind: TimerKind, 
     """Arm a timer that belongs to *invocation*."""
     turn.tables.touch(invocation)
     timer_id = turn.arm(Timer(due_ms, kind, invocation.id, completion_id))
-    invocation.timers[timer_id] = None
+    invocation.timers[timer_id] = due_ms
 
 
 def disarm_timers(turn: Turn, invocation: Invocation) -> None:
     """Forget every timer of *invocation* (P10)."""
-    for timer_id in invocation.timers:
-        turn.disarm(timer_id)
+    for timer_id, due_ms in invocation.timers.items():
+        turn.disarm(due_ms, timer_id)
     invocation.timers.clear()
 
 
@@ -102,7 +106,6 @@ def complete_invocation(turn: Turn, invocation: Invocation, result: Result, even
     invocation.open_completions.clear()
     invocation.signals.clear()
     disarm_timers(turn, invocation)
-    tables.drop_journal(invocation)
     for caller in invocation.callers:
         turn.answer(caller, result)
     invocation.callers.clear()
@@ -142,10 +145,53 @@ def pass_lock(turn: Turn, invocation: Invocation) -> None:
 
 
 def retain(turn: Turn, invocation: Invocation) -> None:
-    """Keep the result for as long as was asked for."""
-    if invocation.completion_retention_ms > 0:
-        invocation.expires_ms = turn.now_ms + invocation.completion_retention_ms
-        arm_timer(turn, invocation, invocation.expires_ms, TimerKind.RETENTION)
+    """Keep result and journal for as long as was asked for, the journal no longer than the result."""
+    tables = turn.tables
+    kept_ms = invocation.completion_retention_ms
+    if kept_ms > 0:
+        invocation.expires_ms = turn.now_ms + kept_ms
+    if tables.rule_version < RULES_WITH_JOURNALS:
+        tables.drop_journal(invocation)
+        if kept_ms > 0:
+            arm_timer(turn, invocation, invocation.expires_ms, TimerKind.RETENTION)
+        return
+    journal_ms = min(invocation.journal_retention_ms, kept_ms)
+    if journal_ms == 0:
+        tables.drop_journal(invocation)
+    elif bucket_of(turn.now_ms + journal_ms) < bucket_of(invocation.expires_ms):
+        expire_later(turn, invocation, turn.now_ms + journal_ms)
+    if kept_ms > 0:
+        expire_later(turn, invocation, invocation.expires_ms)
+
+
+def expire_later(turn: Turn, invocation: Invocation, expires_ms: int) -> None:
+    """Have *invocation* looked at when *expires_ms* is over."""
+    expiries = turn.tables.expiries
+    if expiries.add(expires_ms, invocation.raw):
+        turn.actions.append(ArmTimer(bucket_of(expires_ms) * 1000, EXPIRY_TIMER))
+
+
+def on_expiry_due(turn: Turn) -> None:
+    """Remove one chunk of what is over, and have the timer armed for what is left."""
+    expiries = turn.tables.expiries
+    due_ms = expiries.due_ms
+    if due_ms is not None and due_ms <= turn.now_ms:
+        for raw in expiries.take():
+            expire(turn, raw, due_ms // 1000)
+        due_ms = expiries.due_ms
+    if due_ms is not None:
+        turn.actions.append(ArmTimer(due_ms, EXPIRY_TIMER))
+
+
+def expire(turn: Turn, raw: bytes, bucket: int) -> None:
+    """Forget the invocation *raw*, or its journal, if its time is over: its id may have been purged and live again."""
+    invocation = turn.tables.invocation(invocation_id_text(raw))
+    if invocation is None or invocation.status is not Status.COMPLETED:
+        return
+    if bucket_of(invocation.expires_ms) <= bucket:
+        free(turn, invocation)
+    elif invocation.journal_length and bucket_of(invocation.completed_ms + invocation.journal_retention_ms) <= bucket:
+        turn.tables.drop_journal(invocation)
 
 
 def free(turn: Turn, invocation: Invocation) -> None:

@@ -4,15 +4,19 @@ A key is a table's letter, then the partition key where the row belongs to one, 
 fields are never reused; unknown ones are ignored.  FORMAT grows when an older build could misread what a newer wrote.
 
     m                               meta: format, counters, epoch
-    l <raw id>                      a live invocation
+    l <raw id>                      an invocation that runs: what a leader starts with
+    z <raw id>                      one that waits: for its time, its lock, what it awaits, or a human
     c <raw id>                      a completed one whose result is kept
-    j <raw id> <index>              a journal entry of a live invocation
+    j <raw id> <index>              a journal entry of any of them
     s <partition key> <object> <name>   one value of an object's state
     p <partition key> <object> <name>   one promise of a workflow
     o <partition key> <object>      who holds an object's lock, and who and what waits for it
-    t <partition key> <timer id>    a timer
+    w <due ms> <timer id>           a timer
+    e <second> <number>             ids of completed invocations to look at when the second is over
     x <target partition> <sequence> an outbox message
     d <source partition>            the last sequence seen of a partition
+
+Format 1 kept whatever was not completed under l, timers under t <partition key> <timer id>, and no locks.
 """
 
 from __future__ import annotations
@@ -55,12 +59,15 @@ FORMAT: Final = 2
 
 META: Final = b"m"
 LIVE: Final = b"l"
+WAITING: Final = b"z"
 COMPLETED: Final = b"c"
 JOURNAL: Final = b"j"
 STATE: Final = b"s"
 PROMISE: Final = b"p"
 BUSY: Final = b"o"
-TIMER: Final = b"t"
+TIMER: Final = b"w"
+TIMER_OLD: Final = b"t"
+EXPIRY: Final = b"e"
 OUTBOX: Final = b"x"
 DEDUP: Final = b"d"
 
@@ -107,13 +114,35 @@ def object_place(key: bytes) -> tuple[str, str]:
     return key[17 : 17 + service_length].decode(), key[17 + service_length :].decode()
 
 
-def timer_key(timer_id: int, invocation_id: str) -> bytes:
-    return TIMER + _U64.pack(ids.partition_key_of(invocation_id)) + _U64.pack(timer_id)
+def timer_key(due_ms: int, timer_id: int) -> bytes:
+    return TIMER + _U64.pack(due_ms) + _U64.pack(timer_id)
 
 
-def timer_id_of(key: bytes) -> int:
+def timer_place(key: bytes) -> tuple[int, int]:
+    """(due time, timer id) of a timer's key."""
     assert key[:1] == TIMER, "a timer's key"
+    return int(_U64.unpack(key[1:9])[0]), int(_U64.unpack(key[9:])[0])
+
+
+def old_timer_id(key: bytes) -> int:
+    """The timer id in a key of format 1."""
+    assert key[:1] == TIMER_OLD, "a timer's key of format 1"
     return int(_U64.unpack(key[-8:])[0])
+
+
+def expiry_prefix(bucket: int) -> bytes:
+    return EXPIRY + _U64.pack(bucket)
+
+
+def expiry_key(bucket: int, number: int) -> bytes:
+    return EXPIRY + _U64.pack(bucket) + _U32.pack(number)
+
+
+def expiry_chunk(key: bytes) -> tuple[int, int]:
+    """(second, number) of an expiry row."""
+    assert key[:1] == EXPIRY, "an expiry row's key"
+    assert len(key) == 13, "it names a second and a chunk in it"
+    return int(_U64.unpack(key[1:9])[0]), int(_U32.unpack(key[9:])[0])
 
 
 def outbox_key(target_partition: int, sequence: int) -> bytes:
@@ -237,6 +266,7 @@ _PLAIN_FIELDS: Final = (
     (31, "completed_ms"),
     (32, "expires_ms"),
     (33, "birth"),
+    (34, "journal_retention_ms"),
 )
 
 _plain_values: Final = attrgetter(*(name for _, name in _PLAIN_FIELDS))
@@ -258,7 +288,7 @@ def encode_invocation(invocation: Invocation) -> bytes:
     if invocation.callers:
         row[19] = cbor.encode_plain([plain_caller(caller) for caller in invocation.callers])
     if invocation.timers:
-        row[28] = cbor.encode_plain(list(invocation.timers))
+        row[28] = cbor.encode_plain(invocation.timers)
     if invocation.awaiting is not None:
         row[29] = _encode_suspend(invocation.awaiting)
     if invocation.result is not None:
@@ -274,7 +304,7 @@ def plain_caller(caller: Caller) -> tuple[str | int, ...]:
 
 def decode_invocation(data: bytes, stored_under: bytes) -> Invocation:
     """The invocation of a row of table *stored_under*, its journal left in storage."""
-    assert stored_under in (LIVE, COMPLETED), "invocations lie in two tables"
+    assert stored_under in (LIVE, WAITING, COMPLETED), "invocations lie in three tables"
     row: dict[int, Any] = cbor2.loads(data)
     invocation = Invocation(
         id=row[1],
@@ -290,15 +320,25 @@ def decode_invocation(data: bytes, stored_under: bytes) -> Invocation:
         schema_revision=0,
         status=Status(row[12]),
         callers=[Caller(*fields) for fields in row.get(19, ())],
-        timers=dict.fromkeys(row.get(28, ())),
+        timers=timers_of(row),
         awaiting=_decode_suspend(row[29]) if 29 in row else None,
         result=_decode_result(row[30]) if 30 in row else None,
         stored_under=stored_under,
-        journal=[] if stored_under == COMPLETED else None,
     )
     for number, name in _PLAIN_FIELDS:
         if number in row:
             setattr(invocation, name, row[number])
-    if stored_under == LIVE:
-        invocation.journal_stored = invocation.journal_length
+    if stored_under == COMPLETED and not invocation.journal_retention_ms:
+        invocation.journal_length = 0  # Format 1 wrote how long it had been.
+    invocation.journal_stored = invocation.journal_length
+    invocation.journal = None if invocation.journal_stored else []
     return invocation
+
+
+def timers_of(row: dict[int, Any]) -> dict[int, int]:
+    """The timers of an invocation's row, id to due time.
+
+    Format 1 wrote ids alone; a completed one has the timer of its retention.
+    """
+    found = row.get(28, {})
+    return found if isinstance(found, dict) else dict.fromkeys(found, row.get(32, 0))

@@ -1,8 +1,8 @@
 """The tables of one partition: live objects, over the rows of its storage.
 
 Handlers change the live objects through the methods here, which remember what is dirty; `flush` writes the dirty rows
-behind, in one commit with the LSN they are true at.  Everything unfinished stays in memory; results that are kept, idle
-objects and the journals of those who wait are read back from storage when asked for.
+behind, in one commit with the LSN they are true at.  After a flush only what runs is in memory; who waits, results that
+are kept, timers, locks and idle objects are read back from storage when asked for.
 
 Rules: nothing here decides what a command means; nothing awaits; dicts are walked in insertion order and what is walked
 after a reload is sorted by a number given at birth, so that a reload cannot be told from having lived on.
@@ -16,10 +16,12 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from understudy_runtime.machine import rows
+from understudy_runtime.machine.expiry import Expiries
 from understudy_runtime.machine.invocation import Invocation
 from understudy_runtime.machine.objects import Objects
-from understudy_runtime.machine.rows import Message, Promise, Timer
+from understudy_runtime.machine.rows import Message, Promise
 from understudy_runtime.machine.status import HOLDING
+from understudy_runtime.machine.timer_table import TimerTable
 from understudy_runtime.model import ids
 from understudy_runtime.model.commands import MutateState
 from understudy_runtime.model.invocation import Entry, Status
@@ -29,10 +31,10 @@ _META_NUMBERS: Final = MappingProxyType(
     {
         4: "epoch",
         5: "rule_version",
-        6: "timer_id_last",
         7: "inbox_sequence_last",
         8: "start_sequence_last",
         10: "completed_rows",
+        12: "waiting_rows",
     }
 )
 
@@ -50,24 +52,23 @@ class Tables:
         self.applied_lsn = storage.applied_lsn()
         self.epoch = 0
         self.rule_version = 0
-        self.timer_id_last = 0
         self.inbox_sequence_last = 0
         self.start_sequence_last = 0
-        # Results kept in storage: while there are none, an unknown id need not be looked for there.
+        # Results kept in storage, and who waits there: while there are none, an unknown id is not looked for.
         self.completed_rows = 0
+        self.waiting_rows = 0
         self.outbox_last: dict[int, int] = {}
-        self.timers: dict[int, Timer] = {}
+        self.timers = TimerTable(storage)
+        self.expiries = Expiries(storage)
         self.outbox: dict[int, dict[int, Message]] = {}
         self.dedup: dict[int, int] = {}
         self.objects = Objects(storage, idle_objects_max)
         self._storage = storage
         self._invocations: dict[str, Invocation] = {}
         self._dirty: list[Invocation] = []
-        # Ids whose removal is not flushed yet, and completed ones that may leave memory at the next flush.
+        # Ids whose removal is not flushed yet, and what was read back since the last flush.
         self._removed: dict[str, None] = {}
-        self._finished: dict[str, None] = {}
-        self._timers_new: dict[int, None] = {}
-        self._timers_gone: list[bytes] = []
+        self._read_back: dict[str, None] = {}
         self._outbox_new: dict[tuple[int, int], None] = {}
         self._outbox_gone: list[bytes] = []
         self._dedup_dirty: dict[int, None] = {}
@@ -86,14 +87,13 @@ class Tables:
         if meta is None:
             assert storage.applied_lsn() == 0, "rows without a meta row"
             return tables
-        tables._load_meta(rows.decode(meta))
+        fields = rows.decode(meta)
+        tables._load_meta(fields)
         loaded = [rows.decode_invocation(value, rows.LIVE) for _, value in storage.scan(rows.LIVE)]
         for invocation in sorted(loaded, key=attrgetter("start_sequence", "inbox_sequence", "id")):
             tables._invocations[invocation.id] = invocation
-        if rows.decode(meta)[1] < 2:
-            tables._derive_locks()
-        timers = [(rows.timer_id_of(key), rows.decode_timer(value)) for key, value in storage.scan(rows.TIMER)]
-        tables.timers.update(sorted(timers, key=lambda pair: pair[0]))
+        if fields[1] < 2:
+            tables._take_over_format_1()
         for key, value in storage.scan(rows.OUTBOX):
             target, sequence = rows.outbox_place(key)
             tables.outbox.setdefault(target, {})[sequence] = rows.decode_message(value)
@@ -113,9 +113,23 @@ class Tables:
                 f"partition {self.partition} of {self.partition_count} was expected: check the data folder"
             )
         for number, name in _META_NUMBERS.items():
-            setattr(self, name, meta[number])
+            setattr(self, name, meta.get(number, 0))
+        self.timers.id_last = meta[6]
         self.outbox_last = dict(meta[9])
         self.objects.busy_rows = meta.get(11, 0)
+        self.timers.count = meta.get(13, 0)
+
+    def _take_over_format_1(self) -> None:
+        """Have every row that lies elsewhere now written anew by the next flush."""
+        for key, value in self._storage.scan(rows.TIMER_OLD):
+            self.timers.take_over(key, rows.decode_timer(value))
+        for timer_id, timer in self.timers.items():
+            owner = self._invocations.get(timer.invocation_id)
+            if owner is not None:
+                owner.timers[timer_id] = timer.due_ms
+        for invocation in self._invocations.values():
+            self.touch(invocation)
+        self._derive_locks()
 
     def _derive_locks(self) -> None:
         """Format 1 stored no locks and inboxes: they follow from the invocations that hold them and wait in them."""
@@ -135,27 +149,42 @@ class Tables:
     def invocation(self, invocation_id: str) -> Invocation | None:
         """What is known about *invocation_id*; None when it is unknown, purged or no id at all."""
         found = self._invocations.get(invocation_id)
-        if found is not None or self.completed_rows == 0 or invocation_id in self._removed:
+        if found is not None or invocation_id in self._removed:
             return found
+        return self._read(invocation_id) if self.waiting_rows or self.completed_rows else None
+
+    def _read(self, invocation_id: str) -> Invocation | None:
+        """The row of an invocation that does not run; it stays in memory until the next flush."""
         try:
-            key = rows.COMPLETED + ids.raw_id(invocation_id)
+            raw = ids.raw_id(invocation_id)
         except ids.InvalidId:
             return None
-        value = self._storage.get(key)
-        if value is None:
-            return None
-        found = rows.decode_invocation(value, rows.COMPLETED)
-        assert found.status is Status.COMPLETED, "only completed invocations leave memory"
-        self._invocations[invocation_id] = found
-        self._finished[invocation_id] = None
+        for table, count in ((rows.WAITING, self.waiting_rows), (rows.COMPLETED, self.completed_rows)):
+            value = self._storage.get(table + raw) if count else None
+            if value is not None:
+                found = rows.decode_invocation(value, table)
+                assert _table_of(found.status) == table, "what runs stays in memory, the rest under its own table"
+                self._invocations[invocation_id] = found
+                self._read_back[invocation_id] = None
+                return found
+        return None
+
+    def running(self) -> list[Invocation]:
+        """The invocations that are INVOKED, in the order they were started."""
+        found = [one for one in self._invocations.values() if one.status is Status.INVOKED]
+        found.sort(key=attrgetter("start_sequence"))
         return found
 
     def live(self) -> Iterator[Invocation]:
-        """All invocations that have not completed, in no particular order."""
-        return (found for found in self._invocations.values() if found.status is not Status.COMPLETED)
+        """All invocations that have not completed, in no particular order, to read.  Reads all who wait."""
+        yield from (found for found in list(self._invocations.values()) if found.status is not Status.COMPLETED)
+        for _, value in self._storage.scan(rows.WAITING) if self.waiting_rows else ():
+            found = rows.decode_invocation(value, rows.WAITING)
+            if found.id not in self._invocations and found.id not in self._removed:
+                yield found
 
     def journal(self, invocation_id: str) -> Sequence[Entry]:
-        """The journal of *invocation_id* from its Input on; empty when it is unknown or has completed."""
+        """The journal of *invocation_id* from its Input on; empty when it is unknown or no longer kept."""
         invocation = self.invocation(invocation_id)
         return () if invocation is None else self.entries(invocation)
 
@@ -227,7 +256,7 @@ class Tables:
         assert invocation.status is Status.COMPLETED, "a live invocation needs its journal"
         self.touch(invocation)
         invocation.journal = []
-        self._finished[invocation.id] = None
+        invocation.journal_length = 0
 
     def remove(self, invocation: Invocation) -> None:
         """Forget *invocation* altogether."""
@@ -235,26 +264,9 @@ class Tables:
         assert not invocation.timers, "a forgotten invocation leaves no timer behind"
         self.touch(invocation)
         invocation.journal = []
+        invocation.journal_length = 0
         del self._invocations[invocation.id]
-        self._finished.pop(invocation.id, None)
         self._removed[invocation.id] = None
-
-    def add_timer(self, timer: Timer) -> int:
-        """Hold *timer* and return its id."""
-        self._changes += 1
-        self.timer_id_last += 1
-        timer_id = self.timer_id_last
-        self.timers[timer_id] = timer
-        self._timers_new[timer_id] = None
-        return timer_id
-
-    def remove_timer(self, timer_id: int) -> None:
-        self._changes += 1
-        timer = self.timers.pop(timer_id)
-        if timer_id in self._timers_new:
-            del self._timers_new[timer_id]
-        else:
-            self._timers_gone.append(rows.timer_key(timer_id, timer.invocation_id))
 
     def add_message(self, target_partition: int, message: Message) -> int:
         """Put *message* into the outbox to *target_partition* and return its sequence."""
@@ -294,10 +306,10 @@ class Tables:
     @property
     def dirty_rows(self) -> int:
         """Changes since the last flush: at least the rows a flush would write, and a bound for the replay."""
-        return self._changes + self.objects.changes
+        return self._changes + self.objects.changes + self.timers.changes + self.expiries.changes
 
     def flush(self, storage: Storage) -> int:
-        """Write what is dirty in one commit and let finished invocations and idle objects leave memory.
+        """Write what is dirty in one commit and let whatever does not run leave memory.
 
         Returns the number of rows written.  *storage* is the one the tables were loaded from.  Raises StorageError:
         the tables know no longer what is stored then and must be loaded anew.
@@ -306,26 +318,37 @@ class Tables:
         batch: dict[bytes, bytes | None] = {}
         for invocation in self._dirty:
             self._flush_invocation(batch, invocation)
-        self._flush_timers(batch)
+        self.timers.flush(batch)
+        self.expiries.flush(batch)
         self._flush_outbox(batch)
         self.objects.flush(batch)
         batch[rows.META] = rows.encode(self._meta())
         storage.commit(batch, self.applied_lsn)
-        self._dirty.clear()
-        self._removed.clear()
-        for invocation_id in self._finished:
-            del self._invocations[invocation_id]
-        self._finished.clear()
+        self._let_go()
         self.objects.evict()
         self._changes = 0
         return len(batch)
+
+    def _let_go(self) -> None:
+        """Whatever does not run leaves memory: it is stored as it is."""
+        invocations = self._invocations
+        ids_idle = [one.id for one in self._dirty if one.status is not Status.INVOKED]
+        for invocation_id in (*ids_idle, *self._read_back):
+            found = invocations.get(invocation_id)
+            if found is not None and found.status is not Status.INVOKED:
+                del invocations[invocation_id]
+        self._dirty.clear()
+        self._removed.clear()
+        self._read_back.clear()
 
     def _meta(self) -> dict[int, Any]:
         meta: dict[int, Any] = {1: rows.FORMAT, 2: self.partition, 3: self.partition_count}
         for number, name in _META_NUMBERS.items():
             meta[number] = getattr(self, name)
         meta[9] = self.outbox_last
+        meta[6] = self.timers.id_last
         meta[11] = self.objects.busy_rows
+        meta[13] = self.timers.count
         return meta
 
     def _flush_invocation(self, batch: dict[bytes, bytes | None], invocation: Invocation) -> None:
@@ -336,33 +359,20 @@ class Tables:
         raw = invocation.raw
         if invocation.stored_under not in (b"", wanted):
             batch[invocation.stored_under + raw] = None
-        if wanted == rows.LIVE:
-            journal = invocation.journal
-            assert journal is not None or invocation.journal_stored == invocation.journal_length
-            for index in range(invocation.journal_stored, invocation.journal_length):
-                assert journal is not None, "unwritten entries are in memory"
-                batch[rows.journal_key(raw, index)] = rows.encode_entry(journal[index])
-            invocation.journal_stored = invocation.journal_length
-            if invocation.status is not Status.INVOKED:
-                invocation.journal = None  # Whoever waits, waits without its journal in memory.
-        else:
-            for index in range(invocation.journal_stored):
-                batch[rows.journal_key(raw, index)] = None
-            invocation.journal_stored = 0
+        journal = invocation.journal
+        for index in range(invocation.journal_length, invocation.journal_stored):
+            batch[rows.journal_key(raw, index)] = None
+        for index in range(invocation.journal_stored, invocation.journal_length if wanted else 0):
+            assert journal is not None, "unwritten entries are in memory"
+            batch[rows.journal_key(raw, index)] = rows.encode_entry(journal[index])
+        invocation.journal_stored = invocation.journal_length
+        self.waiting_rows += (wanted == rows.WAITING) - (invocation.stored_under == rows.WAITING)
         self.completed_rows += (wanted == rows.COMPLETED) - (invocation.stored_under == rows.COMPLETED)
+        assert self.waiting_rows >= 0, "a row is deleted once"
         assert self.completed_rows >= 0, "a row is deleted once"
         if wanted:
             batch[wanted + raw] = rows.encode_invocation(invocation)
         invocation.stored_under = wanted
-
-    def _flush_timers(self, batch: dict[bytes, bytes | None]) -> None:
-        for key in self._timers_gone:
-            batch[key] = None
-        for timer_id in self._timers_new:
-            timer = self.timers[timer_id]
-            batch[rows.timer_key(timer_id, timer.invocation_id)] = rows.encode_timer(timer)
-        self._timers_gone.clear()
-        self._timers_new.clear()
 
     def _flush_outbox(self, batch: dict[bytes, bytes | None]) -> None:
         for key in self._outbox_gone:
@@ -378,6 +388,7 @@ class Tables:
 
 def _table_of(status: Status) -> bytes:
     """The table an invocation's row lies in; none once it is freed."""
-    if status is Status.FREE:
-        return b""
-    return rows.COMPLETED if status is Status.COMPLETED else rows.LIVE
+    return _TABLES.get(status, rows.WAITING)
+
+
+_TABLES: Final = MappingProxyType({Status.FREE: b"", Status.INVOKED: rows.LIVE, Status.COMPLETED: rows.COMPLETED})

@@ -17,7 +17,7 @@ from understudy_runtime.machine.lifecycle import complete_invocation, free
 from understudy_runtime.machine.status import WAITING, StatusEvent
 from understudy_runtime.machine.turn import Turn
 from understudy_runtime.model.actions import AbortAttempt, RequestAcked
-from understudy_runtime.model.commands import Cancel, Kill, Purge, Signal
+from understudy_runtime.model.commands import Cancel, Kill, Purge, PurgeJournal, Signal
 from understudy_runtime.model.invocation import Failure, Status
 
 CANCELLED = Failure(409, "cancelled before it started")
@@ -111,7 +111,22 @@ def purge(turn: Turn, invocation: Invocation | None) -> str:
     return DONE
 
 
-def acknowledge(turn: Turn, command: Signal | Cancel | Kill | Purge, outcome: str) -> None:
+def on_purge_journal(turn: Turn, command: PurgeJournal) -> None:
+    outcome = purge_journal(turn, turn.tables.invocation(command.invocation_id))
+    acknowledge(turn, command, outcome)
+
+
+def purge_journal(turn: Turn, invocation: Invocation | None) -> str:
+    """Forget the journal of a completed invocation; the result stays for its time."""
+    if invocation is None:
+        return NOT_FOUND
+    if invocation.status is not Status.COMPLETED:
+        return NOT_COMPLETED
+    turn.tables.drop_journal(invocation)
+    return DONE
+
+
+def acknowledge(turn: Turn, command: Signal | Cancel | Kill | Purge | PurgeJournal, outcome: str) -> None:
     """Tell the one who asked what became of it."""
     if command.request_id:
         turn.actions.append(RequestAcked(command.request_id, command.invocation_id, outcome))

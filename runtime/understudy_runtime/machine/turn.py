@@ -43,11 +43,11 @@ class Turn:
 
     def arm(self, timer: Timer) -> int:
         """Hold *timer* and have it armed; a due time in the past fires at once.  Returns its id."""
-        timer_id = self.tables.add_timer(timer)
+        timer_id = self.tables.timers.add(timer)
         self.actions.append(ArmTimer(timer.due_ms, timer_id))
         return timer_id
 
-    def disarm(self, timer_id: int) -> None:
+    def disarm(self, due_ms: int, timer_id: int) -> None:
         """Forget a timer that is no longer wanted."""
-        self.tables.remove_timer(timer_id)
+        self.tables.timers.remove(due_ms, timer_id)
         self.actions.append(DisarmTimer(timer_id))

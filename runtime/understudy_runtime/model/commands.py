@@ -44,8 +44,7 @@ class Invoke:
 
     `request_id` names the ingress request that proposed it (node-local, 0: none); the machine acknowledges it with an
     InvokeAcked action.  `execution_time_ms` 0 means now.  `completion_retention_ms` is how long the result is kept
-    after
-    completion (0: freed at once).
+    after completion (0: freed at once), `journal_retention_ms` how long its journal is; the shorter of the two counts.
     """
 
     invocation_id: str = numbered(1)
@@ -62,6 +61,7 @@ class Invoke:
     caller: Caller | None = numbered(12, default=None)
     request_id: int = numbered(13, default=0)
     schema_revision: int = numbered(14, default=0)
+    journal_retention_ms: int = numbered(15, default=0)
 
 
 @attrs.frozen
@@ -78,6 +78,7 @@ class Callee:
     random_seed: int = numbered(5, default=0)
     retry_policy: RetryPolicy = numbered(6, factory=RetryPolicy)
     schema_revision: int = numbered(7, default=0)
+    journal_retention_ms: int = numbered(8, default=0)
 
 
 @attrs.frozen
@@ -200,6 +201,14 @@ class Purge:
 
 
 @attrs.frozen
+class PurgeJournal:
+    """Remove the journal of a completed invocation before its time; its result stays."""
+
+    invocation_id: str = numbered(1)
+    request_id: int = numbered(2, default=0)
+
+
+@attrs.frozen
 class MutateState:
     """Replace the whole state of an object by *entries*, in the object's turn: behind whoever holds or awaits its lock.
 
@@ -252,6 +261,7 @@ Command = (
     | OutboxDelivered
     | LeaderElected
     | MutateState
+    | PurgeJournal
 )
 
 # Tags on disk.  Numbers are never reused.
@@ -270,6 +280,7 @@ COMMAND_TAGS: Final = MappingProxyType[int, type](
         11: OutboxDelivered,
         12: LeaderElected,
         13: MutateState,
+        14: PurgeJournal,
     }
 )
 

@@ -32,10 +32,13 @@ from understudy_sim.stage.model_words import (
     one_of,
     resolves,
     saying,
+    second_of,
     version_of,
 )
 
 CANCEL_SIGNAL: Final = 1
+EXPIRY_TIMER: Final = 0
+EXPIRED_AT_ONCE: Final = 256
 
 
 class PartitionModel:
@@ -46,6 +49,7 @@ class PartitionModel:
         self.count = count
         self.lsn = 0
         self.epoch = 0
+        self.rules = 0
         self.now_ms = 0
         self.invocations: dict[str, Invocation] = {}
         self.locks: dict[tuple[str, str], str] = {}
@@ -54,6 +58,7 @@ class PartitionModel:
         self.promises: dict[tuple[str, str], dict[str, Result | list[c.Caller]]] = {}
         self.timers: dict[int, Timer] = {}
         self.timer_id_last = 0
+        self.expiries: dict[int, list[list[str]]] = {}  # second -> ids to look at then, in chunks
         self.outbox: dict[int, dict[int, Any]] = {}
         self.sequences: dict[int, int] = {}
         self.seen: dict[int, int] = {}
@@ -72,7 +77,7 @@ class PartitionModel:
         while self._queue:
             command = self._queue.popleft()
             _COMMANDS[type(command)](self, command)
-            if isinstance(command, c.Signal | c.Cancel | c.Kill | c.Purge) and command.request_id:
+            if isinstance(command, c.Signal | c.Cancel | c.Kill | c.Purge | c.PurgeJournal) and command.request_id:
                 self.effects.wanted.append(("request", command.request_id, command.invocation_id))
             if isinstance(command, c.MutateState) and command.request_id:
                 self.effects.wanted.append(("request", command.request_id, ""))
@@ -85,6 +90,8 @@ class PartitionModel:
             if inv.status is Status.INVOKED:
                 rows.append(("start", id_, inv.lease))
         rows += [("arm", timer.due_ms, timer_id) for timer_id, timer in self.timers.items()]
+        if self.expiries:
+            rows.append(("arm", min(self.expiries) * 1000, EXPIRY_TIMER))
         rows += [("send", to, n, m) for to, messages in self.outbox.items() for n, m in messages.items()]
         return rows
 
@@ -170,13 +177,53 @@ class PartitionModel:
         for caller in inv.callers:
             self.answer(caller, result)
         inv.callers = []
-        if inv.command.completion_retention_ms:
-            inv.expires_ms = self.now_ms + inv.command.completion_retention_ms
-            self.arm(inv.expires_ms, "retention", id_)
+        self._retain(inv)
         self.effects.wanted.append(("completed", id_, result))
         self.effects.completed[id_] = result
         if not inv.expires_ms:
             self._forget(inv)
+
+    def _retain(self, inv: Invocation) -> None:
+        """Rules 1: a timer for each result, no journal.  Rules 2: both in an index with a timer for the next second."""
+        id_, kept_ms = inv.command.invocation_id, inv.command.completion_retention_ms
+        journal_ms = min(inv.command.journal_retention_ms, kept_ms) if self.rules >= 2 else 0
+        if not journal_ms:
+            inv.journal.clear()
+        inv.journal_until_ms = self.now_ms + journal_ms
+        if not kept_ms:
+            return
+        inv.expires_ms = self.now_ms + kept_ms
+        if self.rules < 2:
+            self.arm(inv.expires_ms, "retention", id_)
+            return
+        seconds = {second_of(inv.journal_until_ms): None} if journal_ms else {}
+        for second in {**seconds, second_of(inv.expires_ms): None}:
+            if not self.expiries or second < min(self.expiries):
+                self.effects.wanted.append(("arm", second * 1000, EXPIRY_TIMER))
+            chunks = self.expiries.setdefault(second, [[]])
+            if len(chunks[-1]) == EXPIRED_AT_ONCE:
+                chunks.append([])
+            chunks[-1].append(id_)
+
+    def _expiry_due(self) -> None:
+        second = min(self.expiries, default=0)
+        if self.expiries and second * 1000 <= self.now_ms:
+            for id_ in self.expiries[second].pop(0):
+                self._look_at(id_, second)
+            if not self.expiries[second]:
+                del self.expiries[second]
+        if self.expiries:
+            self.effects.wanted.append(("arm", min(self.expiries) * 1000, EXPIRY_TIMER))
+
+    def _look_at(self, invocation_id: str, second: int) -> None:
+        inv = self.invocations.get(invocation_id)
+        if inv is None or inv.status is not Status.COMPLETED:
+            return  # purged, and perhaps its id lives again
+        if second_of(inv.expires_ms) <= second:
+            self._forget(inv)
+        elif second_of(inv.journal_until_ms) <= second:
+            inv.journal.clear()
+            self.effects.invocations[invocation_id] = None
 
     def _disarm(self, invocation_id: str) -> None:
         for timer_id in [n for n, timer in self.timers.items() if timer.invocation_id == invocation_id]:
@@ -358,7 +405,16 @@ class PartitionModel:
                 for listener in promise if isinstance(promise, list) else ():
                     self.answer(listener, Failure(410, ""))
 
+    def _purge_journal(self, command: c.PurgeJournal) -> None:
+        inv = self.invocations.get(command.invocation_id)
+        if inv is not None and inv.status is Status.COMPLETED:
+            inv.journal.clear()
+            self.effects.invocations[command.invocation_id] = None
+
     def _timer_fired(self, command: c.TimerFired) -> None:
+        if command.timer_id == EXPIRY_TIMER:
+            self._expiry_due()
+            return
         timer = self.timers.get(command.timer_id)
         if timer is None or timer.due_ms != command.due_ms:
             return
@@ -388,6 +444,8 @@ class PartitionModel:
     def _leader_elected(self, command: c.LeaderElected) -> None:
         assert command.epoch > self.epoch, f"P1: epoch {command.epoch} after {self.epoch}"
         self.epoch = command.epoch
+        assert command.rule_version >= self.rules, "P7: rules go back"
+        self.rules = command.rule_version
 
 
 _COMMANDS: Final = MappingProxyType[type, Callable[[PartitionModel, Any], None]](
@@ -405,5 +463,6 @@ _COMMANDS: Final = MappingProxyType[type, Callable[[PartitionModel, Any], None]]
         c.OutboxDelivered: PartitionModel._outbox_delivered,
         c.LeaderElected: PartitionModel._leader_elected,
         c.MutateState: PartitionModel._mutate_state,
+        c.PurgeJournal: PartitionModel._purge_journal,
     }
 )

@@ -134,6 +134,7 @@ def _place(
         retry_policy=callee.retry_policy,
         caller=caller,
         schema_revision=callee.schema_revision,
+        journal_retention_ms=callee.journal_retention_ms,
     )
     model.effects.placed.append((inv.command.invocation_id, invoke))
     model.send(callee.invocation_id, invoke)

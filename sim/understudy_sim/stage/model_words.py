@@ -70,6 +70,11 @@ def version_of(state: Mapping[bytes, bytes]) -> str:
     return urlsafe_b64encode(sha256(text).digest()).decode().rstrip("=")
 
 
+def second_of(expires_ms: int) -> int:
+    """The second at whose begin *expires_ms* is over."""
+    return (expires_ms + 999) // 1000
+
+
 class Timer(NamedTuple):
     """`what` is start, sleep or retention."""
 
@@ -92,6 +97,7 @@ class Invocation:
     awaiting: c.Suspend | None = None
     result: Result | None = None
     expires_ms: int = 0
+    journal_until_ms: int = 0
     expects: dict[int, int] = attrs.Factory(dict)  # completion id -> type of the completion that will answer it
     callees: list[str] = attrs.Factory(list)
 

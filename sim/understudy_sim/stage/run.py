@@ -77,7 +77,7 @@ def run_choices(
     with _environment(), Kernel(choices, budget=budget, disk_errors=DiskErrors()) as kernel:
         shape(kernel, plan)
         watch = Watch(lambda: kernel.now_ns)
-        truth = Truth(plan.partition_count)
+        truth = Truth(plan.partition_count, plan.limits.timers_max)
         tally = Tally()
         # Before the properties: what they read of the truth was learned when they are told.
         properties = [kind(watch, truth) for kind in PROPERTIES]

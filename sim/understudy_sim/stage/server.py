@@ -15,6 +15,7 @@ from understudy_runtime.front import refusal_page
 from understudy_runtime.http.h1_server import H1Server
 from understudy_runtime.ingress.port import Request
 from understudy_runtime.ingress.shell import Ingress
+from understudy_runtime.machine.expiry import EXPIRY_TIMER
 from understudy_runtime.model.events import Applied, Event
 from understudy_runtime.node import Deployment, Node
 from understudy_runtime.world import DiskFull, SyncFailed
@@ -75,8 +76,9 @@ class ServerProcess:
                 len(rows) for one in node.partitions for rows in one.tables.outbox.values()
             ),
             "armed timers without a row": sum(
-                effects.timers.count - len(partition.tables.timers)
+                timer_id != EXPIRY_TIMER and timer_id not in partition.tables.timers
                 for effects, partition in zip(node.effects, node.partitions, strict=True)
+                for timer_id in effects.timers.ids
             ),
         }
 

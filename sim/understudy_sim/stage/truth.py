@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from understudy_runtime.machine.apply import TIMERS_MAX
 from understudy_runtime.model.commands import Invoke, Record
 from understudy_runtime.model.invocation import Result
 
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
 class Truth:
     """One model per partition, and a catalogue of all invocations that ever were."""
 
-    def __init__(self, partition_count: int) -> None:
+    def __init__(self, partition_count: int, timers_max: int = TIMERS_MAX) -> None:
         assert partition_count >= 1, "there is at least one partition"
+        self.timers_max = timers_max  # how many timers a server holds at once
         self.models = [PartitionModel(index, partition_count) for index in range(partition_count)]
         self.records: list[list[Record]] = [[] for _ in range(partition_count)]
         self.commands: dict[str, Invoke] = {}

@@ -67,6 +67,7 @@ ALL: tuple[c.Command, ...] = (
     c.OutboxDelivered(1, 5),
     c.LeaderElected(3, 1),
     c.MutateState("Counter", "k", ((b"n", b"1"), (b"", b"")), "v", 6),
+    c.PurgeJournal("inv_1a", 3),
 )
 
 

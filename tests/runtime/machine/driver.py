@@ -9,6 +9,7 @@ from google.protobuf.message import Message
 from understudy.protocol import service_pb2 as pb
 from understudy.protocol.messages import MESSAGES, MessageType
 from understudy_runtime.machine.apply import RULES_CURRENT, apply
+from understudy_runtime.machine.expiry import EXPIRY_TIMER
 from understudy_runtime.machine.invocation import Invocation
 from understudy_runtime.machine.tables import Tables
 from understudy_runtime.model import ids
@@ -63,7 +64,9 @@ def make_id(number: int, partition: int = 0, count: int = 1) -> str:
 class Driver:
     """One partition with its log."""
 
-    def __init__(self, partition: int = 0, count: int = 1, idle_objects_max: int = 4_096) -> None:
+    def __init__(
+        self, partition: int = 0, count: int = 1, idle_objects_max: int = 4_096, rules: int = RULES_CURRENT
+    ) -> None:
         self.partition, self.count = partition, count
         self.medium = MemoryMedium()
         self.storage = MemoryStorage(self.medium)
@@ -72,7 +75,7 @@ class Driver:
         self.now_ms = 1_000
         self.invocations_made = 0
         self.epoch = 1
-        self.do(LeaderElected(1, RULES_CURRENT))
+        self.do(LeaderElected(1, rules))
 
     def do(self, command: Command) -> list[Action]:
         """Append *command* to the log and apply it."""
@@ -119,7 +122,8 @@ class Driver:
 
     def fire(self, timer_id: int) -> list[Action]:
         """Let the timer come due."""
-        due_ms = self.tables.timers[timer_id].due_ms
+        due_ms = self.tables.expiries.due_ms if timer_id == EXPIRY_TIMER else self.tables.timers[timer_id].due_ms
+        assert due_ms is not None, "somebody looked before"
         self.now_ms = max(self.now_ms, due_ms)
         return self.do(TimerFired(due_ms, timer_id))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from understudy.protocol import service_pb2 as pb
+from understudy_runtime.machine.apply import RULES_CURRENT
 from understudy_runtime.model.actions import Completed, Notify, StartAttempt
 from understudy_runtime.model.commands import (
     AttemptOutput,
@@ -54,7 +55,7 @@ def test_a_new_leader_counts_attempts_from_one() -> None:
     driver = Driver()
     id_ = driver.invoke()
     driver.attempt(id_, attempt=5)
-    driver.do(LeaderElected(2, 1))
+    driver.do(LeaderElected(2, RULES_CURRENT))
     assert driver.attempt(id_, output(b"old"), attempt=5) == []
     driver.epoch = 2
     driver.attempt(id_, output(b"new"), attempt=1)

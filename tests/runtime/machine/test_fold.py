@@ -10,6 +10,7 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from understudy.protocol import service_pb2 as pb
 from understudy_runtime.machine.apply import RULES_CURRENT, apply, outstanding
+from understudy_runtime.machine.expiry import EXPIRY_TIMER
 from understudy_runtime.machine.invocation import Invocation
 from understudy_runtime.machine.mutations import state_version
 from understudy_runtime.machine.tables import Tables
@@ -29,6 +30,7 @@ from understudy_runtime.model.commands import (
     OutboxDelivered,
     ProposedEntry,
     Purge,
+    PurgeJournal,
     Signal,
     Suspend,
 )
@@ -56,8 +58,8 @@ DURABLE = tuple(field.name for field in attrs.fields(Invocation) if field.name n
 class Play:
     """Interprets drawn numbers as commands to one partition of two."""
 
-    def __init__(self) -> None:
-        self.driver = Driver(0, 2, idle_objects_max=1)
+    def __init__(self, rules: int = RULES_CURRENT) -> None:
+        self.driver = Driver(0, 2, idle_objects_max=1, rules=rules)
         self.sequences = 0
         # Invocations whose handlers may speak: what an attempt sends is drawn among these.
         self.operations: tuple[Callable[[int, int], None], ...] = (
@@ -103,6 +105,7 @@ class Play:
             service_type=service_type,
             handler_type=handler_type,
             completion_retention_ms=RETENTIONS[b // 4 % 4],
+            journal_retention_ms=RETENTIONS[b // 16 % 4],
             execution_time_ms=self.driver.now_ms + delay_ms if delay_ms else 0,
             caller=Caller(self.id(b), b % 5 + 1) if b % 3 == 0 else None,
             request_id=b % 2,
@@ -170,9 +173,12 @@ class Play:
     def fire(self, a: int, b: int) -> None:
         self.driver.now_ms += b % 900 - 100
         self.driver.now_ms = max(self.driver.now_ms, 0)
-        if self.driver.tables.timers:
-            due = sorted(self.driver.tables.timers, key=lambda id_: self.driver.tables.timers[id_].due_ms)
-            self.driver.fire(due[a % min(2, len(due))])
+        tables = self.driver.tables
+        due = tables.timers.nearest(None, 2)
+        if tables.expiries.due_ms is not None:
+            due.append((tables.expiries.due_ms, EXPIRY_TIMER))
+        if due:
+            self.driver.fire(due[a % len(due)][1])
 
     def tell(self, a: int, b: int) -> None:
         id_ = self.id(b)
@@ -182,6 +188,7 @@ class Play:
             Cancel(id_, a % 2),
             Kill(id_, a % 2),
             Purge(id_, a % 2),
+            PurgeJournal(id_, a % 2),
             Complete(id_, a % 7 + 1, Success(b"c")),
             Attach(id_, Caller(self.id(a), a % 5 + 1), a % 2 == 0),
             self.mutation(a, b),
@@ -251,8 +258,10 @@ def seen(tables: Tables) -> dict[str, Any]:
         "locks": {key: tables.lock_holder("Counter", key) for key in ("a", "ab")},
         "inboxes": {key: list(tables.inbox("Counter", key)) for key in ("a", "ab")},
         "outstanding": outstanding(tables),
+        "live": sorted(one.id for one in tables.live()),
+        "timers": list(tables.timers.items()),
         "dedup": tables.dedup,
-        "meta": (tables.applied_lsn, tables.epoch, tables.timer_id_last, tables.outbox_last),
+        "meta": (tables.applied_lsn, tables.epoch, tables.timers.id_last, tables.outbox_last),
     }
 
 
@@ -261,7 +270,7 @@ SCRIPTS = st.lists(st.tuples(st.integers(0, 17), NUMBERS, NUMBERS), min_size=20,
 
 
 def play(script: list[tuple[int, int, int]]) -> Play:
-    played = Play()
+    played = Play(1 + script[0][1] % 2)
     for operation, a, b in script:
         played.operations[operation](a, b)
     return played

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from understudy_runtime.machine.expiry import EXPIRY_TIMER
 from understudy_runtime.machine.invoke import ALREADY_INVOKED
 from understudy_runtime.model.actions import ArmTimer, Completed, InvokeAcked, Send, StartAttempt
 from understudy_runtime.model.commands import Callee, Caller, Complete, Delivered, Invoke, Kill, Purge, Suspend
@@ -140,7 +141,7 @@ def test_a_purged_id_is_free_again() -> None:
     driver = Driver()
     id_ = driver.invoke(idempotency_key="k", completion_retention_ms=10)
     driver.finish(id_)
-    driver.fire(1)
+    driver.fire(EXPIRY_TIMER)
     assert driver.status(id_) is Status.FREE
     again = driver.request(invocation_id=id_, request_id=5)
     assert driver.do(again) == [StartAttempt(id_, 1), InvokeAcked(5, id_, True, 0)]

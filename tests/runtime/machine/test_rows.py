@@ -1,4 +1,4 @@
-"""Rows of format 1 as they were first written: what is on disk stays readable."""
+"""Rows as they were first written: what is on disk stays readable."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def full_invocation() -> Invocation:
         open_completions={15: 0x8011},
         completion_id_last=16,
         signals={1: 2, "go": 3},
-        timers={17: None},
+        timers={17: 18},
         awaiting=c.Suspend((15,), (1,), ("go",)),
         result=Failure(409, "no", (("a", "b"),)),
         completed_ms=18,
@@ -65,7 +65,7 @@ GOLDEN = {
         "66026372756e0363776b31030204020aa50101021907d0030304f605010c040560060107020803091bffffffffffffff"
         "ff0b040d050e060f0710081109120a146464705f311506160c170d18180e1819a10f198011181a10181ba2010262676f"
         "03181f121820131381827826696e765f31344e4159574f6b5765794334487161417633654d3730684a4c614878456667"
-        "42320b181c8111181da301810f028101038162676f181e8202a30119019902626e6f03818261616162"
+        "42320b181ca11112181da301810f028101038162676f181e8202a30119019902626e6f03818261616162"
     ),
     "timer": ("a4011903e80201037826696e765f31344e4159574f6b5765794334487161417633654d3730684a4c61487845666742320402"),
     "promise": (
@@ -107,6 +107,14 @@ def test_what_was_first_written_is_read() -> None:
     assert rows.decode_entry(bytes.fromhex(GOLDEN["entry"])) == ENTRY
 
 
+def test_the_timers_of_format_1_are_read() -> None:
+    """Ids alone; a completed invocation has the timer of its retention and no journal, whatever length it had."""
+    old = bytes.fromhex(GOLDEN["invocation"].replace("181ca11112181d", "181c8111181d"))
+    assert rows.decode_invocation(old, rows.LIVE).timers == {17: 19}
+    found = rows.decode_invocation(old, rows.COMPLETED)
+    assert (found.timers, found.journal, found.journal_length) == ({17: 19}, [], 0)
+
+
 def test_the_births_of_who_waits_are_kept() -> None:
     invocation = full_invocation()
     invocation.birth = 2**40
@@ -118,8 +126,13 @@ def test_the_births_of_who_waits_are_kept() -> None:
 def test_keys_start_with_their_table_and_partition_key() -> None:
     key = RAW[:8].hex()
     assert rows.journal_key(RAW, 258).hex() == "6a" + RAW.hex() + "00000102"
-    assert rows.timer_key(258, ID).hex() == "74" + key + "0000000000000102"
-    assert rows.timer_id_of(rows.timer_key(258, ID)) == 258
+    assert rows.old_timer_id(bytes.fromhex("74" + key + "0000000000000102")) == 258
+    assert rows.timer_key(2**40, 258).hex() == "77" + "0000010000000000" + "0000000000000102"
+    assert rows.timer_place(rows.timer_key(2**40, 258)) == (2**40, 258)
+    assert rows.expiry_key(2**33, 1).startswith(rows.expiry_prefix(2**33))
+    assert rows.expiry_chunk(rows.expiry_key(2**33, 258)) == (2**33, 258)
+    place = ("Wf", "wk1")
+    assert rows.object_place(rows.object_prefix(rows.BUSY, *place)) == place
     assert rows.object_prefix(rows.STATE, "Wf", "wk1").hex() == "73" + key + "0000000200000003" + b"Wfwk1".hex()
     assert rows.outbox_place(rows.outbox_key(3, 2**40)) == (3, 2**40)
     assert rows.dedup_source(rows.dedup_key(7)) == 7

@@ -265,9 +265,9 @@ def test_unknown_fields_of_rows_are_ignored() -> None:
 def test_a_gap_in_the_log_and_an_old_epoch_are_bugs() -> None:
     driver = Driver()
     with pytest.raises(AssertionError, match="no gaps"):
-        apply(driver.tables, Record(3, 1_000, LeaderElected(2, 1)))
+        apply(driver.tables, Record(3, 1_000, LeaderElected(2, RULES_CURRENT)))
     with pytest.raises(AssertionError, match="epochs only grow"):
-        driver.do(LeaderElected(1, 1))
+        driver.do(LeaderElected(1, RULES_CURRENT))
 
 
 def test_newer_rules_are_refused_by_name() -> None:

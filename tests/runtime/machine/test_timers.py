@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from understudy_runtime.machine.apply import outstanding
+from understudy_runtime.machine.expiry import EXPIRY_TIMER
 from understudy_runtime.model.actions import ArmTimer, Completed, DisarmTimer, Notify
-from understudy_runtime.model.commands import Purge, TimerFired
+from understudy_runtime.model.commands import LeaderElected, Purge, TimerFired
 from understudy_runtime.model.invocation import Status, Success
 
 from tests.runtime.machine.driver import Driver, M, proposed
@@ -64,26 +65,37 @@ def test_a_kept_result_keeps_no_sleep() -> None:
     id_ = driver.invoke(completion_retention_ms=500)
     driver.attempt(id_, proposed(M.SLEEP, wake_up_time=9_000, result_completion_id=1))
     driver.finish(id_)
-    assert list(driver.tables.timers) == [2]
-    assert list(driver.at(id_).timers) == [2]
+    assert driver.tables.timers == {}
+    assert driver.at(id_).timers == {}
 
 
 def test_a_result_is_kept_for_its_time() -> None:
     driver = Driver()
     id_ = driver.invoke(completion_retention_ms=500)
     actions = driver.finish(id_)
-    assert actions == [ArmTimer(1_500, 1), Completed(id_, Success(b"out"), 1_500)]
-    assert outstanding(driver.tables) == [ArmTimer(1_500, 1)]
-    assert driver.fire(1) == []
+    assert actions == [ArmTimer(2_000, EXPIRY_TIMER), Completed(id_, Success(b"out"), 1_500)]
+    assert outstanding(driver.tables) == [ArmTimer(2_000, EXPIRY_TIMER)]
+    assert driver.fire(EXPIRY_TIMER) == []
     assert driver.status(id_) is Status.FREE
     assert outstanding(driver.tables) == []
 
 
-def test_a_purge_disarms_the_retention() -> None:
-    driver = Driver()
-    id_ = driver.invoke(completion_retention_ms=500)
-    driver.finish(id_)
-    assert driver.do(Purge(id_)) == [DisarmTimer(1)]
+def test_under_rules_1_each_result_has_a_timer() -> None:
+    driver = Driver(rules=1)
+    id_ = driver.invoke(completion_retention_ms=500, journal_retention_ms=500)
+    actions = driver.finish(id_)
+    assert actions == [ArmTimer(1_500, 1), Completed(id_, Success(b"out"), 1_500)]
+    assert driver.tables.journal(id_) == []
+    driver.flush()
+    driver.tables = driver.reload()
+    assert outstanding(driver.tables) == [ArmTimer(1_500, 1)]
+    other = driver.invoke(completion_retention_ms=500)
+    driver.finish(other)
+    assert driver.do(Purge(other)) == [DisarmTimer(2)]
+    driver.do(LeaderElected(2, 2))
+    assert driver.fire(1) == []
+    assert driver.status(id_) is Status.FREE
+    assert outstanding(driver.tables) == []
 
 
 def test_a_clock_that_goes_back_keeps_no_result_shorter() -> None:

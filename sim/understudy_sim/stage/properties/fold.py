@@ -83,6 +83,7 @@ class Fold(Property):
         elif wanted.status is Status.COMPLETED:
             if not same_result(wanted.result, found.result):
                 self.broken(f"{id_} ended with {found.result}, the rules say {wanted.result}", id_)
+            self._compare_journal(wanted, tables.entries(found), id_)
         else:
             self._compare_journal(wanted, tables.entries(found), id_)
         if list(found.callers) != wanted.callers:

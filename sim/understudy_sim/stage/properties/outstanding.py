@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from understudy_runtime.model.actions import Action, ArmTimer, Send, StartAttempt
 from understudy_runtime.model.events import LeadershipTaken
 
+from understudy_sim.stage.model import EXPIRY_TIMER
 from understudy_sim.stage.watch import Handler, Property
 
 
@@ -32,7 +33,10 @@ class Outstanding(Property):
         return {LeadershipTaken: self._leadership_taken}
 
     def _leadership_taken(self, event: LeadershipTaken) -> None:
-        wanted = {repr(row): None for row in self.truth.models[event.partition].outstanding()}
+        rows = self.truth.models[event.partition].outstanding()
+        timers = sorted(row for row in rows if row[0] == "arm" and row[2] != EXPIRY_TIMER)
+        far = timers[self.truth.timers_max + 1 :]  # read when the nearer ones are gone
+        wanted = {repr(row): None for row in rows if row not in far}
         found = {repr(words(action)): None for action in event.outstanding}
         if wanted:
             self.hit("restarts with work left")
