@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 import trio
@@ -11,6 +13,9 @@ import trio
 from understudy_runtime.cli.output import Logger
 
 STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+# Objects made and not yet gone before the youngest are looked at, and how many such looks before the older ones are.
+# With Python's 700 and 10 the collector took 7 % of an echo's CPU; with these a quarter of that.
+COLLECT_AFTER: Final = (10_000, 20, 20)
 
 Drain = Callable[[], Awaitable[None]]
 Start = Callable[[trio.Nursery], Awaitable[Drain]]
@@ -38,7 +43,8 @@ class Life:
                 with self._serving:
                     drain = await start(nursery)
                     self.started = True
-                    await trio.sleep_forever()
+                    with rare_collections():
+                        await trio.sleep_forever()
                 if drain is not None:
                     with self._draining:
                         await drain()
@@ -53,3 +59,17 @@ class Life:
         self._serving.cancel()
         self._code = 128 + int(await anext(signals))
         self._draining.cancel()
+
+
+@contextmanager
+def rare_collections() -> Iterator[None]:
+    """Let the collector run seldom, and never again over what is there now: modules, services, schema."""
+    before = gc.get_threshold()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*COLLECT_AFTER)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()

@@ -16,7 +16,7 @@ import structlog
 from understudy_runtime.cli.configuration import Logging
 from understudy_runtime.cli.filters import LEVELS, LogFilter
 from understudy_runtime.model.events import Event, Observe
-from understudy_runtime.telemetry.log import LINES, TARGETS, log_line
+from understudy_runtime.telemetry.log import LINES, TARGETS, is_routine, log_line
 
 Write = Callable[..., None]
 
@@ -79,9 +79,10 @@ class Logger:
 def event_logger(logger: Logger) -> Observe:
     """An observer that logs what the filter lets through; the rest costs a look-up by type."""
     passing = passing_levels(logger.filter)
+    wants_routine = any("debug" in levels for levels in passing.values())
 
     def observe(event: Event) -> None:
-        if type(event) in LINES:
+        if type(event) in LINES and (wants_routine or not is_routine(event)):
             line = log_line(event)
             if line is not None and line.level in passing[line.target]:
                 logger.log(line.level, line.target, line.event, **line.fields)

@@ -23,6 +23,8 @@ from understudy_runtime.model.events import (
 )
 
 DETAIL_CHARS_MAX: Final = 500
+# How attempts end that somebody should hear of.
+BAD_ENDS: Final = ("failed", "lost", "rejected")
 # What lines are about; filters name these.  `server` and `handler` lines come from the command line itself.
 TARGETS: Final = ("server", "handler", "partition", "log", "storage", "invoker", "ingress")
 
@@ -68,7 +70,7 @@ def attempt_started(event: AttemptStarted) -> Line:
 
 
 def attempt_ended(event: AttemptEnded) -> Line:
-    bad = event.how in ("failed", "lost", "rejected")
+    bad = event.how in BAD_ENDS
     fields: dict[str, Any] = {"invocation": event.invocation_id, "attempt": event.attempt, "how": event.how}
     if event.detail:
         fields["detail"] = event.detail[:DETAIL_CHARS_MAX]
@@ -104,3 +106,12 @@ def log_line(event: Event) -> Line | None:
     """The line of *event*; None for the kinds that are too many to log (records)."""
     make = LINES.get(type(event))
     return None if make is None else make(event)
+
+
+def is_routine(event: Event) -> bool:
+    """Whether *event* belongs to every request that goes well: its line, if any, is for debugging.  Cheap to ask."""
+    kind = type(event)
+    return kind in ROUTINE and (kind is not AttemptEnded or event.how not in BAD_ENDS)  # type: ignore[union-attr]
+
+
+ROUTINE: Final = frozenset({StorageFlushed, AttemptStarted, AttemptEnded, RequestAnswered})

@@ -6,7 +6,7 @@ import pytest
 from understudy_runtime.model import events
 from understudy_runtime.model.commands import Invoke, Record
 from understudy_runtime.model.invocation import HandlerType, ServiceType, Target
-from understudy_runtime.telemetry.log import DETAIL_CHARS_MAX, log_line
+from understudy_runtime.telemetry.log import DETAIL_CHARS_MAX, is_routine, log_line
 
 LEVELS = [
     (events.LeadershipTaken(0, 3, 17, [object(), object()]), "info", {"epoch": 3, "outstanding": 2}),
@@ -25,6 +25,11 @@ def test_lines(event, level, fields):
     line = log_line(event)
     assert line.level == level
     assert fields.items() <= line.fields.items()
+
+
+@pytest.mark.parametrize(("event", "level", "fields"), LEVELS)
+def test_what_is_routine_makes_a_line_for_debugging(event, level, fields):
+    assert is_routine(event) == (level == "debug")
 
 
 def test_records_are_not_logged():
