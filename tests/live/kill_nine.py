@@ -1,167 +1,73 @@
-"""`kill -9` under load: 200 customers of the ticket tour, a real `understudy dev` killed at drawn instants, ten times.
+"""`kill -9` under load: 200 customers of the ticket tour, real processes killed and stopped at drawn instants.
 
-    python -m tests.live.kill_nine --kills 10 --clients 200 --seed 1
+    python -m tests.live.kill_nine --form pair --kills 20 --endpoint-kills 10 --both-kills 5 --stops 5 --clients 200
+    python -m tests.live.kill_nine --form dev --kills 10 --clients 200 --seed 1
 
-Every life starts on the same data folder.  Customers repeat each call under its key until it is answered.  Afterwards
-the durable log is read back and the simulator's own checkers judge it, record by record, together with what the
-customers saw and what the providers' ledgers hold.  Exit code 0: every claim holds; 1: one broke.
+`pair` runs `understudy serve` and `understudy host` as two processes, `dev` both in one.  Every life starts on the
+same data folder.  Customers repeat each call under its key until it is answered.  Afterwards the durable log is read
+back and the simulator's own checkers judge it, record by record, together with what the customers saw and what the
+providers' ledgers hold.  Every wait has a deadline.  Exit code 0: every claim holds; 1: one broke.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import signal
-import socket
-import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import attrs
 import trio
-from understudy_runtime.http.h1_client import ClientPool, ConnectionLost
-from understudy_runtime.real_world import RealWorld
-from understudy_sim import Call, Ledger
-from understudy_sim.kernel.choices import Choices, SeededChoices
-from understudy_sim.stage.client import AGAIN, request_of
-from understudy_sim.stage.history import Answer, Asked, History
+from understudy_runtime.http.h1_client import ClientPool
+from understudy_runtime.real_world import RealNetwork
+from understudy_sim import Ledger
+from understudy_sim.kernel.choices import SeededChoices
+from understudy_sim.stage.history import History
 
 from scenarios import box_office
+from tests.live.customers import Customer, Provider
 from tests.live.log_reading import Verdict, judge
+from tests.live.processes import Role, answers, free_ports
 
-ROOT: Final = Path(__file__).parents[2]
-READY_SECONDS: Final = 60
+APP: Final = "scenarios.ticket_tour:app"
 LIFE_MS: Final = (300, 2_000)
-BACK_OFF_SECONDS: Final = 0.2
-PAUSE_MS_MAX: Final = 400
-SILENT_THOUSANDTHS: Final = 50
-# After the last kill: how long the server may take to finish what is pending.
+# After the last accident: how long the last calls may take, and what is pending after them.
+LAST_CALLS_SECONDS: Final = 120
 QUIET_SECONDS: Final = 60
 QUIET_LOOK_SECONDS: Final = 2
+REGISTER_SECONDS: Final = 60
+# The judge wants the whole log.
+WHOLE_LOG: Final = "1000 GiB"
 
 
 @attrs.frozen
 class Options:
-    """What one run does.  `seats` are fought over by `clients` customers."""
+    """What one run does.  `seats` are fought over by `clients` customers; `http_11`: 1 for an endpoint behind that."""
 
+    form: str = "dev"
+    http_11: int = 0
     kills: int = 10
+    endpoint_kills: int = 0
+    both_kills: int = 0
+    stops: int = 0
     clients: int = 200
     seats: int = 400
     seed: int = 1
 
-
-def free_ports(count: int) -> list[int]:
-    """Ports nobody listens on now."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports: list[int] = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
-
-
-class Provider:
-    """An external service on a real port; sometimes it hangs up after the work is done."""
-
-    def __init__(self, external: Any, choices: Choices) -> None:
-        self.external = external
-        self.port = 0
-        self.silences: dict[str, int] = {}
-        self._choices = choices
-
-    async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
-        self.port = listeners[0].socket.getsockname()[1]
-        await trio.serve_listeners(self._answer, listeners, task_status=task_status)  # type: ignore[arg-type]
-
-    async def _answer(self, stream: trio.SocketStream) -> None:
-        received = b""
-        try:
-            while data := await stream.receive_some(65536):
-                received += bytes(data)
-                while b"\n" in received:
-                    line, received = received.split(b"\n", 1)
-                    if not await self._respond(stream, json.loads(line)):
-                        return
-        except trio.BrokenResourceError:
-            return  # The caller was killed; what was done is in the ledger.
-
-    async def _respond(self, stream: trio.SocketStream, request: Mapping[str, Any]) -> bool:
-        answer = self.external.answer(request)
-        if self._choices.chance(f"{self.external.name}/silent", SILENT_THOUSANDTHS):
-            self.silences[request["order"]] = self.silences.get(request["order"], 0) + 1
-            return False
-        await stream.send_all(json.dumps(answer).encode() + b"\n")
-        return True
-
-
-class Customer:
-    """One client on a connection of its own: adds seats, pays, looks; repeats what is not answered."""
-
-    def __init__(self, name: str, run: Run) -> None:
-        self.name = name
-        self._run = run
-        self._choices = run.choices
-        self._pool = ClientPool(lambda: run.world.dial("127.0.0.1", run.ingress_port))
-        self._count = 0
-
-    async def live(self) -> None:
-        """Ask until the run is stopping; the last call is still answered."""
-        while not self._run.stopping:
-            await trio.sleep(self._choices.integer(f"{self.name}/pause", 0, PAUSE_MS_MAX) / 1000)
-            await self._ask(self._draw())
-        await self._ask(Call(client=self.name, service="CartObject", key=self.name, handler="checkout"))
-        await self._pool.drop_idle()
-
-    def _draw(self) -> Call:
-        choices, run = self._choices, self._run
-        seat = run.seats[choices.pick(f"{self.name}/seat", len(run.seats))]
-        kind = choices.integer(f"{self.name}/kind", 0, 9)
-        if kind < 6:
-            return Call(client=self.name, service="CartObject", key=self.name, handler="addTicket", argument=seat)
-        if kind < 8:
-            return Call(client=self.name, service="TicketObject", key=seat, handler="status")
-        return Call(client=self.name, service="CartObject", key=self.name, handler="checkout")
-
-    async def _ask(self, call: Call) -> None:
-        self._count += 1
-        key = f"{self.name}-{self._count}"
-        entry = self._run.history.ask(call, key, now_ns())
-        while True:
-            entry.tries += 1
-            answer = await self._try(entry, key)
-            if answer is not None:
-                final = answer.status not in AGAIN or answer.source == "invocation"
-                self._run.history.answered(entry, answer, final=final)
-                if final:
-                    return
-            await trio.sleep(BACK_OFF_SECONDS)
-
-    async def _try(self, entry: Asked, key: str) -> Answer | None:
-        request = request_of(entry.call, key)
-        headers = [("host", "localhost"), *request.headers[1:]]
-        try:
-            response = await self._pool.request(request.method, request.target, headers, request.body)
-        except (OSError, ConnectionLost):
-            return None
-        return Answer(
-            now_ns(),
-            response.status,
-            response.body,
-            response.header("x-restate-id") or "",
-            response.header("x-restate-error-source") or "",
-        )
-
-
-def now_ns() -> int:
-    return int(trio.current_time() * 1e9)
+    @property
+    def accidents(self) -> Sequence[str]:
+        """The kinds of all accidents, in no order."""
+        kinds = {"server": self.kills, "endpoint": self.endpoint_kills, "both": self.both_kills, "stop": self.stops}
+        return [kind for kind, count in kinds.items() for _ in range(count)]
 
 
 class Run:
-    """One run: the providers, the customers, the server's lives."""
+    """One run: the providers, the customers, the lives of the processes."""
 
     def __init__(self, options: Options, data: Path) -> None:
         self.options = options
@@ -172,58 +78,81 @@ class Run:
         self.seats = tuple(f"seat-{number}" for number in range(1, options.seats + 1))
         self.payments: Ledger[box_office.Charge] = Ledger("payments")
         self.mails: Ledger[box_office.Mail] = Ledger("mail")
-        self.world = RealWorld(data)
-        self.ingress_port, self.admin_port = free_ports(2)
+        self.ingress_port, self.admin_port, self.endpoint_port = free_ports(3)
         self.providers = [
             Provider(box_office.PaymentProvider(self.choices, self.payments), self.choices),
             Provider(box_office.MailProvider(self.choices, self.mails), self.choices),
         ]
-        self.lives = 0
+        self.roles: list[Role] = []
+        self.codes: list[int] = []
+        self.broken: list[str] = []
 
-    async def play(self) -> int:
-        """All of it; the exit code of the last life."""
+    async def play(self) -> None:
+        """All of it."""
         async with trio.open_nursery() as nursery:
             for provider in self.providers:
                 await nursery.start(provider.serve)
-            process = await self._start()
-            async with trio.open_nursery() as customers:
-                for number in range(self.options.clients):
-                    customers.start_soon(Customer(f"customer-{number}", self).live)
-                for _ in range(self.options.kills):
-                    await trio.sleep(self.choices.integer("life", *LIFE_MS) / 1000)
-                    process.kill()
-                    await process.wait()
-                    process = await self._start()
-                self.stopping = True
-            await self._quiet()
-            process.send_signal(signal.SIGTERM)
-            code = await process.wait()
+            self.roles = self._make_roles()
+            try:
+                for role in self.roles:
+                    await role.start()
+                if self.options.form == "pair":
+                    await self._register()
+                await self._meet_accidents()
+                await self._quiet()
+                for role in self.roles:
+                    self.codes.append(await role.stop())
+            finally:
+                for role in self.roles:
+                    role.destroy()
             nursery.cancel_scope.cancel()
-        return code
 
-    async def _start(self) -> trio.Process:
-        """The next life; returns when it answers."""
-        self.lives += 1
-        environment = dict(os.environ)
-        for provider in self.providers:
-            environment[provider.external.address_variable] = f"127.0.0.1:{provider.port}"
-        command = [sys.executable, "-m", "understudy", "dev", "scenarios.ticket_tour:app", "--data", str(self.data)]
-        command += ["--ingress-port", str(self.ingress_port), "--admin-port", str(self.admin_port)]
-        command += ["--log-level", "error"]
-        process = await trio.lowlevel.open_process(command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL)
-        with trio.fail_after(READY_SECONDS):
-            while not await self._answers():
-                assert process.poll() is None, f"life {self.lives} ended with {process.returncode}"
-                await trio.sleep(0.02)
-        return process
+    async def _meet_accidents(self) -> None:
+        """The customers live while the accidents happen."""
+        async with trio.open_nursery() as customers:
+            for number in range(self.options.clients):
+                customers.start_soon(Customer(f"customer-{number}", self).live)
+            for kind in self.choices.shuffle("accidents", self.options.accidents):
+                await trio.sleep(self.choices.integer("life", *LIFE_MS) / 1000)
+                await ACCIDENTS[kind](self)
+            self.stopping = True
+            customers.cancel_scope.deadline = trio.current_time() + LAST_CALLS_SECONDS
 
-    async def _answers(self) -> bool:
-        try:
-            stream = await self.world.dial("127.0.0.1", self.ingress_port)
-        except OSError:
-            return False
-        await stream.aclose()
-        return True
+    def _make_roles(self) -> list[Role]:
+        """The processes, the server last."""
+        environment = {one.external.address_variable: f"127.0.0.1:{one.port}" for one in self.providers}
+        ports = ["--ingress-port", str(self.ingress_port), "--admin-port", str(self.admin_port)]
+        server = ["--data", str(self.data), *ports, "--log-filter", "warn,invoker=error"]
+        server += ["--snapshot-log-size", WHOLE_LOG]
+
+        def role(name: str, arguments: Sequence[str], port: int, health: str = "/restate/health") -> Role:
+            return Role(name, arguments, self.data.parent, lambda: answers(port, health), environment)
+
+        if self.options.form == "dev":
+            return [role("dev", ["dev", APP, *server], self.ingress_port)]
+        return [
+            role("host", ["host", APP, "--port", str(self.endpoint_port)], self.endpoint_port, "/health"),
+            role("serve", ["serve", *server], self.ingress_port),
+        ]
+
+    @property
+    def server(self) -> Role:
+        return self.roles[-1]
+
+    @property
+    def endpoint(self) -> Role:
+        return self.roles[0]
+
+    async def _register(self) -> None:
+        pool = ClientPool(partial(RealNetwork().dial, "127.0.0.1", self.admin_port))
+        body = json.dumps(
+            {"uri": f"http://127.0.0.1:{self.endpoint_port}", "use_http_11": bool(self.options.http_11)}
+        ).encode()
+        headers = [("host", "localhost"), ("content-type", "application/json")]
+        with trio.fail_after(REGISTER_SECONDS):
+            response = await pool.request("POST", "/deployments", headers, body)
+        assert response.status == 201, response
+        await pool.drop_idle()
 
     async def _quiet(self) -> None:
         """Wait until the log stands still: only holds that run out later are pending then."""
@@ -241,28 +170,58 @@ class Run:
         for provider in self.providers:
             for order, count in provider.silences.items():
                 silences[order] = silences.get(order, 0) + count
-        return judge(self.data, self.history, self.payments, self.mails, self.seats, self.options.kills, silences)
+        cuts = len(self.options.accidents)
+        verdict = judge(self.data, self.history, self.payments, self.mails, self.seats, cuts, silences)
+        if any(self.codes):
+            verdict.broken.append(f"processes that were stopped ended with {self.codes} instead of 0")
+        unanswered = [entry for entry in self.history.asked if entry.answer is None]
+        if unanswered:
+            verdict.broken.append(f"{len(unanswered)} calls were never answered")
+        return verdict
+
+
+async def kill(run: Run, *roles: Role) -> None:
+    """Kill *roles* at once and start them again."""
+    for role in roles:
+        await role.kill()
+    for role in roles:
+        await role.start()
+
+
+async def stop(run: Run) -> None:
+    """SIGTERM for one of the processes, and its next life."""
+    role = run.choices.one_of("stopped", run.roles)
+    run.codes.append(await role.stop())
+    await role.start()
+
+
+ACCIDENTS: Final[Mapping[str, Callable[[Run], Awaitable[None]]]] = MappingProxyType(
+    {
+        "server": lambda run: kill(run, run.server),
+        "endpoint": lambda run: kill(run, run.endpoint),
+        "both": lambda run: kill(run, *run.roles),
+        "stop": stop,
+    }
+)
 
 
 def hash_of(path: Path) -> int:
-    """A number that changes when the file does."""
-    found = path.stat()
+    """A number that changes when the file does; 0 for one that is gone meanwhile."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return 0
     return found.st_mtime_ns + found.st_size
 
 
 def run(options: Options, data: Path) -> tuple[Verdict, dict[str, Any]]:
     """One run on *data*; the verdict and the figures."""
     one = Run(options, data)
-    code = trio.run(one.play)
+    trio.run(one.play)
     verdict = one.judge()
-    if code != 0:
-        verdict.broken.append(f"the last life drained and ended with {code} instead of 0")
-    unanswered = [entry for entry in one.history.asked if entry.answer is None]
-    if unanswered:
-        verdict.broken.append(f"{len(unanswered)} calls were never answered")
     figures = {
-        "seed": options.seed,
-        "lives": one.lives,
+        **attrs.asdict(options),
+        "lives": {role.name: role.lives for role in one.roles},
         "calls": len(one.history.asked),
         "tries": sum(entry.tries for entry in one.history.asked),
         "charges": len(one.payments),
@@ -277,8 +236,10 @@ def run(options: Options, data: Path) -> tuple[Verdict, dict[str, Any]]:
 def main() -> int:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--form", choices=("dev", "pair"), default="dev")
     for name, default in attrs.asdict(Options()).items():
-        parser.add_argument(f"--{name}", type=int, default=default)
+        if name != "form":
+            parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=default)
     parser.add_argument("--data", type=Path, help="keep the data folder here")
     arguments = vars(parser.parse_args())
     data = arguments.pop("data")

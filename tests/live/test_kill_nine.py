@@ -1,4 +1,4 @@
-"""A short run of `kill_nine`, and proof that its verdict can fail."""
+"""Short runs of `kill_nine`, in one process and in two, and proof that its verdict can fail and that it ends."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import pytest
 
 from tests.live.kill_nine import Options, run
 from tests.live.log_reading import judge
+from tests.live.processes import Role, WillNotRun
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +18,7 @@ def played(tmp_path_factory):
 def test_what_survives_two_kills_holds(played):
     _, verdict, figures = played
     assert verdict.broken == []
-    assert figures["lives"] == 3
+    assert figures["lives"] == {"dev": 3}
     assert figures["charges"] > 0
     assert verdict.hits["P12 acknowledgements looked up"] >= figures["calls"]
     assert verdict.hits["P8 restarts with work left"] >= 1
@@ -34,3 +35,25 @@ def test_a_customer_who_was_told_otherwise_is_noticed(played):
         asked.answers.pop()
     assert any("P12" in text for text in again.broken)
     assert any("P4" in text for text in again.broken)
+
+
+@pytest.mark.parametrize("http_11", [1])
+def test_what_survives_accidents_of_server_and_endpoint_holds(tmp_path, http_11):
+    options = Options(
+        form="pair", http_11=http_11, kills=1, endpoint_kills=1, both_kills=1, stops=2, clients=20, seats=40, seed=3
+    )
+    verdict, figures = run(options, tmp_path / "data")
+    assert verdict.broken == []
+    assert sum(figures["lives"].values()) == 2 + 1 + 1 + 2 + 2
+    assert figures["charges"] > 0
+    assert verdict.hits["P8 restarts with work left"] >= 1
+
+
+async def never() -> bool:
+    return False
+
+
+async def test_a_process_that_does_not_come_up_ends_the_run_with_what_it_said(tmp_path):
+    role = Role("dev", ["dev", "nowhere:app"], tmp_path, never, {})
+    with pytest.raises(WillNotRun, match="no module 'nowhere'"):
+        await role.start()

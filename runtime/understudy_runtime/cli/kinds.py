@@ -36,6 +36,8 @@ SIZE_UNITS: Final = MappingProxyType[str, int](
         "mib": 1 << 20,
         "g": 1 << 30,
         "gib": 1 << 30,
+        "tb": 10**12,
+        "tib": 1 << 40,
     }
 )
 DURATION_UNITS: Final = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1))

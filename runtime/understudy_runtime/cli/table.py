@@ -71,6 +71,12 @@ PLACES: Final = (
         "allowed-hosts", kinds.HOSTS, "allowed_hosts", "Other names this server is called by.", (), short="allow-host"
     ),
     Setting(
+        "snapshot-log-size",
+        kinds.size(64 << 10),
+        "limits.snapshot_log_bytes",
+        "Log bytes after which a snapshot is written and the log before it dropped.",
+    ),
+    Setting(
         "shutdown-timeout",
         kinds.DURATION,
         "limits.drain_timeout_ms",
