@@ -25,10 +25,10 @@ from tests.interop.rewriting import changed_lines, rewrite, rewritten
 TOUR = ROOT / "scenarios" / "ticket_tour.py"
 APP = "scenarios.ticket_tour:app"
 HOSTS = {"hypercorn": on_hypercorn, "uvicorn": on_uvicorn, "granian": on_granian}
-SERVERS = {"official server": official_server, "our server": our_server}
+SERVERS = {"official_server": official_server, "our_server": our_server}
 
 
-@pytest.fixture(params=["official server", "our server"], scope="module")
+@pytest.fixture(params=["official_server", "our_server"], scope="module")
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     running = SERVERS[request.param](tmp_path_factory.mktemp("server"), SETTINGS)
     yield running
@@ -51,15 +51,15 @@ def test_imports_are_all_that_changes() -> None:
     assert all(re.match(r"from (understudy|restate)\b.* import ", line) for line in changed), changed
 
 
-@pytest.mark.parametrize("sdk", ["our SDK", "official SDK"])
+@pytest.mark.parametrize("sdk", ["our_sdk", "official_python"])
 @pytest.mark.parametrize("host", ["hypercorn", "uvicorn", "granian"])
 def test_tour(server: Server, sdk: str, host: str, stopping: list[Application], tmp_path: Path) -> None:
-    path = rewritten(ROOT / "scenarios", tmp_path / "official") if sdk == "official SDK" else ROOT
+    path = rewritten(ROOT / "scenarios", tmp_path / "official") if sdk == "official_python" else ROOT
     application = HOSTS[host](APP, tmp_path, {"PYTHONPATH": str(path)})
     stopping.append(application)
     client = Client(server.ingress, server.admin)
     client.register(application.uri, use_http_11=application.use_http_11, force=True)
-    prefix = f"{host}-{sdk.replace(' ', '-')}"
+    prefix = f"{host}-{sdk}"
     ann, bob, seat, other = (f"{prefix}-{name}" for name in ("ann", "bob", "seat", "other"))
     assert client.call(f"CartObject/{ann}/addTicket", seat) is True
     assert client.call(f"CartObject/{bob}/addTicket", seat) is False
