@@ -10,13 +10,13 @@ import attrs
 from understudy_runtime.ingress.answers import JSON_TYPE, dump
 from understudy_runtime.ingress.port import Request, Response
 from understudy_runtime.limits import Limits
-from understudy_runtime.model.commands import Cancel, Kill, MutateState, Purge
+from understudy_runtime.model.commands import Cancel, Kill, MutateState, Purge, PurgeJournal
 from understudy_runtime.model.registration import DeploymentPatch, Registration
 from understudy_runtime.model.schema import Options, Schema
 
 TEXT_TYPE: Final = ("content-type", "text/plain; charset=utf-8")
 
-Command = Cancel | Kill | Purge
+Command = Cancel | Kill | Purge | PurgeJournal
 
 
 @attrs.frozen(kw_only=True)

@@ -27,7 +27,7 @@ from understudy_runtime.admin.deployments import known_service
 from understudy_runtime.ingress.answers import JSON_TYPE, dump
 from understudy_runtime.ingress.port import Response
 from understudy_runtime.ingress.times import INSTANT_MS_MAX, rfc3339_nanos
-from understudy_runtime.model.commands import Cancel, Kill, MutateState, Purge
+from understudy_runtime.model.commands import Cancel, Kill, MutateState, Purge, PurgeJournal
 from understudy_runtime.model.ids import InvalidId, raw_id
 from understudy_runtime.model.invocation import Failure, ServiceType, Status
 
@@ -35,9 +35,11 @@ BATCH_MAX: Final = 1_000
 LIST_DEFAULT: Final = 100
 LIST_MAX: Final = 1_000
 
-ACTIONS: Final = MappingProxyType[str, type[Cancel] | type[Kill] | type[Purge]](
-    {"cancel": Cancel, "kill": Kill, "purge": Purge}
+ACTIONS: Final = MappingProxyType[str, type[Cancel] | type[Kill] | type[Purge] | type[PurgeJournal]](
+    {"cancel": Cancel, "kill": Kill, "purge": Purge, "purge-journal": PurgeJournal}
 )
+# The route of old knows these, and hears nothing of what came of them.
+MODES: Final = ("cancel", "kill", "purge")
 # What Restate can do to an invocation and this server cannot yet.
 UNSUPPORTED: Final = ("pause", "resume", "restart-as-new")
 ACTION_NAMES: Final = (*ACTIONS, *UNSUPPORTED)
@@ -56,6 +58,9 @@ OUTCOMES: Final = MappingProxyType[tuple[str, str], tuple[int, str]](
         ("purge", "done"): (200, ""),
         ("purge", "not_found"): (404, "there is no such invocation"),
         ("purge", "not_completed"): (409, "the invocation has not completed: only completed ones can be purged"),
+        ("purge-journal", "done"): (200, ""),
+        ("purge-journal", "not_found"): (404, "there is no such invocation"),
+        ("purge-journal", "not_completed"): (409, "the invocation has not completed: it needs its journal"),
     }
 )
 
@@ -81,8 +86,8 @@ def act(action: str, asked: Asked, node: Node) -> Decision:
 def delete_invocation(asked: Asked, node: Node) -> Decision:
     """The route of old: nobody hears what came of it."""
     mode = asked.query.get("mode", "cancel").lower()
-    if mode not in ACTIONS:
-        raise Malformed(400, f"the query's mode must be one of {', '.join(ACTIONS)}, found {mode!r}")
+    if mode not in MODES:
+        raise Malformed(400, f"the query's mode must be one of {', '.join(MODES)}, found {mode!r}")
     return ActUnheard(mode, path_id(asked))
 
 

@@ -1,4 +1,4 @@
-"""Request identity: headers that prove to an endpoint which server asks it.  An Ed25519 key, one short-lived JWT a path.
+"""Request identity: headers that prove to an endpoint which server asks it.  An Ed25519 key, one short-lived JWT each.
 
 Not here: the verification, which is the SDK's.  The clock is the world's, given as a function; the signature is a
 function of key, path, service key and second, so the same second gives the same token, and it is made only once.

@@ -92,6 +92,9 @@ STATUSES = {
     ("purge", "done"): 200,
     ("purge", "not_found"): 404,
     ("purge", "not_completed"): 409,
+    ("purge-journal", "done"): 200,
+    ("purge-journal", "not_found"): 404,
+    ("purge-journal", "not_completed"): 409,
 }
 
 

@@ -19,6 +19,7 @@ from tests.runtime.admin.stand import (
     FakeConnect,
     FakeEndpoint,
     FakeTransport,
+    finish,
     handler,
     manifest,
     service,
@@ -126,8 +127,6 @@ async def test_an_attempt_in_flight_stays_where_it_runs() -> None:
     async def slow(dialogue: Any) -> None:
         running.set()
         await go_on.wait()
-        from tests.runtime.admin.stand import finish
-
         await finish(dialogue)
 
     async with standing(network(one=FakeEndpoint(script=slow), two=FakeEndpoint())) as stand:
