@@ -10,8 +10,6 @@ from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
-import attrs
-
 from understudy_runtime.ingress import answers
 from understudy_runtime.ingress.backend import Known
 from understudy_runtime.ingress.paths import (
@@ -37,20 +35,22 @@ from understudy_runtime.model.actions import Completed, InvokeAcked
 from understudy_runtime.model.commands import Invoke, Signal
 from understudy_runtime.model.ids import invocation_id_for, workflow_run_id
 from understudy_runtime.model.invocation import Result, Success, Target
+from understudy_runtime.model.retention import retention_of
 from understudy_runtime.model.schema import Handler, InputRule, OutputRule, Schema, Service
+from understudy_runtime.model.values import frozen
 
 # A delay above it could not be written as an instant any more.
 DELAY_MS_MAX: Final = 1_000 * 365 * MS_PER_DAY
 
 
-@attrs.frozen
+@frozen
 class Respond:
     """Nothing durable to do."""
 
     response: Response
 
 
-@attrs.frozen
+@frozen
 class Call:
     """Invoke; `send` acknowledges as soon as that is durable, else the result is waited for."""
 
@@ -64,21 +64,21 @@ class Call:
     delay_ms: int | None
 
 
-@attrs.frozen
+@frozen
 class AttachTo:
     """Wait for the result of an invocation that may exist."""
 
     invocation_id: str
 
 
-@attrs.frozen
+@frozen
 class OutputOf:
     """The result of an invocation, if there is one already."""
 
     invocation_id: str
 
 
-@attrs.frozen
+@frozen
 class CompleteAwakeable:
     """Deliver *result* as signal *index* of an invocation."""
 
@@ -263,6 +263,7 @@ def invoke_command(
     handler = call.handler
     target = Target(call.service.name, handler.name, call.key)
     invocation_id = invocation_id_for(target, handler.type, call.idempotency_key, now_ms, entropy)
+    retention = retention_of(handler, limits, can_ask_again=call.send or call.idempotency_key is not None)
     delay_ms = call.delay_ms
     return Invoke(
         invocation_id,
@@ -273,12 +274,13 @@ def invoke_command(
         call.headers,
         call.idempotency_key,
         0 if delay_ms is None else min(now_ms + delay_ms, INSTANT_MS_MAX),
-        handler.retention_ms(call.idempotency_key, limits.completion_retention_ms),
+        retention.result_ms,
         int.from_bytes(entropy[:8], "big"),
         handler.options.retry_policy(limits.retry_policy),
         None,
         request_id,
         schema_revision,
+        retention.journal_ms,
     )
 
 

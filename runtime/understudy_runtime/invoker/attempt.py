@@ -11,7 +11,6 @@ from enum import IntEnum
 from types import MappingProxyType
 from typing import Final, TypeVar
 
-import attrs
 from google.protobuf.message import DecodeError, Message
 from understudy.protocol import service_pb2 as pb
 from understudy.protocol.framing import Frame
@@ -25,6 +24,7 @@ from understudy_runtime.machine.validate import InvalidEntry, validate_entry
 from understudy_runtime.model.commands import AttemptEnd, Callee, Finished, ProposedEntry, Suspend
 from understudy_runtime.model.invocation import Entry, Failure
 from understudy_runtime.model.schema import Schema
+from understudy_runtime.model.values import frozen
 
 PROTOCOL_VIOLATION: Final = 571
 INTERNAL: Final = 500
@@ -108,7 +108,7 @@ class Violation(Exception):
         self.code = code
 
 
-@attrs.frozen
+@frozen
 class Step:
     """What one flush of the SDK comes to: entries to journal, then an end or a failure, or neither."""
 
@@ -190,8 +190,7 @@ class AttemptCore:
                 entry,
                 now_ms=now_ms,
                 entropy=entropy,
-                retry_policy=self._limits.retry_policy,
-                retention_ms=self._limits.completion_retention_ms,
+                limits=self._limits,
             )
         except CalleeUnknown as error:
             raise Violation(str(error), INTERNAL) from error

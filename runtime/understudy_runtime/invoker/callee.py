@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from typing import Final
 
+from understudy_runtime.limits import Limits
 from understudy_runtime.machine.validate import Addressed, AddressKind, addressed
 from understudy_runtime.model import ids
 from understudy_runtime.model.commands import Callee
-from understudy_runtime.model.invocation import Entry, HandlerType, RetryPolicy, Target
+from understudy_runtime.model.invocation import Entry, HandlerType, Target
+from understudy_runtime.model.retention import retention_of
 from understudy_runtime.model.schema import Handler, Schema, Service
 
 ENTROPY_BYTES_PER_CALL: Final = ids.ENTROPY_BYTES
@@ -28,12 +30,11 @@ def resolve_callee(
     *,
     now_ms: int,
     entropy: bytes,
-    retry_policy: RetryPolicy,
-    retention_ms: int,
+    limits: Limits,
 ) -> Callee | None:
     """The callee of a validated *entry*; None when it needs none.
 
-    *entropy* (ENTROPY_BYTES_PER_CALL) makes a new id; policy and retention are the server's defaults.
+    *entropy* (ENTROPY_BYTES_PER_CALL) makes a new id; *limits* hold the server's default policy and retention.
     Raises CalleeUnknown.
     """
     address = addressed(entry)
@@ -48,14 +49,16 @@ def resolve_callee(
     invocation_id = ids.invocation_id_for(target, handler.type, key, now_ms, entropy or NO_ENTROPY)
     if address.kind is AddressKind.REQUEST:
         return Callee(invocation_id)
+    retention = retention_of(handler, limits, can_ask_again=key is not None)
     return Callee(
         invocation_id,
         service.type,
         handler.type,
-        handler.retention_ms(key, retention_ms),
+        retention.result_ms,
         ids.random_seed_for(ids.raw_id(invocation_id)),
-        handler.options.retry_policy(retry_policy),
+        handler.options.retry_policy(limits.retry_policy),
         schema.revision,
+        retention.journal_ms,
     )
 
 

@@ -8,8 +8,11 @@ from contextlib import asynccontextmanager
 
 import attrs
 import trio
+from hypothesis import given
+from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 from understudy_runtime.effects.timers import HELD_SPARE, RECHECK_MS, Timers
+from understudy_runtime.machine.expiry import EXPIRY_TIMER
 from understudy_runtime.model.commands import TimerFired
 
 
@@ -151,3 +154,137 @@ async def test_without_timers_the_task_sleeps_for_ever(mock_clock: MockClock) ->
     async with bench() as b:
         assert trio.lowlevel.current_statistics().seconds_to_next_deadline == math.inf
         assert b.fired == []
+
+
+# Only the nearest are held.
+
+
+@attrs.define
+class Table:
+    """The tables' timers, as the timers see them."""
+
+    places: dict[int, int] = attrs.field(factory=dict)
+    pages: int = 0
+
+    def nearest(self, after: tuple[int, int] | None, count_max: int) -> list[tuple[int, int]]:
+        self.pages += 1
+        places = sorted((due_ms, timer_id) for timer_id, due_ms in self.places.items())
+        return [place for place in places if after is None or place > after][:count_max]
+
+
+@attrs.define
+class Paged:
+    """Timers over a table, with a wall clock of their own; what fires is applied at once."""
+
+    held_max: int
+    now_ms: int = 0
+    table: Table = attrs.field(factory=Table)
+    fired: list[int] = attrs.field(factory=list)
+    proposed: list[TimerFired] = attrs.field(factory=list)
+    timers: Timers = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        propose = self.proposed.append
+        self.timers = Timers(lambda: self.now_ms, propose, nearest=self.table.nearest, held_max=self.held_max)
+
+    def arm(self, timer_id: int, due_ms: int) -> None:
+        self.table.places[timer_id] = due_ms
+        self.timers.arm(timer_id, due_ms)
+
+    def disarm(self, timer_id: int) -> None:
+        if self.table.places.pop(timer_id, None) is not None:
+            self.timers.disarm(timer_id)
+
+    def pass_time(self, ms: int, *, applied: bool = True) -> None:
+        self.now_ms += ms
+        self.timers._fire_due(self.now_ms)
+        if applied:
+            self.apply()
+
+    def apply(self) -> None:
+        fired, self.proposed[:] = list(self.proposed), []
+        for command in fired:
+            self.timers.settled(command)
+            if self.table.places.pop(command.timer_id, None) is not None:
+                self.fired.append(command.timer_id)
+
+
+def test_the_nearest_are_held_and_the_rest_is_read_when_they_are_gone() -> None:
+    paged = Paged(held_max=10)
+    for timer_id in range(1, 101):
+        paged.arm(timer_id, 1_000 + (timer_id * 37) % 100)
+        assert paged.timers.count <= 10
+    assert paged.timers.held_count <= 20
+    assert paged.table.pages == 0, "nothing is asked for while there are nearer ones"
+    paged.pass_time(2_000)
+    assert paged.fired == sorted(range(1, 101), key=lambda timer_id: (timer_id * 37) % 100)
+    assert paged.timers.count == 0
+
+
+def test_a_timer_behind_the_horizon_may_be_disarmed() -> None:
+    paged = Paged(held_max=2)
+    for timer_id in range(1, 6):
+        paged.arm(timer_id, 100 * timer_id)
+    paged.disarm(4)
+    paged.disarm(1)
+    paged.pass_time(1_000)
+    assert paged.fired == [2, 3, 5]
+
+
+async def test_disarming_all_that_is_held_asks_for_more(mock_clock: MockClock) -> None:
+    table = Table({timer_id: 1_000 * timer_id for timer_id in range(1, 6)})
+    fired: list[TimerFired] = []
+    timers = Timers(lambda: round(trio.current_time() * 1000), fired.append, nearest=table.nearest, held_max=2)
+    async with trio.open_nursery() as nursery:
+        for timer_id, due_ms in list(table.places.items())[:3]:
+            timers.arm(timer_id, due_ms)
+        nursery.start_soon(timers.run)
+        await wait_all_tasks_blocked()
+        for timer_id in (1, 2, 3):
+            del table.places[timer_id]
+            timers.disarm(timer_id)
+        await pass_time(mock_clock, 4_000)
+        assert [command.timer_id for command in fired] == [4]
+        nursery.cancel_scope.cancel()
+
+
+def test_the_timer_of_the_expiries_moves_and_is_always_held() -> None:
+    paged = Paged(held_max=1)
+    paged.timers.arm(EXPIRY_TIMER, 5_000)
+    for timer_id in (1, 2, 3):
+        paged.arm(timer_id, 1_000 * timer_id)
+    assert EXPIRY_TIMER in paged.timers.ids
+    paged.timers.arm(EXPIRY_TIMER, 1_500)
+    paged.pass_time(1_600, applied=False)
+    assert paged.proposed == [TimerFired(1_000, 1), TimerFired(1_500, EXPIRY_TIMER)]
+    paged.apply()
+    paged.pass_time(5_000, applied=False)
+    assert [command.timer_id for command in paged.proposed] == [2, 3], "the time it moved away from is void"
+
+
+OPERATIONS = st.lists(
+    st.tuples(st.sampled_from(("arm", "arm", "arm", "disarm", "pass", "later", "back")), st.integers(0, 400)),
+    max_size=80,
+)
+
+
+@given(OPERATIONS, st.integers(1, 6))
+def test_however_few_are_held_the_same_timers_fire(operations: list[tuple[str, int]], held_max: int) -> None:
+    few, all_ = Paged(held_max), Paged(10_000)
+    for number, (operation, value) in enumerate(operations, start=1):
+        for paged in (few, all_):
+            if operation == "arm":
+                paged.arm(number, paged.now_ms + value - 20)
+            elif operation == "disarm":
+                paged.disarm(value % number)
+            elif operation == "back":
+                paged.now_ms = max(0, paged.now_ms - value)
+            else:
+                paged.pass_time(value // 4, applied=operation == "pass")
+        assert few.timers.held_count <= 2 * few.timers.count + HELD_SPARE
+    for paged in (few, all_):
+        paged.apply()
+        paged.pass_time(2_000)
+        paged.pass_time(0)
+        assert paged.timers.count == 0
+    assert few.fired == all_.fired

@@ -120,7 +120,8 @@ def test_the_command_of_a_call(engine):
     expected = invocation_id_for(target, HandlerType.EXCLUSIVE, None, 1000, bytes(ENTROPY_BYTES))
     assert (command.invocation_id, command.target) == (expected, target)
     assert (command.execution_time_ms, command.request_id, command.payload) == (2000, 7, b"2")
-    assert command.completion_retention_ms == 0
+    assert command.completion_retention_ms == limits.completion_retention_ms, "its caller is told an id to ask by"
+    assert command.journal_retention_ms == 0
 
 
 def test_idempotent_calls_are_retained(engine):
