@@ -4,10 +4,10 @@ both hand these over."""
 
 from __future__ import annotations
 
-import attrs
+from understudy_runtime.model.values import frozen
 
 
-@attrs.frozen
+@frozen
 class Request:
     """One HTTP request.  `target` is the raw request target (path and query, still percent-encoded).
 
@@ -20,7 +20,7 @@ class Request:
     body: bytes = b""
 
 
-@attrs.frozen
+@frozen
 class Response:
     status: int
     headers: tuple[tuple[str, str], ...] = ()

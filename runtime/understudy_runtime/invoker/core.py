@@ -15,6 +15,7 @@ import attrs
 
 from understudy_runtime.model.commands import AttemptEnd, GaveUp
 from understudy_runtime.model.invocation import Failure, OnMaxAttempts, RetryPolicy
+from understudy_runtime.model.values import frozen
 
 JITTER_MS_MIN: Final = 3
 # What an endpoint may ask for at least: a handler that fails at once must not keep the server busy with itself.
@@ -53,7 +54,7 @@ PHASES: Final = MappingProxyType(
 HOLDS_SLOT: Final = (Phase.RUNNING, Phase.CLOSING)
 
 
-@attrs.frozen
+@frozen
 class AttemptFailure:
     """Why an attempt failed.  *how* is the word of the AttemptEnded event.
 
@@ -67,7 +68,7 @@ class AttemptFailure:
     retry_delay_ms: int | None = None
 
 
-@attrs.frozen
+@frozen
 class Retry:
     """Try again after *delay_ms*."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import attrs
 from understudy.protocol.framing import Frame
 from understudy.protocol.messages import MessageType
 
@@ -14,12 +13,13 @@ from understudy_runtime.limits import Limits
 from understudy_runtime.machine.invocation import Invocation
 from understudy_runtime.model.invocation import Failure, Status
 from understudy_runtime.model.schema import Handler, Schema
+from understudy_runtime.model.values import frozen
 
 NOWHERE = 500
 _OUTPUT = int(MessageType.OUTPUT)
 
 
-@attrs.frozen
+@frozen
 class Placement:
     """The deployment of an attempt.  `is_new`: the invocation is not pinned to it yet."""
 

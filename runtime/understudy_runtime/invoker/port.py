@@ -10,15 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-import attrs
 import trio
 from understudy.protocol.framing import Frame
 
 from understudy_runtime.model.endpoint import Endpoint
 from understudy_runtime.model.invocation import Target
+from understudy_runtime.model.values import frozen
 
 
-@attrs.frozen
+@frozen
 class AttemptHead:
     """What an endpoint is told before the first frame."""
 
@@ -47,7 +47,7 @@ class WrongHttpVersion(TransportError):
     """Somebody answers there, but not in the HTTP version the endpoint was registered for."""
 
 
-@attrs.frozen
+@frozen
 class Discovery:
     """An endpoint's answer to discovery: its manifest (JSON), its SDK (`name/version`, empty when it does not say),
     and the HTTP version it came by (`HTTP/2.0`, `HTTP/1.1`; empty in process)."""

@@ -10,9 +10,10 @@ import attrs
 
 from understudy_runtime.model.commands import Attach, Cancel, Complete, Invoke, Kill, Signal
 from understudy_runtime.model.invocation import Entry, Result
+from understudy_runtime.model.values import frozen
 
 
-@attrs.frozen
+@frozen
 class StartAttempt:
     """Run the invocation: it became INVOKED under *lease* (also after a resume).
 
@@ -24,7 +25,7 @@ class StartAttempt:
     birth: int = attrs.field(default=0, eq=False)
 
 
-@attrs.frozen
+@frozen
 class AbortAttempt:
     """The lease is revoked (kill, pause): cut the running attempt, drop its pending retry."""
 
@@ -32,7 +33,7 @@ class AbortAttempt:
     lease: int
 
 
-@attrs.frozen
+@frozen
 class Notify:
     """A notification entry was journaled while an attempt runs: send it down the stream."""
 
@@ -41,18 +42,18 @@ class Notify:
     entry: Entry
 
 
-@attrs.frozen
+@frozen
 class ArmTimer:
     due_ms: int
     timer_id: int
 
 
-@attrs.frozen
+@frozen
 class DisarmTimer:
     timer_id: int
 
 
-@attrs.frozen
+@frozen
 class Send:
     """An outbox row: deliver *message* to the partition that owns it, as Delivered(our partition, *sequence*)."""
 
@@ -61,7 +62,7 @@ class Send:
     message: Invoke | Complete | Signal | Attach | Cancel | Kill
 
 
-@attrs.frozen
+@frozen
 class InvokeAcked:
     """The request *request_id* was applied.  `accepted` False: the id was known before (a repeated request).
 
@@ -75,7 +76,7 @@ class InvokeAcked:
     conflict: bool = False
 
 
-@attrs.frozen
+@frozen
 class RequestAcked:
     """A request other than an Invoke was applied.  `outcome` is one word of the admin's vocabulary:
 
@@ -87,7 +88,7 @@ class RequestAcked:
     outcome: str
 
 
-@attrs.frozen
+@frozen
 class Completed:
     """The invocation has its result.  Ingress requests that wait for it are answered.
 

@@ -12,8 +12,6 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import Final
 
-import attrs
-
 from understudy_runtime.model.fields import numbered
 from understudy_runtime.model.invocation import (
     Entry,
@@ -24,9 +22,10 @@ from understudy_runtime.model.invocation import (
     ServiceType,
     Target,
 )
+from understudy_runtime.model.values import frozen
 
 
-@attrs.frozen
+@frozen
 class Caller:
     """Who waits for an invocation's result inside the system: the completion *completion_id* of *invocation_id*.
 
@@ -38,7 +37,7 @@ class Caller:
     birth: int = numbered(3, default=0)
 
 
-@attrs.frozen
+@frozen
 class Invoke:
     """A request: run *target* with *payload*.  Deduplicated by `invocation_id`.
 
@@ -64,7 +63,7 @@ class Invoke:
     journal_retention_ms: int = numbered(15, default=0)
 
 
-@attrs.frozen
+@frozen
 class Callee:
     """What the proposer resolved for a Call, OneWayCall, Attach or GetOutput entry: the invocation it addresses.
 
@@ -81,7 +80,7 @@ class Callee:
     journal_retention_ms: int = numbered(8, default=0)
 
 
-@attrs.frozen
+@frozen
 class ProposedEntry:
     """An entry an attempt wants journaled, and its callee when it addresses another invocation."""
 
@@ -89,7 +88,7 @@ class ProposedEntry:
     callee: Callee | None = numbered(2, default=None)
 
 
-@attrs.frozen
+@frozen
 class Suspend:
     """The attempt waits for any of these and has ended."""
 
@@ -98,12 +97,12 @@ class Suspend:
     named_signals: tuple[str, ...] = numbered(3, default=())
 
 
-@attrs.frozen
+@frozen
 class Finished:
     """The attempt sent End: the journal's last Output entry is the invocation's result."""
 
 
-@attrs.frozen
+@frozen
 class GaveUp:
     """The retry policy ran out: pause the invocation, or complete it with *failure*."""
 
@@ -114,7 +113,7 @@ class GaveUp:
 AttemptEnd = Suspend | Finished | GaveUp
 
 
-@attrs.frozen
+@frozen
 class AttemptOutput:
     """What an attempt sent in one flush, in order, and perhaps how it ended.
 
@@ -134,7 +133,7 @@ class AttemptOutput:
     birth: int = numbered(9, default=0)
 
 
-@attrs.frozen
+@frozen
 class TimerFired:
     """A timer the tables hold has come due.  A timer no longer there is ignored."""
 
@@ -142,7 +141,7 @@ class TimerFired:
     timer_id: int = numbered(2)
 
 
-@attrs.frozen
+@frozen
 class Complete:
     """Deliver *result* to completion *completion_id* of *invocation_id* (a callee ended, an attach was answered).
 
@@ -156,7 +155,7 @@ class Complete:
     birth: int = numbered(4, default=0)
 
 
-@attrs.frozen
+@frozen
 class Signal:
     """Deliver a signal: by index (1 is cancel, awakeables start at 17) or by *name*.  `result` None is void."""
 
@@ -167,7 +166,7 @@ class Signal:
     request_id: int = numbered(5, default=0)
 
 
-@attrs.frozen
+@frozen
 class Attach:
     """Answer `caller` with the result of *invocation_id*: when it completes (*wait*), or at once, void if it runs."""
 
@@ -176,7 +175,7 @@ class Attach:
     wait: bool = numbered(3)
 
 
-@attrs.frozen
+@frozen
 class Cancel:
     """Cancel: a not yet started invocation ends with 409 at once, a started one gets signal 1."""
 
@@ -184,7 +183,7 @@ class Cancel:
     request_id: int = numbered(2, default=0)
 
 
-@attrs.frozen
+@frozen
 class Kill:
     """End the invocation now with 409 and kill what it called."""
 
@@ -192,7 +191,7 @@ class Kill:
     request_id: int = numbered(2, default=0)
 
 
-@attrs.frozen
+@frozen
 class Purge:
     """Remove a completed invocation whose retention is over (or on request)."""
 
@@ -200,7 +199,7 @@ class Purge:
     request_id: int = numbered(2, default=0)
 
 
-@attrs.frozen
+@frozen
 class PurgeJournal:
     """Remove the journal of a completed invocation before its time; its result stays."""
 
@@ -208,7 +207,7 @@ class PurgeJournal:
     request_id: int = numbered(2, default=0)
 
 
-@attrs.frozen
+@frozen
 class MutateState:
     """Replace the whole state of an object by *entries*, in the object's turn: behind whoever holds or awaits its lock.
 
@@ -222,7 +221,7 @@ class MutateState:
     request_id: int = numbered(5, default=0)
 
 
-@attrs.frozen
+@frozen
 class Delivered:
     """A message from another partition's outbox.  Accepted once: *sequence* must exceed the last seen of *source*."""
 
@@ -231,7 +230,7 @@ class Delivered:
     message: Invoke | Complete | Signal | Attach | Cancel | Kill = numbered(3)
 
 
-@attrs.frozen
+@frozen
 class OutboxDelivered:
     """The receiver has every message of our outbox up to *sequence* to *target_partition* durable: forget them."""
 
@@ -239,7 +238,7 @@ class OutboxDelivered:
     sequence: int = numbered(2)
 
 
-@attrs.frozen
+@frozen
 class LeaderElected:
     """A leader starts to speak for the partition.  Every command of an earlier epoch that arrives later is stale."""
 
@@ -285,7 +284,7 @@ COMMAND_TAGS: Final = MappingProxyType[int, type](
 )
 
 
-@attrs.frozen
+@frozen
 class Record:
     """A command at its place in a partition's log: stamped with the leader's wall clock at append."""
 

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import attrs
-
 from understudy_runtime.model.actions import Action
 from understudy_runtime.model.commands import Record
+from understudy_runtime.model.values import frozen
 
 
-@attrs.frozen
+@frozen
 class Committed:
     """Records are durable in the partition's log and about to be applied."""
 
@@ -23,7 +22,7 @@ class Committed:
     records: Sequence[Record]
 
 
-@attrs.frozen
+@frozen
 class Applied:
     """One record was applied and yielded *actions* (performed unless the partition replays)."""
 
@@ -33,7 +32,7 @@ class Applied:
     replaying: bool
 
 
-@attrs.frozen
+@frozen
 class LeadershipTaken:
     """Recovery is over: the leader of *epoch* starts with this outstanding work."""
 
@@ -43,7 +42,7 @@ class LeadershipTaken:
     outstanding: Sequence[Action]
 
 
-@attrs.frozen
+@frozen
 class LogTailCut:
     """Recovery found an incomplete last frame and cut it: it was never acknowledged."""
 
@@ -51,14 +50,52 @@ class LogTailCut:
     bytes_cut: int
 
 
-@attrs.frozen
+@frozen
 class StorageFlushed:
     partition: int
     applied_lsn: int
     rows: int
 
 
-@attrs.frozen
+@frozen
+class SnapshotWritten:
+    """A snapshot of everything up to record *lsn* is durable."""
+
+    partition: int
+    lsn: int
+    rows: int
+    bytes: int
+
+
+@frozen
+class SnapshotAbandoned:
+    """A snapshot was given up because the medium has no room; the log keeps what it would have let go."""
+
+    partition: int
+    lsn: int
+    reason: str
+
+
+@frozen
+class LogTrimmed:
+    """Segments of the log that a snapshot stands for are gone: the first record left is *lsn_first*."""
+
+    partition: int
+    lsn_first: int
+    segments: int
+    bytes: int
+
+
+@frozen
+class StorageRestored:
+    """The store could not serve (*reason*) and was rebuilt from the snapshot at *lsn*; 0: from the log alone."""
+
+    partition: int
+    lsn: int
+    reason: str
+
+
+@frozen
 class AttemptStarted:
     partition: int
     invocation_id: str
@@ -67,7 +104,7 @@ class AttemptStarted:
     known_entries: int
 
 
-@attrs.frozen
+@frozen
 class AttemptEnded:
     """`how`: finished, suspended, failed, lost (stream broke), aborted, rejected (never reached the endpoint)."""
 
@@ -79,7 +116,7 @@ class AttemptEnded:
     detail: str = ""
 
 
-@attrs.frozen
+@frozen
 class RetryScheduled:
     partition: int
     invocation_id: str
@@ -87,7 +124,7 @@ class RetryScheduled:
     delay_ms: int
 
 
-@attrs.frozen
+@frozen
 class RequestReceived:
     """The ingress took a request in; `request_id` is node-local."""
 
@@ -96,7 +133,7 @@ class RequestReceived:
     path: str
 
 
-@attrs.frozen
+@frozen
 class RequestAnswered:
     request_id: int
     status: int
@@ -110,6 +147,10 @@ Event = (
     | LeadershipTaken
     | LogTailCut
     | StorageFlushed
+    | SnapshotWritten
+    | SnapshotAbandoned
+    | LogTrimmed
+    | StorageRestored
     | AttemptStarted
     | AttemptEnded
     | RetryScheduled

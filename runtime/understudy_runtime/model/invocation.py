@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-import attrs
-
 from understudy_runtime.model.fields import numbered
+from understudy_runtime.model.values import frozen
 
 
 class ServiceType(IntEnum):
@@ -35,7 +34,7 @@ class Status(IntEnum):
     COMPLETED = 6
 
 
-@attrs.frozen
+@frozen
 class Target:
     """What is called.  `key` is None for plain services."""
 
@@ -44,7 +43,7 @@ class Target:
     key: str | None = numbered(3, default=None)
 
 
-@attrs.frozen
+@frozen
 class Failure:
     """A terminal failure: protocol error code (also the HTTP status at the ingress), message, metadata pairs."""
 
@@ -53,7 +52,7 @@ class Failure:
     metadata: tuple[tuple[str, str], ...] = numbered(3, default=())
 
 
-@attrs.frozen
+@frozen
 class Success:
     value: bytes = numbered(1)
 
@@ -61,7 +60,7 @@ class Success:
 Result = Success | Failure
 
 
-@attrs.frozen
+@frozen
 class Entry:
     """One journal entry: the message's type code and its payload, exactly as the SDK sent or will receive it."""
 
@@ -74,7 +73,7 @@ class OnMaxAttempts(IntEnum):
     KILL = 1
 
 
-@attrs.frozen
+@frozen
 class RetryPolicy:
     """When a failed attempt is tried again: delay_n = min(first * factor^(n-1), max), plus jitter up to 30 %.
 
