@@ -1,51 +1,38 @@
-"""An ASGI 3 application on the thin HTTP/1.1 loop, full duplex: its answer may start before the request has ended.
+"""An ASGI 3 application on the thin HTTP loops, full duplex: its answer may start before the request has ended.
 
-Only `http` scopes: no lifespan, no websockets.  One task per connection runs the application; nothing is read but when
+Only `http` scopes: no lifespan, no websockets.  HTTP/2 is told by a connection's first bytes and spoken in
+`h2_asgi.py`; here is HTTP/1.1, where one task per connection runs the application; nothing is read but when
 the application asks, so back-pressure reaches the peer.  A head is sent with the first part of the body, or as soon as
 the application waits for more of the request.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
-from enum import IntEnum
-from typing import Any, Final
-from urllib.parse import unquote
+from collections.abc import Callable
+from typing import Final
 
 import trio
 
+from understudy_runtime.http.asgi_messages import (
+    DISCONNECT,
+    ApplicationError,
+    AsgiApp,
+    ClientGone,
+    Message,
+    Sent,
+    http_scope,
+)
 from understudy_runtime.http.connections import GONE, Connection, ConnectionServer, Phase
 from understudy_runtime.http.h1_parse import END, Head, StreamedRequestParser
 from understudy_runtime.http.h1_write import BODILESS, CONTINUE, LAST_CHUNK, encode_chunk, encode_streamed_head
+from understudy_runtime.http.h2_asgi import AsgiConversation
+from understudy_runtime.http.h2_server import speaks_h2
 from understudy_runtime.limits import Limits
-
-Message = MutableMapping[str, Any]
-AsgiApp = Callable[
-    [MutableMapping[str, Any], Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]
-]
 
 # A request's body has no bound here: it is a stream, read as the application asks, and the messages in it have theirs.
 UNBOUNDED: Final = 1 << 62
 DRAIN_BYTES_MAX: Final = 256 * 1024
 DRAIN_SECONDS: Final = 5
-DISCONNECT: Final = "http.disconnect"
-
-
-class ApplicationError(Exception):
-    """The application broke the ASGI protocol: what it did, what was expected."""
-
-
-class ClientGone(OSError):
-    """The peer has gone: what the application sends goes nowhere."""
-
-
-class Sent(IntEnum):
-    """How much of the answer has been sent."""
-
-    NOTHING = 0
-    STARTED = 1  # the head is known but not on the wire
-    BODY = 2
-    ALL = 3
 
 
 class AsgiServer(ConnectionServer):
@@ -58,6 +45,9 @@ class AsgiServer(ConnectionServer):
 
     async def converse(self, connection: Connection) -> None:
         """Requests and answers, until either side has enough."""
+        if await speaks_h2(connection):
+            await AsgiConversation(connection, self.limits, self._app, report=self._report).run()
+            return
         parser = StreamedRequestParser(UNBOUNDED)
         while True:
             head = await self._next_head(connection, parser)
@@ -108,23 +98,9 @@ class Exchange:
         self._chunked = False
         self._request_ended = False
 
-    def scope(self) -> MutableMapping[str, Any]:
+    def scope(self) -> Message:
         """The ASGI scope."""
-        path, _, query = self._head.target.partition("?")
-        return {
-            "type": "http",
-            "asgi": {"version": "3.0", "spec_version": "2.3"},
-            "http_version": "1.1",
-            "method": self._head.method,
-            "scheme": "http",
-            "path": unquote(path, errors="replace"),
-            "raw_path": path.encode("latin-1"),
-            "query_string": query.encode("latin-1"),
-            "root_path": "",
-            "headers": [(name.encode("latin-1"), value.encode("latin-1")) for name, value in self._head.headers],
-            "client": None,
-            "server": None,
-        }
+        return http_scope("1.1", self._head.method, self._head.target, self._head.headers)
 
     async def receive(self) -> Message:
         """The next part of the request, or `http.disconnect` once it is over or the peer has gone."""

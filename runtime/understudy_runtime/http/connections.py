@@ -1,6 +1,7 @@
-"""What every HTTP/1.1 port does with its connections: accept, bound, time out, notice who has gone, drain.
+"""What every HTTP port does with its connections: accept, bound, time out, notice who has gone, drain.
 
-Not a parser and not a handler: `H1Server` (whole requests) and `AsgiServer` (streams) say what is spoken.
+Not a parser and not a handler: `HttpServer` (whole requests) and `AsgiServer` (streams) say what is spoken, in HTTP/1.1
+(whose deadlines are here) or in HTTP/2 (`h2_server.py` has its own).
 
 Rules:
 - the hot path keeps no timer: it sets `phase` and counts `mark`; one sweeping task looks at all connections now and
@@ -64,6 +65,7 @@ class Connection:
 
     __slots__ = (
         "ahead",
+        "drain",
         "mark",
         "phase",
         "scope",
@@ -86,6 +88,7 @@ class Connection:
         self.seen_at = 0.0
         self.verdict: Refusal | None = None
         self.ahead = b""
+        self.drain: Callable[[], None] | None = None  # What a server that stops calls, instead of waiting for idleness.
         self.watch_scope: trio.CancelScope | None = None
         self.watch_ended: trio.Event | None = None
 
@@ -155,8 +158,10 @@ class ConnectionServer:
         """Accept no more, close what is idle, and end each other connection after the answer it owes."""
         self.draining = True
         self._accept_scope.cancel()
-        for connection in self._connections.values():
-            if connection.phase is Phase.IDLE:
+        for connection in tuple(self._connections.values()):
+            if connection.drain is not None:
+                connection.drain()
+            elif connection.phase is Phase.IDLE:
                 connection.scope.cancel()
 
     async def converse(self, connection: Connection) -> None:

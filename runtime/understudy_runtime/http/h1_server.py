@@ -36,10 +36,11 @@ class H1Server(ConnectionServer):
         refusal_page: RefusalPage | None = None,
     ) -> None:
         super().__init__(limits)
-        self._handler = handler
+        self.handler = handler
         self._now_ms = now_ms
         self._refusal_page = refusal_page
         self._date_second = -1
+        self._date_value = b""
         self._date_line = b""
 
     def refusal_response(self, refusal: Refusal) -> Response:
@@ -48,14 +49,20 @@ class H1Server(ConnectionServer):
             return self._refusal_page(refusal)
         return super().refusal_response(refusal)
 
-    def _date(self) -> bytes:
-        """The `date` header's line, made once a second."""
+    def date(self) -> bytes:
+        """The `date` header's value, made once a second; empty when there is no clock."""
         if self._now_ms is None:
             return b""
         second = self._now_ms() // 1000
         if second != self._date_second:
             self._date_second = second
-            self._date_line = b"date: %s\r\n" % http_date(second).encode("ascii")
+            self._date_value = http_date(second).encode("ascii")
+            self._date_line = b"date: %s\r\n" % self._date_value
+        return self._date_value
+
+    def _date_header(self) -> bytes:
+        """Its whole line."""
+        self.date()
         return self._date_line
 
     async def converse(self, connection: Connection) -> None:
@@ -87,14 +94,14 @@ class H1Server(ConnectionServer):
         """Handle one request and write its answer; whether the connection goes on."""
         connection.phase = Phase.HANDLING
         connection.mark += 1
-        response = await self._handler(request)
+        response = await self.handler(request)
         if connection.watch_scope is not None:
             await connection.unwatch()
         connection.phase = Phase.WRITING
         connection.mark += 1
         close = self.draining or not keep_alive
         head_only = request.method == "HEAD"
-        data = encode_response(response, head_only=head_only, close=close, date_line=self._date())
+        data = encode_response(response, head_only=head_only, close=close, date_line=self._date_header())
         if len(data) <= PIECE_BYTES:
             await connection.stream.send_all(data)
         else:

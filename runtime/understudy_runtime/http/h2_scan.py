@@ -26,6 +26,8 @@ END_HEADERS: Final = 0x4
 # What GOAWAY says at least: the last stream and a code.
 GOAWAY_BYTES_MIN: Final = 8
 GOAWAY_BYTES_MAX: Final = 16 * 1024
+# What our settings allow.
+FRAME_BYTES_MAX: Final = 64 * 1024
 # Frames a peer can send for nothing.
 CHEAP: Final = (PRIORITY, RST_STREAM, SETTINGS, PING, CONTINUATION)
 
@@ -39,6 +41,10 @@ class GoAway:
     debug: bytes = b""
 
 
+class FrameTooLarge(Exception):
+    """A frame announces more than our settings allow."""
+
+
 class FrameScanner:
     """One direction of one connection.  `cheap` counts the frames that can flood; the owner judges the count."""
 
@@ -49,7 +55,7 @@ class FrameScanner:
         self._partial = b""
 
     def feed(self, data: bytes) -> list[bytes | GoAway]:
-        """*data* in pieces for the library, with what was taken out in its place."""
+        """*data* in pieces for the library, with what was taken out in its place.  Raises FrameTooLarge."""
         if self._partial:
             data = self._partial + data
             self._partial = b""
@@ -59,6 +65,8 @@ class FrameScanner:
         end = len(data)
         while at + HEADER_BYTES <= end:
             length = int.from_bytes(data[at : at + 3], "big")
+            if length > FRAME_BYTES_MAX:
+                raise FrameTooLarge(f"a frame of {length} bytes: at most {FRAME_BYTES_MAX} are allowed")
             kind = data[at + 3]
             following = at + HEADER_BYTES + length
             if kind == GOAWAY and self._is_readable(data, at, length):

@@ -28,14 +28,13 @@ from h2.settings import SettingCodes
 
 from understudy_runtime.http.h1_parse import HEAD_BYTES_MAX, Headers
 from understudy_runtime.http.h2_headers import PlainEncoder
-from understudy_runtime.http.h2_scan import FrameScanner, GoAway, encode_goaway
+from understudy_runtime.http.h2_scan import FRAME_BYTES_MAX, FrameScanner, FrameTooLarge, GoAway, encode_goaway
 
 OUT_BYTES_MAX: Final = 256 * 1024
 # Unsent answers to the peer's pings and settings above it: the peer does not read.
 UNREAD_BYTES_MAX: Final = 1024 * 1024
 STREAM_WINDOW: Final = 256 * 1024
 CONNECTION_WINDOW_MAX: Final = 64 * 1024 * 1024
-FRAME_BYTES_MAX: Final = 64 * 1024
 DEFAULT_WINDOW: Final = 65_535
 STREAM_MAX: Final = (1 << 31) - 1
 # Cheap frames (pings, resets, settings, empty data) allowed in so many seconds.
@@ -45,6 +44,7 @@ FLOOD_SECONDS: Final = 10
 NO_ERROR: Final = 0x0
 PROTOCOL_ERROR: Final = 0x1
 INTERNAL_ERROR: Final = 0x2
+FRAME_SIZE_ERROR: Final = 0x6
 REFUSED_STREAM: Final = 0x7
 CANCEL: Final = 0x8
 ENHANCE_YOUR_CALM: Final = 0xB
@@ -163,6 +163,7 @@ class Wire:
         self._pings = 0
         self._flood_from = 0.0
         self._flood_base = 0
+        self._leaving = False
         self.closing = False
         self._open()
 
@@ -206,6 +207,8 @@ class Wire:
         except h2.exceptions.ProtocolError as error:
             self.closing = True
             raise WireError(f"the peer broke HTTP/2: {error}") from error
+        except FrameTooLarge as error:
+            self._give_up(FRAME_SIZE_ERROR, str(error))
         self._check_flood(now)
         return events
 
@@ -277,6 +280,11 @@ class Wire:
         """Whether *stream* is open on at least one side."""
         return stream in self._lanes
 
+    def has_said_all(self, stream: int) -> bool:
+        """Whether our side of *stream* has ended, and has left."""
+        lane = self._lanes.get(stream)
+        return lane is None or lane.we_ended
+
     def reset(self, stream: int, code: int) -> None:
         """Give *stream* up; nothing of it is sent or told any more."""
         if self._forget(stream) and not self.closing:
@@ -292,7 +300,8 @@ class Wire:
         self._h2.ping(self._pings.to_bytes(8, "big"))
 
     def goaway(self, code: int = NO_ERROR, debug: bytes = b"") -> None:
-        """Tell the peer to open no more; its streams so far go on."""
+        """Tell the peer to open no more; its streams so far go on, further ones are refused."""
+        self._leaving = True
         self._pull()
         self._out.append(encode_goaway(self._last_seen, code, debug))
 
@@ -361,12 +370,12 @@ class Wire:
             self._flood_from = now
             self._flood_base = cheap
         if cheap - self._flood_base > FLOOD_FRAMES_MAX:
-            self._calm("the peer floods the connection with frames that carry nothing")
+            self._give_up(ENHANCE_YOUR_CALM, "the peer floods the connection with frames that carry nothing")
         if self._out and sum(map(len, self._out)) > UNREAD_BYTES_MAX:
-            self._calm("the peer does not read what it asks for")
+            self._give_up(ENHANCE_YOUR_CALM, "the peer does not read what it asks for")
 
-    def _calm(self, why: str) -> None:
-        self.goaway(ENHANCE_YOUR_CALM, why.encode())
+    def _give_up(self, code: int, why: str) -> None:
+        self.goaway(code, why.encode())
         self.closing = True
         raise WireError(why)
 
@@ -375,8 +384,9 @@ class Wire:
     def _on_request(self, event: h2.events.RequestReceived, events: list[Event]) -> None:
         stream = event.stream_id
         assert stream is not None, "the library says which"
-        self._last_seen = max(self._last_seen, stream)
-        if len(self._lanes) >= self._streams_max:
+        if not self._leaving:
+            self._last_seen = max(self._last_seen, stream)
+        if self._leaving or len(self._lanes) >= self._streams_max:
             self._h2.reset_stream(stream, REFUSED_STREAM)
             return
         self._lanes[stream] = Lane(stream)
