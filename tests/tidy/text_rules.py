@@ -30,6 +30,7 @@ PUBLIC_HOSTS = (
     "github.com",
     "docs.restate.dev",
     "www.rfc-editor.org",
+    "www.w3.org",
     "trio.readthedocs.io",
     "keepachangelog.com",
     "json-schema.org",

@@ -46,13 +46,47 @@ class Waiter(Generic[A]):
         return self._answer
 
 
+class CallWaiter:
+    """One task that waits for an acknowledgement and a result: woken once, when it has both or there is a conflict."""
+
+    __slots__ = ("_acked", "_completed", "_slot")
+
+    def __init__(self) -> None:
+        self._slot = Slot()
+        self._acked: InvokeAcked | None = None
+        self._completed: Completed | None = None
+
+    def give(self, answer: InvokeAcked | RequestAcked | Completed) -> None:
+        """One of the two; the first of each counts."""
+        if isinstance(answer, Completed):
+            if self._completed is None:
+                self._completed = answer
+                if self._acked is not None:
+                    self._slot.wake()
+        elif self._acked is None:
+            assert isinstance(answer, InvokeAcked), "an Invoke is answered by InvokeAcked"
+            self._acked = answer
+            if answer.conflict or self._completed is not None:
+                self._slot.wake()
+
+    async def wait(self) -> tuple[InvokeAcked, Completed | None]:
+        while True:
+            acked = self._acked
+            if acked is not None:
+                if acked.conflict:
+                    return acked, None
+                if self._completed is not None:
+                    return acked, self._completed
+            await self._slot.park()
+
+
 class Replies:
     """The waiters of one node."""
 
     def __init__(self) -> None:
         self._request_id_last = 0
-        self._acks: dict[int, Waiter[InvokeAcked | RequestAcked]] = {}
-        self._results: dict[str, list[Waiter[Completed]]] = {}
+        self._acks: dict[int, Waiter[InvokeAcked | RequestAcked] | CallWaiter] = {}
+        self._results: dict[str, list[Waiter[Completed] | CallWaiter]] = {}
 
     @property
     def ack_count(self) -> int:
@@ -84,12 +118,19 @@ class Replies:
 
     async def invoke_and_wait(self, partition: Proposer, command: Invoke) -> tuple[InvokeAcked, Completed | None]:
         """Propose *command* and wait for the invocation's result; None when the request was a conflict."""
-        waiter = self._awaiting(command.invocation_id)
+        if command.request_id == 0:
+            command = attrs.evolve(command, request_id=self.new_request_id())
+        request_id, invocation_id = command.request_id, command.invocation_id
+        assert request_id not in self._acks, "a request id is used once"
+        waiter = CallWaiter()
+        self._acks[request_id] = waiter
+        self._results.setdefault(invocation_id, []).append(waiter)
         try:
-            acked = await self.invoke(partition, command)
-            return acked, None if acked.conflict else await waiter.wait()
+            partition.propose(command)
+            return await waiter.wait()
         finally:
-            self._given_up(command.invocation_id, waiter)
+            self._acks.pop(request_id, None)
+            self._given_up(invocation_id, waiter)
 
     async def result(self, invocation_id: str) -> Completed:
         """Wait for the result of an invocation that, as of this step, has not completed."""
@@ -109,7 +150,7 @@ class Replies:
 
     def acked(self, action: InvokeAcked | RequestAcked) -> None:
         """Answer the request *action* names; nobody may be waiting any more."""
-        waiter = self._acks.get(action.request_id)
+        waiter = self._acks.pop(action.request_id, None)
         if waiter is not None:
             waiter.give(action)
 
@@ -128,14 +169,14 @@ class Replies:
             partition.propose(command)
             return await waiter.wait()
         finally:
-            del self._acks[request_id]
+            self._acks.pop(request_id, None)
 
     def _awaiting(self, invocation_id: str) -> Waiter[Completed]:
         waiter: Waiter[Completed] = Waiter()
         self._results.setdefault(invocation_id, []).append(waiter)
         return waiter
 
-    def _given_up(self, invocation_id: str, waiter: Waiter[Completed]) -> None:
+    def _given_up(self, invocation_id: str, waiter: Waiter[Completed] | CallWaiter) -> None:
         """*waiter* has its answer or wants none any more."""
         waiters = self._results[invocation_id]
         waiters.remove(waiter)

@@ -243,21 +243,11 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         id="N2",
         group="N ingress",
         module="understudy_runtime.effects.replies",
-        before=(
-            "            acked = await self.invoke(partition, command)\n"
-            "            return acked, None if acked.conflict else await waiter.wait()\n"
-            "        finally:\n"
-            "            self._given_up(command.invocation_id, waiter)\n"
-        ),
+        before=("            self._acks.pop(request_id, None)\n            self._given_up(invocation_id, waiter)\n"),
         after=(
-            "            acked = await self.invoke(partition, command)\n"
-            "            completed = None if acked.conflict else await waiter.wait()\n"
-            "        except BaseException:\n"
-            "            if command.idempotency_key is None:\n"
-            "                self._given_up(command.invocation_id, waiter)\n"
-            "            raise\n"
-            "        self._given_up(command.invocation_id, waiter)\n"
-            "        return acked, completed\n"
+            "            self._acks.pop(request_id, None)\n"
+            "            if command.idempotency_key is None or waiter._completed is not None:\n"
+            "                self._given_up(invocation_id, waiter)\n"
         ),
         why="who gave up waiting for a request with a key stays on the list of those who wait",
         needs=("network",),
@@ -290,11 +280,11 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         id="T3",
         group="T time",
         module="understudy_runtime.log.shell",
-        before="        frame = core.encode_frame(\n            self._codec.encode(commands),\n",
+        before="        frame = core.encode_frame(\n            payload,\n",
         after=(
             '        back_ms = getattr(self, "_time_ms", 0) - time_ms\n'
             "        self._time_ms = time_ms = time_ms + back_ms if 0 < back_ms < 1_000 else time_ms\n"
-            "        frame = core.encode_frame(\n            self._codec.encode(commands),\n"
+            "        frame = core.encode_frame(\n            payload,\n"
         ),
         why="the log smooths a clock that went back a little, so a replay sees another time than the leader did",
         needs=("time", "crash"),
