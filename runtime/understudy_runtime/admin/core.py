@@ -55,6 +55,24 @@ def cluster_health(asked: Asked, node: Node) -> Decision:
     return shown({"cluster_name": node.cluster_name, "metadata_cluster_health": {"members": [1]}})
 
 
+# What the admin of old has and this one does not: (path, methods, what it would be).
+MISSING: Final = (
+    ("query", ("POST",), "SQL"),
+    ("services/{}/openapi", ("GET",), "OpenAPI documents of services"),
+    ("kafka-clusters", ("GET", "POST"), "Kafka"),
+    ("kafka-clusters/{}", ("GET", "PATCH", "DELETE"), "Kafka"),
+    ("subscriptions", ("GET", "POST"), "Kafka"),
+    ("subscriptions/{}", ("GET", "DELETE"), "Kafka"),
+    ("limits/rules", ("PUT",), "concurrency rules"),
+    ("limits/rules/bulk-delete", ("POST",), "concurrency rules"),
+)
+
+
+def missing(what: str, asked: Asked, node: Node) -> Decision:
+    """Say so: an empty 404 would look like a wrong address."""
+    raise Refused(501, f"this server does not have {what}")
+
+
 ROUTES: Final[tuple[tuple[str, Mapping[str, Route]], ...]] = (
     ("health", {"GET": health}),
     ("version", {"GET": version}),
@@ -81,6 +99,7 @@ ROUTES: Final[tuple[tuple[str, Mapping[str, Route]], ...]] = (
         (f"internal/invocations_batch_operations/{name}", {"POST": partial(invocations.act_on_all, name)})
         for name in invocations.ACTION_NAMES
     ),
+    *((path, dict.fromkeys(methods, partial(missing, what))) for path, methods, what in MISSING),
 )
 
 

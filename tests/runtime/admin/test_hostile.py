@@ -88,6 +88,9 @@ WRONG = [
     ("GET", "/v0/health", None, 400),
     ("GET", "/nope", None, 404),
     ("GET", "/", None, 404),
+    ("POST", "/query", {"query": "SELECT 1"}, 501),
+    ("GET", "/query", None, 405),
+    ("GET", "/services/Echo/openapi", None, 501),
     ("BREW", "/health", None, 405),
 ]
 
