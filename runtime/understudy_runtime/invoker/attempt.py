@@ -69,10 +69,13 @@ DIALOGUE: Final = MappingProxyType(
     }
 )
 
-CALLS: Final = (MessageType.CALL, MessageType.ONE_WAY_CALL)
-ADDRESSED: Final = (*CALLS, MessageType.ATTACH_INVOCATION, MessageType.GET_INVOCATION_OUTPUT)
+CALLS: Final = frozenset({int(MessageType.CALL), int(MessageType.ONE_WAY_CALL)})
+ADDRESSED: Final = CALLS | {int(MessageType.ATTACH_INVOCATION), int(MessageType.GET_INVOCATION_OUTPUT)}
 COMMANDS: Final = (
-    *ADDRESSED,
+    MessageType.CALL,
+    MessageType.ONE_WAY_CALL,
+    MessageType.ATTACH_INVOCATION,
+    MessageType.GET_INVOCATION_OUTPUT,
     MessageType.GET_LAZY_STATE,
     MessageType.SET_STATE,
     MessageType.CLEAR_STATE,
@@ -98,6 +101,13 @@ KINDS: Final = MappingProxyType(
         int(MessageType.END): Kind.END,
     }
 )
+# Both tables as one: in each state, what a message of a type is and the state after it.
+MOVES: Final = MappingProxyType(
+    {
+        state: {type_: (kind, following[kind]) for type_, kind in KINDS.items() if kind in following}
+        for state, following in DIALOGUE.items()
+    }
+)
 
 
 class Violation(Exception):
@@ -119,7 +129,11 @@ class Step:
 
 def entropy_bytes(frames: Sequence[Frame]) -> int:
     """How many random bytes `AttemptCore.received` needs for *frames*: some for each call, for its callee's id."""
-    return ENTROPY_BYTES_PER_CALL * sum(frame.type in CALLS for frame in frames)
+    calls = 0
+    for frame in frames:
+        if frame.type in CALLS:
+            calls += 1
+    return ENTROPY_BYTES_PER_CALL * calls
 
 
 class AttemptCore:
@@ -137,18 +151,21 @@ class AttemptCore:
         drawn = 0
         for frame in frames:
             try:
-                kind = self._advance(frame)
+                move = MOVES[self.state].get(frame.type)
+                if move is None:
+                    raise self._misplaced(frame)
+                kind, self.state = move
                 terminal = TERMINAL.get(kind)
                 if terminal is not None:
                     return terminal(tuple(entries), frame.payload)
                 entry = self._checked(frame)
-                callee = None
-                if frame.type in ADDRESSED:
-                    draw = entropy[drawn : drawn + ENTROPY_BYTES_PER_CALL] if frame.type in CALLS else b""
-                    assert len(draw) == ENTROPY_BYTES_PER_CALL or frame.type not in CALLS, "entropy for every call"
-                    drawn += len(draw)
-                    callee = self._callee(schema, entry, now_ms, draw)
-                entries.append(ProposedEntry(entry, callee))
+                if frame.type not in ADDRESSED:
+                    entries.append(ProposedEntry(entry))
+                    continue
+                draw = entropy[drawn : drawn + ENTROPY_BYTES_PER_CALL] if frame.type in CALLS else b""
+                assert len(draw) == ENTROPY_BYTES_PER_CALL or frame.type not in CALLS, "entropy for every call"
+                drawn += len(draw)
+                entries.append(ProposedEntry(entry, self._callee(schema, entry, now_ms, draw)))
             except Violation as violation:
                 self.state = State.OVER
                 return Step(tuple(entries), failed=AttemptFailure(Failure(violation.code, str(violation))))
@@ -161,15 +178,11 @@ class AttemptCore:
         self.state = State.OVER
         return AttemptFailure(Failure(INTERNAL, "the endpoint ended the stream without End, Suspension or Error"))
 
-    def _advance(self, frame: Frame) -> Kind:
-        kind = KINDS.get(frame.type)
-        if kind is None:
-            raise Violation(f"a message of type 0x{frame.type:04X} cannot come from an endpoint")
-        following = DIALOGUE[self.state].get(kind)
-        if following is None:
-            raise Violation(f"a message of type 0x{frame.type:04X} is out of place ({self.state.name.lower()})")
-        self.state = following
-        return kind
+    def _misplaced(self, frame: Frame) -> Violation:
+        """Why a message that is no move is none."""
+        if frame.type not in KINDS:
+            return Violation(f"a message of type 0x{frame.type:04X} cannot come from an endpoint")
+        return Violation(f"a message of type 0x{frame.type:04X} is out of place ({self.state.name.lower()})")
 
     def _checked(self, frame: Frame) -> Entry:
         entry = Entry(frame.type, frame.payload)

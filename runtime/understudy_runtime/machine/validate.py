@@ -29,6 +29,8 @@ class InvalidEntry(ValueError):
 JOURNALED: Final[Mapping[int, MessageType]] = MappingProxyType({int(t): MessageType(t) for t in ENTRY_HANDLERS})
 STATE_WRITES: Final = (MessageType.SET_STATE, MessageType.CLEAR_STATE, MessageType.CLEAR_ALL_STATE)
 PROMISE_COMMANDS: Final = (MessageType.GET_PROMISE, MessageType.PEEK_PROMISE, MessageType.COMPLETE_PROMISE)
+# What not every handler may do.
+RESTRICTED: Final = frozenset((*STATE_WRITES, *PROMISE_COMMANDS))
 
 
 def validate_entry(
@@ -38,15 +40,21 @@ def validate_entry(
 
     Raises InvalidEntry.
     """
-    type_ = JOURNALED.get(entry.type)
-    if type_ is None:
+    accepted = ACCEPTED.get(entry.type)
+    if accepted is None:
         raise InvalidEntry(f"a message of type 0x{entry.type:04X} cannot be journaled: it is no command of an SDK")
+    type_, parse, checks = accepted
     try:
-        message = MESSAGES[type_].FromString(entry.payload)
+        message = parse(entry.payload)
     except DecodeError as error:
         raise InvalidEntry(f"{type_.name} cannot be decoded: {error}") from error
-    for check in CHECKS[type_]:
+    for check in checks:
         check(type_, message)
+    if type_ in RESTRICTED:
+        _refuse_by_handler(type_, service_type, handler_type)
+
+
+def _refuse_by_handler(type_: MessageType, service_type: ServiceType | None, handler_type: HandlerType | None) -> None:
     if handler_type is HandlerType.SHARED and type_ in STATE_WRITES:
         raise InvalidEntry(f"{type_.name} from a shared handler: make the handler exclusive to write state")
     if service_type not in (None, ServiceType.WORKFLOW) and type_ in PROMISE_COMMANDS:
@@ -135,6 +143,13 @@ CHECKS: Final[Mapping[MessageType, tuple[Callable[[MessageType, Any], None], ...
         MessageType.GET_INVOCATION_OUTPUT: (_completion, _target),
         MessageType.COMPLETE_AWAKEABLE: (_awakeable, _result),
     }
+)
+
+
+Check = Callable[[MessageType, Any], None]
+# By the number on the wire: the type, how it is decoded, what is checked.
+ACCEPTED: Final = MappingProxyType[int, tuple[MessageType, Callable[[bytes], Any], tuple[Check, ...]]](
+    {number: (type_, MESSAGES[type_].FromString, CHECKS[type_]) for number, type_ in JOURNALED.items()}
 )
 
 
