@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import ClassVar, Final
 
-from understudy_sim.kernel.faults.port import Arena, Fault, Shot
+from understudy_sim.kernel.faults.port import Arena, Fault, Shot, Target
 from understudy_sim.kernel.kernel import Kernel
 from understudy_sim.stage.plan import NS_PER_MS
 from understudy_sim.stage.tally import Firing, Tally
@@ -51,14 +51,25 @@ class Moments:
 
 
 class Aimed:
-    """A kernel fault that waits for its moment, and is counted when it really happens."""
+    """A kernel fault that waits for its moment, and is counted when it really happens.
+
+    *hop* says what a link is, for the count of connections that were hurt with something on its way.
+    """
 
     kind: ClassVar[str] = "aimed"
     budget: ClassVar[str] = "that of the fault it aims"
 
     def __init__(
-        self, fault: Fault, label: str, kernel: Kernel, moments: Moments, tally: Tally, later_ns: Sequence[int]
+        self,
+        fault: Fault,
+        label: str,
+        kernel: Kernel,
+        moments: Moments,
+        tally: Tally,
+        later_ns: Sequence[int],
+        hop: Callable[[Target], str],
     ) -> None:
+        self._hop = hop
         self._later_ns = later_ns
         self._fault = fault
         self._label = label
@@ -74,8 +85,11 @@ class Aimed:
         ordinal = 0 if switch is None else switch.ordinal
 
         def happen(_: object = None) -> bool:
+            busy = len(shot.target) > 1 and any(one.busy for one in arena.kernel.network.between(*shot.target))
             if not self.hurting or not self._fault.inject(arena, shot):
                 return False
+            if busy:
+                self._tally.noted(f"hurt {self._hop(shot.target)}")
             self._tally.counted(self._label, 1, 0)
             what = " > ".join(shot.target)
             self._tally.firing(Firing(self._label, what, self._kernel.now_ns, (label, ordinal)))

@@ -1,4 +1,4 @@
-"""Customers: each a process that does its calls in order, retries what has a key, and records what it saw.
+"""Customers: each does its calls in order, retries what has a key, and records what it saw.
 
 A client gives up after a drawn number of tries while faults last; what it gave up is unknown.  Once the world is healed
 it asks until it is answered.
@@ -49,7 +49,7 @@ class Connection(Protocol):
 
 
 class Client:
-    """One customer."""
+    """One customer, in process *host*."""
 
     def __init__(
         self,
@@ -58,6 +58,7 @@ class Client:
         name: str,
         calls: Sequence[Call],
         *,
+        host: str,
         connection: Connection,
         history: History,
         watch: Watch,
@@ -66,6 +67,7 @@ class Client:
         self.name = name
         self.done = False
         self.healed = False
+        self._host = host
         self._kernel = kernel
         self._choices = choices
         self._calls = calls
@@ -90,7 +92,7 @@ class Client:
         curious = entry.call.idempotent and self._choices.chance(f"client/{self.name}/curious", 150)
         while True:
             entry.tries += 1
-            self._moments.begins(f"{self.name} > {SERVER}")
+            self._moments.begins(f"{self._host} > {SERVER}")
             response = await self._try(request)
             if response is not None:
                 answer = _read(response, self._kernel.now_ns)

@@ -10,8 +10,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import outcome
+import trio
 from understudy.api.regions import REGION
+from understudy_runtime.http.connect import connector
 from understudy_runtime.http.deployment import HttpTransport
+from understudy_runtime.model.endpoint import Endpoint
 from understudy_runtime.model.events import AttemptStarted
 from understudy_runtime.model.ids import deployment_id
 from understudy_runtime.model.invocation import Status
@@ -26,12 +29,14 @@ from understudy_sim.stage.endpoint import ENDPOINT, HTTP_PORT, EndpointProcess, 
 from understudy_sim.stage.endpoint import EXCHANGE_PORT as ENDPOINT_PORT
 from understudy_sim.stage.exchange import ExchangeTransport
 from understudy_sim.stage.external import External, ExternalProcess
+from understudy_sim.stage.h2_way import H2Way
 from understudy_sim.stage.happenings import BodyStarted, HazardSeen
 from understudy_sim.stage.history import History
 from understudy_sim.stage.operations import Call
-from understudy_sim.stage.plan import NS_PER_MS, Plan
+from understudy_sim.stage.operator import ADMIN_PORT, OPERATOR, Operator
+from understudy_sim.stage.plan import NS_PER_MS, Hop, Plan
 from understudy_sim.stage.server import EXCHANGE_PORT as SERVER_PORT
-from understudy_sim.stage.server import INGRESS_PORT, SERVER, ServerProcess
+from understudy_sim.stage.server import INGRESS_PORT, SERVER, ServerProcess, Ways
 from understudy_sim.stage.tally import Firing, Tally
 from understudy_sim.stage.truth import Truth
 from understudy_sim.stage.watch import Watch
@@ -41,6 +46,9 @@ if TYPE_CHECKING:
     from understudy_sim.stage.application import Application
 
 DEPLOYMENT: Final = deployment_id(bytes(16))
+ADDRESS: Final = f"http://{ENDPOINT}:{HTTP_PORT}"
+# The process all customers share who speak HTTP/2.
+CUSTOMERS: Final = "customers"
 RESTART_MS_MAX = 5_000
 
 
@@ -61,8 +69,10 @@ class Cluster:
         self.endpoint = EndpointProcess(kernel, plan, watch, application.load)
         self.externals: list[ExternalProcess] = []
         self.clients: list[Client] = []
-        self.client_names: list[str] = []
+        self.client_names: list[str] = []  # their processes
+        self.operator: Operator | None = None
         self.moments = Moments()
+        self._healed = False
         self.crash_at_sync: tuple[int, str] | None = None
         watch.subscribe({BodyStarted: self._body_started, AttemptStarted: self._attempt_started})
         self.server.host.medium.on_sync = self._sync
@@ -74,6 +84,13 @@ class Cluster:
         names = [SERVER, ENDPOINT, *(one.external.name for one in self.externals)]
         return [*names, *self.client_names]
 
+    @property
+    def done(self) -> bool:
+        """Whether all customers, and the operator, have what they wanted."""
+        if self.operator is not None and not self.operator.done:
+            return False
+        return all(client.done for client in self.clients)
+
     def add_external(self, external: External[Any]) -> None:
         """A service that starts with the cluster."""
         self.externals.append(ExternalProcess(self.kernel, external, self.plan, self.tally, self.moments))
@@ -84,8 +101,25 @@ class Cluster:
         self.endpoint.start()
         for external in self.externals:
             external.start()
-        for name in dict.fromkeys(call.client for call in calls):
-            self._start_client(name, [call for call in calls if call.client == name])
+        customers: dict[str, list[Call]] = {}
+        for call in calls:
+            customers.setdefault(call.client, []).append(call)
+        hops = self.plan.hops
+        self.client_names = [CUSTOMERS] if hops.client is Hop.H2 else list(customers)
+        if not hops.registered:
+            self._start_clients(customers)
+            return
+        process = self.kernel.process(OPERATOR)
+        self.operator = Operator(
+            self.kernel,
+            self.plan,
+            self.watch,
+            self.moments,
+            connection=BytesConnection(self.kernel.network, process, SERVER, ADMIN_PORT),
+            address=ADDRESS,
+            opened=lambda: self._start_clients(customers),
+        )
+        self.operator.start()
 
     def _body_started(self, _: BodyStarted) -> None:
         self.moments.begins(ENDPOINT)
@@ -104,7 +138,7 @@ class Cluster:
     def zone(self) -> Zone:
         """Whose code is running, for the fence."""
         process = self.kernel.current_process
-        if process is None or process.name == MAIN or process.name in self.client_names:
+        if process is None or process.name == MAIN or process.name in (*self.client_names, OPERATOR):
             return Zone.OUTSIDE
         if process is not self.endpoint.process:
             # An external service is the scenario's own code: it gets its process's clock and entropy.
@@ -139,6 +173,9 @@ class Cluster:
 
     def heal(self) -> None:
         """Faults are over: everybody up, everybody patient."""
+        self._healed = True
+        if self.operator is not None:
+            self.operator.healed = True
         for client in self.clients:
             client.healed = True
         for external in self.externals:
@@ -149,35 +186,62 @@ class Cluster:
             if not one.process.alive:
                 one.start()
 
-    def _start_client(self, name: str, calls: list[Call]) -> None:
-        process = self.kernel.process(name)
+    def _start_clients(self, customers: Mapping[str, Sequence[Call]]) -> None:
+        """The customers come: each a process of its own, or all of one, who share its HTTP/2 connections."""
+        if self.plan.hops.client is not Hop.H2:
+            for name, calls in customers.items():
+                process = self.kernel.process(name)
+                client = self._client(name, name, calls, self._connect(process))
+                process.start(client.run, on_exit=_must_not_fail)
+            return
+        process = self.kernel.process(CUSTOMERS)
+        way = H2Way(self.kernel.network, process, SERVER, INGRESS_PORT, self.watch)
+        clients = [self._client(name, CUSTOMERS, calls, way.connection()) for name, calls in customers.items()]
+
+        async def together() -> None:
+            async with trio.open_nursery() as nursery:
+                for client in clients:
+                    nursery.start_soon(client.run)
+
+        process.start(way.hold, together, on_exit=_must_not_fail)
+
+    def _client(self, name: str, host: str, calls: Sequence[Call], connection: Connection) -> Client:
         client = Client(
             self.kernel,
             self.kernel.choices,
             name,
             calls,
-            connection=self._connect(process),
+            host=host,
+            connection=connection,
             history=self.history,
             watch=self.watch,
             moments=self.moments,
         )
+        client.healed = self._healed
         self.clients.append(client)
-        self.client_names.append(name)
-        process.start(client.run, on_exit=_must_not_fail)
+        return client
 
     def _connect(self, process: Process) -> Connection:
-        if self.plan.bytes_mode:
+        if self.plan.hops.client is Hop.H1:
             return BytesConnection(self.kernel.network, process, SERVER, INGRESS_PORT)
         return ExchangeConnection(self.kernel.network, process, SERVER, SERVER_PORT)
 
-    def _deploy(self, process: Process) -> list[Deployment]:
+    def _deploy(self, process: Process, world: SimWorld) -> Ways:
+        """How the server reaches the endpoint: it is given the way, or told it by the operator."""
+        hops = self.plan.hops
+        if hops.registered:
+            return Ways((), connector(world, self.plan.limits))
         manifest = dict(self.application.manifest)
         manifest["maxProtocolVersion"] = self.plan.protocol_version
         manifest["protocolMode"] = "BIDI_STREAM" if self.plan.bidi else "REQUEST_RESPONSE"
-        if self.plan.bytes_mode:
-            http = HttpTransport(SimWorld(self.server.host), ENDPOINT, HTTP_PORT, bidi=self.plan.bidi)
-            return [Deployment(DEPLOYMENT, http, manifest)]
-        transport = ExchangeTransport(
+        if hops.endpoint is Hop.H2:
+            connect = connector(world, self.plan.limits)
+            transport = connect(Endpoint(uri=ADDRESS, bidirectional=self.plan.bidi))
+            return Ways((Deployment(DEPLOYMENT, transport, manifest),), connect)
+        if hops.endpoint is Hop.H1:
+            http = HttpTransport(world, ENDPOINT, HTTP_PORT, bidi=self.plan.bidi)
+            return Ways((Deployment(DEPLOYMENT, http, manifest),), None)
+        exchange = ExchangeTransport(
             self.kernel.network,
             process,
             ENDPOINT,
@@ -185,7 +249,7 @@ class Cluster:
             bidi=self.plan.bidi,
             manifest=json.dumps(manifest).encode(),
         )
-        return [Deployment(DEPLOYMENT, transport, manifest)]
+        return Ways((Deployment(DEPLOYMENT, exchange, manifest),), None)
 
     def _restart_later(self) -> None:
         """The server stopped by itself, as promised for a disk that fails: somebody starts it again."""

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import trio
 from understudy import asgi
 from understudy.hosting import LinkLost
-from understudy_runtime.http.asgi import ApplicationError, AsgiServer
+from understudy_runtime.front import asgi_server
+from understudy_runtime.http.asgi_messages import ApplicationError
 
 from understudy_sim.kernel.kernel import Kernel
 from understudy_sim.kernel.pipes import SimExchange
@@ -97,7 +98,7 @@ class EndpointProcess:
         self.loading = False
         listener = self._kernel.network.listen(self.process, EXCHANGE_PORT, exchanges=True)
         async with trio.open_nursery() as nursery:
-            if self._plan.bytes_mode:
+            if self._plan.hops.in_bytes:
                 await self._serve_bytes(app, nursery)
             while True:
                 nursery.start_soon(self._serve, await listener.accept(), app, nursery)
@@ -112,13 +113,16 @@ class EndpointProcess:
             names = dict(scope["headers"])
             invocation_id = names.get(b"x-restate-invocation-id", b"").decode()
             host = self._host(nursery, invocation_id)
+            if not invocation_id:  # discovery
+                await asgi.serve(app, scope, receive, send, lambda _: host)
+                return
             body = self._begins(invocation_id)
             try:
                 await asgi.serve(app, scope, receive, send, lambda _: host)
             finally:
                 self._ends(body)
 
-        http = AsgiServer(hosted, self._plan.limits, report=self._report)
+        http = asgi_server(hosted, self._plan.limits, report=self._report)
         await http.serve(self._kernel.network.listen(self.process, HTTP_PORT))
         raise AssertionError("a server that is not drained serves for ever")
 

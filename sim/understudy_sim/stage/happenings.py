@@ -85,3 +85,19 @@ class HazardSeen:
     detail: str
     filename: str
     line: int
+
+
+@attrs.frozen
+class Deployed:
+    """The operator was told that the endpoint at *address* is registered."""
+
+    address: str
+    deployment_id: str
+    services: tuple[str, ...]
+
+
+@attrs.frozen
+class DeploymentsListed:
+    """What the server says it knows: (address, id) of each deployment."""
+
+    deployments: tuple[tuple[str, str], ...]

@@ -15,6 +15,7 @@ from understudy_sim.kernel.kernel import Kernel
 from understudy_sim.stage.aim import LATER_NS, Aimed
 from understudy_sim.stage.cluster import Cluster
 from understudy_sim.stage.endpoint import ENDPOINT
+from understudy_sim.stage.operator import OPERATOR
 from understudy_sim.stage.plan import NS_PER_MS, NS_PER_S, Plan
 from understudy_sim.stage.server import SERVER
 from understudy_sim.stage.tally import Tally
@@ -81,9 +82,18 @@ class Nemesis:
             return FAULTS[kind]
         first, last = CLOSE.get(label, (0, len(LATER_NS)))
         later_ns = LATER_NS[first:last]
-        aimed = Aimed(FAULTS[kind], label, self._kernel, self._cluster.moments, self._tally, later_ns)
+        aimed = Aimed(FAULTS[kind], label, self._kernel, self._cluster.moments, self._tally, later_ns, self._hop)
         self._aimed.append(aimed)
         return aimed
+
+    def _hop(self, target: Target) -> str:
+        """What the link between two hosts carries."""
+        hops = self._plan.hops
+        if target == (SERVER, ENDPOINT):
+            return f"endpoint {hops.endpoint.value}"
+        if target == (OPERATOR, SERVER):
+            return "operator h1"
+        return f"client {hops.client.value}" if target[-1] == SERVER else "service"
 
     def _planned(self) -> Iterator[Planned]:
         for kind, kernel_kind in KERNEL_KINDS:
@@ -107,6 +117,8 @@ class Nemesis:
         clients = self._cluster.client_names
         streams = [(ENDPOINT, name) for name in externals]
         hops = [(SERVER, ENDPOINT), *((name, SERVER) for name in clients)]
+        if self._cluster.operator is not None:
+            hops.append((OPERATOR, SERVER))
         match kind:
             case "server_crash" | "lost_write" | "torn_write" | "slow_sync" | "failing_sync":
                 return [(SERVER,)]

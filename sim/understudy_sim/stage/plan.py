@@ -6,6 +6,8 @@ bounds, no faults.
 
 from __future__ import annotations
 
+from enum import Enum
+from types import MappingProxyType
 from typing import Final
 
 import attrs
@@ -18,12 +20,40 @@ from understudy_sim.stage.faults import KINDS, FaultSet
 NS_PER_MS: Final = 1_000_000
 NS_PER_S: Final = 1_000_000_000
 PARTITIONS_MAX: Final = 4
-# Of a thousand seeds, so many run all three hops as bytes.
-HOUR_MS: Final = 3_600_000
+MINUTE_MS: Final = 60_000
+HOUR_MS: Final = 60 * MINUTE_MS
 # Longer than any client goes on asking; short enough to wait until the results are gone.
 RETENTION_SHORT_H: Final = 2
+# Of a thousand seeds, so many run the hops of clients and endpoints as bytes; of those, so many register the endpoint.
 BYTES_THOUSANDTHS: Final = 330
+REGISTERED_THOUSANDTHS: Final = 500
 KIND_EXISTS_THOUSANDTHS: Final = 750
+
+
+class Hop(Enum):
+    """What one hop speaks."""
+
+    EXCHANGE = "exchange"
+    H1 = "h1"
+    H2 = "h2"
+
+
+@attrs.frozen
+class Hops:
+    """What the hops of one seed speak, how the server knows its endpoint, and when that moves to another address.
+
+    `moves_s` are the times at which the operator registers it anew elsewhere; only where it is `registered`.
+    """
+
+    client: Hop
+    endpoint: Hop
+    registered: bool
+    moves_s: tuple[int, ...]
+
+    @property
+    def in_bytes(self) -> bool:
+        """Whether there are bytes at all: then all hops are."""
+        return self.client is not Hop.EXCHANGE
 
 
 @attrs.frozen
@@ -32,7 +62,7 @@ class Plan:
 
     partition_count: int
     limits: Limits
-    bytes_mode: bool
+    hops: Hops
     bidi: bool
     protocol_version: int
     latency_ns_max: int
@@ -64,7 +94,7 @@ def draw_plan(choices: Choices, faults: FaultSet) -> Plan:
     return Plan(
         partition_count=choices.integer("plan/partitions", 1, PARTITIONS_MAX),
         limits=draw_limits(choices),
-        bytes_mode=choices.chance("plan/bytes", BYTES_THOUSANDTHS),
+        hops=draw_hops(choices),
         bidi=not choices.chance("plan/request_response", 250),
         protocol_version=6 - choices.pick("plan/version", 2),
         latency_ns_max=choices.one_of("plan/latency", (2, 1, 10, 50, 200)) * NS_PER_MS,
@@ -76,6 +106,18 @@ def draw_plan(choices: Choices, faults: FaultSet) -> Plan:
     )
 
 
+def draw_hops(choices: Choices) -> Hops:
+    """What the hops speak.  Everything is drawn, used or not: one answer changes nothing else."""
+    in_bytes = choices.chance("plan/bytes", BYTES_THOUSANDTHS)
+    client = choices.one_of("plan/hop/client", (Hop.H1, Hop.H2))
+    endpoint = choices.one_of("plan/hop/endpoint", (Hop.H1, Hop.H2, Hop.H2))
+    registered = choices.chance("plan/registered", REGISTERED_THOUSANDTHS)
+    moves_s = tuple(choices.integer("plan/moves_s", 1, 30) for _ in range(choices.pick("plan/moves", 3)))
+    if not in_bytes:
+        return Hops(Hop.EXCHANGE, Hop.EXCHANGE, False, ())
+    return Hops(client, endpoint, registered, tuple(sorted(moves_s)) if registered else ())
+
+
 def draw_hurts(choices: Choices) -> tuple[tuple[int, int], ...]:
     """When there is trouble: at the start, while everything is busy, and perhaps again when timers are due."""
     first_ns = choices.one_of("plan/hurt_s", (10, 5, 20, 40)) * NS_PER_S
@@ -85,6 +127,16 @@ def draw_hurts(choices: Choices) -> tuple[tuple[int, int], ...]:
     return (0, first_ns), (again_s * NS_PER_S, choices.integer("plan/again_hurt_s", 5, 30) * NS_PER_S)
 
 
+# What is not drawn, and why.
+NOT_DRAWN: Final = MappingProxyType(
+    {
+        "request_bytes_max": "a request above it is refused for good: the ingress's own tests cover that",
+        "message_bytes_max": "an attempt that hits it never succeeds: the invoker's own tests cover that",
+        "drain_timeout_ms": "a rehearsed server is cut or fails, it never drains",
+    }
+)
+
+
 def draw_limits(choices: Choices) -> Limits:
     """Bounds, tiny where that can be survived.  Attempts are unlimited: pausing is a scenario of its own."""
 
@@ -92,12 +144,18 @@ def draw_limits(choices: Choices) -> Limits:
         return choices.one_of(f"limits/{name}", values)
 
     delay_ms_first = bound("delay_ms_first", 500, 10, 50)
+    workflow_h = bound("workflow_retention_h", 0, 1, 48)
     return Limits(
         attempts_max=bound("attempts_max", 1_000, 2, 3, 5, 8),
         batch_commands_max=bound("batch_commands_max", 256, 1, 2, 4, 16),
+        batch_bytes_max=bound("batch_bytes_max", 32 * MIB, 1, 300, 2_000),
         flush_rows=bound("flush_rows", 1_000, 1, 7, 30, 100),
+        idle_objects_max=bound("idle_objects_max", 4_096, 0, 1, 4),
+        timers_max=bound("timers_max", 4_096, 1, 2, 5),
+        requests_max=bound("requests_max", 100_000, 100_000, 2, 3, 5),
         segment_bytes_max=bound("segment_bytes_max", 64 * MIB, 4 * KIB, 16 * KIB, 128 * KIB),
         log_prewrite_bytes=bound("log_prewrite_bytes", 16 * KIB, 0, 4 * KIB),
+        snapshot_log_bytes=bound("snapshot_log_bytes", 64 * MIB, 2 * KIB, 4 * KIB, 16 * KIB),
         eager_state_bytes_max=bound("eager_state_bytes_max", 32 * MIB, 0, 10, 64),
         outbox_in_flight_max=bound("outbox_in_flight_max", 64, 1, 2, 5),
         queue_commands_max=bound("queue_commands_max", 10_000, 256, 300),
@@ -105,6 +163,18 @@ def draw_limits(choices: Choices) -> Limits:
         inactivity_timeout_ms=bound("inactivity_timeout_ms", 60_000, 0, 100, 1_000, 5_000),
         abort_timeout_ms=bound("abort_timeout_ms", 600_000, 45_000, 60_000, 120_000),
         completion_retention_ms=bound("completion_retention_h", 24, 6, 12, 6, RETENTION_SHORT_H) * HOUR_MS,
+        journal_retention_ms=bound("journal_retention_min", 0, 0, 1, 10, 90) * MINUTE_MS,
+        workflow_retention_ms=workflow_h * HOUR_MS if workflow_h else None,
+        connections_max=bound("connections_max", 16_384, 16_384, 16),
+        header_timeout_ms=bound("header_timeout_ms", 10_000, 2_000, 30_000),
+        idle_timeout_ms=bound("idle_timeout_ms", 75_000, 5_000, 20_000),
+        connect_timeout_ms=bound("connect_timeout_ms", 10_000, 1_000, 3_000),
+        discovery_timeout_ms=bound("discovery_timeout_ms", 10_000, 3_000, 30_000),
+        h2_streams_max=bound("h2_streams_max", 128, 1, 2, 5),
+        h2_requests_max=bound("h2_requests_max", 256, 1, 2, 5),
+        h2_ping_interval_ms=bound("h2_ping_interval_ms", 40_000, 1_000, 5_000),
+        h2_ping_timeout_ms=bound("h2_ping_timeout_ms", 20_000, 5_000, 2_000),
+        h2_idle_timeout_ms=bound("h2_idle_timeout_ms", 300_000, 1_000, 20_000),
         retry_policy=RetryPolicy(
             delay_ms_first=delay_ms_first,
             factor_thousandths=bound("factor_thousandths", 2000, 1000, 1500),

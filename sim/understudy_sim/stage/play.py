@@ -194,7 +194,7 @@ class Stage:
         leaks.check({"invocations kept after their retention": kept})
 
     def _is_quiet(self) -> bool:
-        if not all(client.done for client in self.cluster.clients) or self.cluster.server.ingress is None:
+        if not self.cluster.done or self.cluster.server.ingress is None:
             return False
         if self._property(AcceptedEnds).pending():
             return False
@@ -211,6 +211,8 @@ class Stage:
                 timers.broken(left)
             leaks: Leaks = self._property(Leaks)
             leaks.check(self.cluster.server.counts())
+        if self.cluster.operator is not None and not self.cluster.operator.done:
+            self.watch.broken("the operator is answered once faults are over", "it still waits")
         for one in self.cluster.clients:
             if not one.done:
                 self.watch.broken("every client is answered once faults are over", f"{one.name} still waits")

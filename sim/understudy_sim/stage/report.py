@@ -5,6 +5,7 @@ from __future__ import annotations
 import attrs
 
 from understudy_sim.stage.operations import Call
+from understudy_sim.stage.plan import Hops
 from understudy_sim.stage.tally import Firing
 from understudy_sim.stage.watch import Violation
 
@@ -22,7 +23,8 @@ class Story:
 
 @attrs.frozen(kw_only=True)
 class Report:
-    """One seed.  `faults` maps a kind to (fired, bit), `sometimes` an id to whether it was seen."""
+    """One seed.  `faults` maps a kind to (fired, bit), `happened` what happened to
+    its count, `sometimes` an id to whether it was seen."""
 
     seed: int
     digest: str
@@ -33,14 +35,20 @@ class Report:
     invocations: int
     attempts: int
     faults: dict[str, tuple[int, int]]
+    happened: dict[str, int]
     sometimes: dict[str, bool]
     hits: dict[str, int]
-    bytes_mode: bool
+    hops: Hops
     partition_count: int
     calls: tuple[Call, ...]
     firings: tuple[Firing, ...]
     syncs: int  # of the server's disk: each is a place to lose power at
     waiters: tuple[str, ...] | None = None  # who waited for what, where the run was stopped at a step on request
+
+    @property
+    def bytes_mode(self) -> bool:
+        """Whether the hops carried bytes."""
+        return self.hops.in_bytes
 
     @property
     def failed(self) -> bool:

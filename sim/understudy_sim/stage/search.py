@@ -40,6 +40,7 @@ class Summary:
     steps: int = 0
     bytes_seeds: int = 0
     faults: dict[str, list[int]] = attrs.Factory(dict)  # kind: seeds it bit in, fired, bit
+    happened: dict[str, list[int]] = attrs.Factory(dict)  # what: seeds it happened in, times
     sometimes: dict[str, int] = attrs.Factory(dict)
     hits: dict[str, int] = attrs.Factory(dict)
     digests: dict[int, str] = attrs.Factory(dict)
@@ -59,6 +60,10 @@ class Summary:
             row[0] += bool(bit)
             row[1] += fired
             row[2] += bit
+        for what, times in report.happened.items():
+            row = self.happened.setdefault(what, [0, 0])
+            row[0] += 1
+            row[1] += times
         for name, seen in report.sometimes.items():
             self.sometimes[name] = self.sometimes.get(name, 0) + seen
         for name, count in report.hits.items():
@@ -99,6 +104,9 @@ class Summary:
                 kind: dict(zip(("seeds", "fired", "bit"), self.faults[kind], strict=True))
                 for kind in kinds
                 if kind in self.faults
+            },
+            "happened": {
+                what: dict(zip(("seeds", "times"), self.happened[what], strict=True)) for what in sorted(self.happened)
             },
             "sometimes": dict(self.sometimes),
             "byte_share": round(self.bytes_seeds / self.seeds, 3) if self.seeds else 0.0,

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+import attrs
 import outcome
 import trio
-from understudy_runtime.front import refusal_page
-from understudy_runtime.http.h1_server import H1Server
+from understudy_runtime.front import admin_server, refusal_page
+from understudy_runtime.http.server import HttpServer
 from understudy_runtime.ingress.port import Request
 from understudy_runtime.ingress.shell import Ingress
+from understudy_runtime.invoker.port import Connect
 from understudy_runtime.machine.expiry import EXPIRY_TIMER
 from understudy_runtime.model.events import Applied, Event
 from understudy_runtime.node import Deployment, Node
@@ -24,6 +26,7 @@ from understudy_sim.kernel.kernel import Kernel
 from understudy_sim.kernel.pipes import SimExchange
 from understudy_sim.kernel.process import Process
 from understudy_sim.stage.happenings import Replayed, ServerStopped, Step
+from understudy_sim.stage.operator import ADMIN_PORT
 from understudy_sim.stage.plan import Plan
 from understudy_sim.stage.telling_errors import describe, only_of
 from understudy_sim.stage.truth import Truth
@@ -36,7 +39,16 @@ INGRESS_PORT: Final = 8080
 # Errors a server may stop with when the disk is hurt: by name, at once, and nothing acknowledged is lost.
 PROMISED_STOPS: Final = (SyncFailed, DiskFull)
 
-Deploy = Callable[[Process], Sequence[Deployment]]
+
+@attrs.frozen
+class Ways:
+    """How a node reaches endpoints: the *given* deployments, and what makes the way to registered ones."""
+
+    given: Sequence[Deployment]
+    connect: Connect | None
+
+
+Deploy = Callable[[Process, SimWorld], Ways]
 
 
 class ServerProcess:
@@ -99,26 +111,32 @@ class ServerProcess:
         self._watch.broken("the server does not fail", describe(result.error))
 
     async def _main(self) -> None:
+        world = SimWorld(self.host)
+        ways = self._deploy(self.process, world)
         node = Node(
-            SimWorld(self.host),
+            world,
             self._plan.limits,
             partition_count=self._plan.partition_count,
-            deployments=self._deploy(self.process),
+            deployments=ways.given,
+            connect=ways.connect,
             observe=self._observe,
         )
         self.node = node
         async with trio.open_nursery() as nursery:
             await nursery.start(node.run)
             self.ingress = Ingress(node, self._plan.limits, self._observe)
-            if self._plan.bytes_mode:
+            if self._plan.hops.registered:
+                admin = admin_server(node, version="rehearsal", ingress_endpoint=f"http://{SERVER}:{INGRESS_PORT}")
+                nursery.start_soon(admin.serve, self._kernel.network.listen(self.process, ADMIN_PORT))
+            if self._plan.hops.in_bytes:
                 await self._serve_bytes(node, self.ingress)
             listener = self._kernel.network.listen(self.process, EXCHANGE_PORT, exchanges=True)
             while True:
                 nursery.start_soon(self._serve, await listener.accept(), self.ingress)
 
     async def _serve_bytes(self, node: Node, ingress: Ingress) -> None:
-        """The ingress on its own HTTP loop, over simulated streams; never returns."""
-        http = H1Server(ingress.handle, node.limits, now_ms=node.now_ms, refusal_page=refusal_page)
+        """The ingress on its own HTTP loops, over simulated streams; never returns."""
+        http = HttpServer(ingress.handle, node.limits, now_ms=node.now_ms, refusal_page=refusal_page)
         await http.serve(self._kernel.network.listen(self.process, INGRESS_PORT))
         raise AssertionError("a server that is not drained serves for ever")
 

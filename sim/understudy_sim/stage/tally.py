@@ -1,4 +1,8 @@
-"""How often each kind of fault fired, and how often it bit: something was in flight that it could hurt."""
+"""How often each kind of fault fired, and how often it bit: something was in flight that it could hurt.
+
+And how often the rest happened that a rehearsal must have seen before it can say that it survives: a snapshot, a trim,
+an upgrade, a hurt connection of each kind.
+"""
 
 from __future__ import annotations
 
@@ -24,12 +28,17 @@ class Tally:
     def __init__(self) -> None:
         self.counts: dict[str, tuple[int, int]] = {}
         self.firings: list[Firing] = []
+        self.happened: dict[str, int] = {}
 
     def counted(self, kind: str, fired: int, bit: int) -> None:
         """*kind* happened *fired* times, *bit* of them to something in flight."""
         assert bit >= 0, "a count"
         before = self.counts.get(kind, (0, 0))
         self.counts[kind] = (before[0] + fired, before[1] + bit)
+
+    def noted(self, what: str) -> None:
+        """*what* happened."""
+        self.happened[what] = self.happened.get(what, 0) + 1
 
     def firing(self, firing: Firing) -> None:
         """One of them, for the story."""

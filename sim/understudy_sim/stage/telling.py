@@ -68,6 +68,11 @@ def tell_summary(
             if kind in summary.faults:
                 seeds, fired, bit = summary.faults[kind]
                 echo(f"    {kind:<18}{seeds:>7}{fired:>10}{bit:>10}")
+    if summary.happened:
+        echo("  happened                  in seeds     times")
+        for what in sorted(summary.happened):
+            seeds, times = summary.happened[what]
+            echo(f"    {what:<25}{seeds:>7}{times:>10}")
     if summary.sometimes:
         echo("  seen sometimes")
         for name, seeds in summary.sometimes.items():

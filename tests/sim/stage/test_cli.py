@@ -23,6 +23,7 @@ KEYS = {
     "attempts",
     "steps",
     "faults",
+    "happened",
     "sometimes",
     "byte_share",
     "digest",

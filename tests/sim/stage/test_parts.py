@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from understudy_runtime.limits import Limits
 from understudy_sim.kernel.choices import SeededChoices
 from understudy_sim.stage import faults
 from understudy_sim.stage.history import Answer, Fate, History
 from understudy_sim.stage.ledger import Ledger
 from understudy_sim.stage.operations import Call
-from understudy_sim.stage.plan import draw_plan
+from understudy_sim.stage.plan import NOT_DRAWN, Hop, draw_plan
 from understudy_sim.stage.shrink import drop_each
 from understudy_sim.stage.watch import VIOLATIONS_MAX, Watch
 
@@ -39,6 +41,35 @@ def test_leaving_out_one_kind_changes_no_other(seed: int, kind: str) -> None:
     )
     assert without.intensity == {name: bite for name, bite in whole.intensity.items() if name != kind}
     assert without.limits == whole.limits
+
+
+def test_every_bound_is_drawn_or_there_is_a_reason() -> None:
+    """A bound that rehearsals never move is a bound whose behaviour they never see."""
+    seen: dict[str, set[object]] = {field.name: set() for field in attrs.fields(Limits)}
+    for seed in range(60):
+        limits = draw_plan(SeededChoices(seed), faults.everything()).limits
+        for name, values in seen.items():
+            values.add(getattr(limits, name))
+    drawn = {name for name, values in seen.items() if len(values) > 1}
+    assert drawn.isdisjoint(NOT_DRAWN)
+    assert drawn | set(NOT_DRAWN) == set(seen)
+    assert all(len(reason) > 20 for reason in NOT_DRAWN.values())
+
+
+def test_every_hop_is_drawn() -> None:
+    hops = [draw_plan(SeededChoices(seed), faults.none()).hops for seed in range(300)]
+    in_bytes = [one for one in hops if one.in_bytes]
+    assert 70 < len(in_bytes) < 140
+    assert {(one.client, one.endpoint, one.registered) for one in in_bytes} == {
+        (client, endpoint, registered)
+        for client in (Hop.H1, Hop.H2)
+        for endpoint in (Hop.H1, Hop.H2)
+        for registered in (False, True)
+    }
+    assert {len(one.moves_s) for one in in_bytes if one.registered} == {0, 1, 2}
+    assert {(one.client, one.endpoint, one.registered, one.moves_s) for one in hops if not one.in_bytes} == {
+        (Hop.EXCHANGE, Hop.EXCHANGE, False, ())
+    }
 
 
 def test_a_history_knows_what_is_unknown() -> None:

@@ -15,6 +15,7 @@ from understudy_sim.stage.properties.hazards import Hazards
 from understudy_sim.stage.properties.leaks import Leaks
 from understudy_sim.stage.properties.order import Order
 from understudy_sim.stage.properties.outstanding import Outstanding
+from understudy_sim.stage.properties.registrations import Registrations
 from understudy_sim.stage.properties.single_holder import SingleHolder
 from understudy_sim.stage.properties.timers import Timers
 from understudy_sim.stage.watch import Property
@@ -31,4 +32,5 @@ PROPERTIES: Final[tuple[type[Property], ...]] = (
     Leaks,
     DurableAnswers,
     Hazards,
+    Registrations,
 )

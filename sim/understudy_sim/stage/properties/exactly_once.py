@@ -13,12 +13,14 @@ from understudy.protocol import service_pb2 as pb
 from understudy.protocol.messages import MessageType
 from understudy_runtime.model.commands import AttemptOutput
 from understudy_runtime.model.events import AttemptEnded, AttemptStarted
+from understudy_runtime.model.invocation import Status
 
 from understudy_sim.stage.happenings import ServerStopped, Step, StepExecuted
 from understudy_sim.stage.model_words import Note
 from understudy_sim.stage.watch import Handler, Property
 
 ORDERLY_ENDS = ("finished", "suspended")
+_RESULT = MessageType.RUN_COMPLETION
 
 
 class ExactlyOnce(Property):
@@ -30,7 +32,7 @@ class ExactlyOnce(Property):
         self._unsettled: dict[tuple[str, int, int], None] = {}  # ended in order, but not durable yet
         self._journaled: dict[tuple[str, str], int] = {}  # steps of that name: a handler may use one name often
         self._executed: dict[tuple[str, str], int] = {}
-        self._answered: dict[tuple[str, int | str], None] = {}
+        self._results: dict[tuple[str, int], int] = {}  # step results in the journal when it was last looked at
         return {
             Step: self._step,
             StepExecuted: self._step_executed,
@@ -55,13 +57,20 @@ class ExactlyOnce(Property):
         if not proposals:
             return
         self.hit("step results recorded")
-        recorded = [one[3] for one in step.effects.wanted if one[0] == "notify" and one[1] == id_]
-        results = [note for note in recorded if isinstance(note, Note) and note.type == MessageType.RUN_COMPLETION]
-        for note in results:
-            if (id_, note.answers) in self._answered:
-                self.broken(f"step {note.answers} of {id_} has a second recorded result", id_)
-            self._answered[id_, note.answers] = None
-        if len(results) < proposals:
+        self._check_results(step.partition, id_, proposals)
+
+    def _check_results(self, partition: int, id_: str, proposals: int) -> None:
+        """Each of the *proposals* must have been recorded, as the first result of its step."""
+        inv = self.truth.models[partition].invocations.get(id_)
+        if inv is None or inv.status is Status.COMPLETED:
+            return  # It ended with this record, and its journal may be gone.
+        results = [note.answers for note in inv.journal if isinstance(note, Note) and note.type == _RESULT]
+        known = self._results.get((id_, inv.birth), 0)  # A journal only grows while its invocation lives.
+        self._results[id_, inv.birth] = len(results)
+        for at, answers in enumerate(results[known:], known):
+            if answers in results[:at]:
+                self.broken(f"step {answers} of {id_} has a second recorded result", id_)
+        if len(results) - known < proposals:
             self.broken(f"{id_} executed a step again whose result was recorded already", id_)
 
     def _step_executed(self, event: StepExecuted) -> None:

@@ -7,25 +7,29 @@ from understudy.protocol import service_pb2 as pb
 from understudy.protocol.messages import MessageType
 from understudy_runtime.model.actions import ArmTimer, Completed, DisarmTimer, StartAttempt
 from understudy_runtime.model.commands import (
+    AttemptEnd,
     AttemptOutput,
     LeaderElected,
     ProposedEntry,
     Purge,
     Record,
+    Suspend,
     TimerFired,
 )
 from understudy_runtime.model.events import AttemptEnded, AttemptStarted, LeadershipTaken
-from understudy_runtime.model.invocation import Entry, Failure, Success
+from understudy_runtime.model.invocation import Entry, Failure, Status, Success
 from understudy_sim.stage.happenings import (
     Answered,
     BodyEnded,
     BodyStarted,
+    Deployed,
+    DeploymentsListed,
     HazardSeen,
     Replayed,
     ServerStopped,
     StepExecuted,
 )
-from understudy_sim.stage.model_words import Effects, Note
+from understudy_sim.stage.model_words import Effects, Invocation, Note
 from understudy_sim.stage.properties import PROPERTIES
 from understudy_sim.stage.properties.accepted_ends import AcceptedEnds
 from understudy_sim.stage.properties.answer_stability import AnswerStability
@@ -35,6 +39,7 @@ from understudy_sim.stage.properties.hazards import Hazards
 from understudy_sim.stage.properties.leaks import Leaks
 from understudy_sim.stage.properties.order import Order
 from understudy_sim.stage.properties.outstanding import Outstanding
+from understudy_sim.stage.properties.registrations import Registrations
 from understudy_sim.stage.properties.single_holder import SingleHolder
 from understudy_sim.stage.properties.timers import Timers
 
@@ -163,11 +168,15 @@ def test_p2_compares_what_a_client_asked_after_its_answer() -> None:
 # P3
 
 
-def step_result(stand: Stand, notes: list[Note]) -> None:
+def step_result(stand: Stand, notes: list[Note], end: AttemptEnd | None = None) -> None:
     proposal = pb.ProposeRunCompletion(result_completion_id=1, value=b"1").SerializeToString()
     entry = ProposedEntry(Entry(MessageType.PROPOSE_RUN_COMPLETION, proposal))
-    effects = Effects(invocations={FIRST: None}, wanted=[("notify", FIRST, 1, note) for note in notes])
-    stand.step(AttemptOutput(FIRST, 1, 1, 1, (entry,)), effects=effects)
+    effects = Effects(invocations={FIRST: None})
+    known = stand.truth.models[0].invocations
+    if FIRST not in known:
+        known[FIRST] = Invocation(stand.truth.commands[FIRST], Status.INVOKED, [], 1)
+    known[FIRST].journal.extend(notes)
+    stand.step(AttemptOutput(FIRST, 1, 1, 1, (entry,), end), effects=effects)
 
 
 def test_p3_accepts_one_result() -> None:
@@ -185,6 +194,17 @@ def test_p3_refuses_a_second_result_and_a_needless_execution() -> None:
     step_result(stand, [note])
     step_result(stand, [])
     assert len(stand.broken) == 2
+
+
+def test_p3_takes_a_result_that_came_with_a_suspension() -> None:
+    """The attempt that proposed it is told nothing more, so there is no notification of it."""
+    stand = two_invocations()
+    stand.put(ExactlyOnce)
+    note = Note(MessageType.RUN_COMPLETION, 1, Success(b"1"))
+    step_result(stand, [note], Suspend((1,), (), ()))
+    assert stand.broken == []
+    step_result(stand, [note], Suspend((1,), (), ()))
+    assert len(stand.broken) == 1
 
 
 def test_p3_wants_an_interruption_for_each_repetition() -> None:
@@ -362,4 +382,36 @@ def test_failures_are_results_too() -> None:
     stand.truth.results[FIRST] = Failure(409, "cancelled")
     stand.watch.tell(Answered(asked(), answer(FIRST, b"a", status=409, source="invocation")))
     stand.watch.tell(Answered(asked(), answer(FIRST, b"b", status=409, source="invocation")))
+    assert len(stand.broken) == 1
+
+
+# P14
+
+
+def test_p14_wants_one_deployment_an_address_with_one_id() -> None:
+    stand = two_invocations()
+    stand.put(Registrations)
+    stand.watch.tell(Deployed("http://a", "dp_1", ("Obj",)))
+    stand.watch.tell(Deployed("http://a", "dp_1", ("Obj",)))
+    stand.watch.tell(Deployed("http://b", "dp_2", ("Obj",)))
+    stand.watch.tell(DeploymentsListed((("http://b", "dp_2"), ("http://a", "dp_1"))))
+    assert stand.broken == []
+    stand.watch.tell(DeploymentsListed((("http://a", "dp_1"),)))
+    stand.watch.tell(DeploymentsListed((("http://a", "dp_3"), ("http://b", "dp_2"))))
+    stand.watch.tell(DeploymentsListed((("http://a", "dp_0"), ("http://a", "dp_1"), ("http://b", "dp_2"))))
+    assert len(stand.broken) == 3
+    stand.watch.tell(Deployed("http://a", "dp_4", ("Obj",)))
+    assert len(stand.broken) == 4
+
+
+def test_p14_wants_a_registered_service_to_be_known() -> None:
+    stand = two_invocations()
+    stand.put(Registrations)
+    refused = answer("", b"", status=404, source="ingress")
+    stand.watch.tell(Answered(asked(), refused))
+    assert stand.broken == [], "nobody was told that it is registered"
+    stand.watch.tell(Deployed("http://a", "dp_1", ("Obj",)))
+    stand.watch.tell(Answered(asked(), answer(FIRST, status=404, source="invocation")))
+    assert stand.broken == [], "a handler may say so"
+    stand.watch.tell(Answered(asked(), refused))
     assert len(stand.broken) == 1

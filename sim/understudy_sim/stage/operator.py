@@ -1,0 +1,112 @@
+"""The operator: a process that registers the endpoint with the server over its admin, and moves it now and then.
+
+It asks again until it is told that the endpoint is registered: until then no customer comes.  At the end it looks
+whether the server knows exactly what it acknowledged.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import trio
+from understudy_runtime.ingress.port import Request, Response
+
+from understudy_sim.kernel.kernel import Kernel
+from understudy_sim.kernel.process import Process
+from understudy_sim.stage.aim import Moments
+from understudy_sim.stage.client import BACK_OFF_MS, Connection, Lost
+from understudy_sim.stage.happenings import Deployed, DeploymentsListed
+from understudy_sim.stage.plan import NS_PER_MS, NS_PER_S, Hop, Plan
+from understudy_sim.stage.watch import Watch
+
+OPERATOR: Final = "operator"
+ADMIN_PORT: Final = 9070
+SERVER: Final = "server"
+TIMEOUT_S: Final = 30
+LOOK_S: Final = 5
+# An answer that says: not now.  The endpoint cannot be reached, or the server stops or is too busy.
+AGAIN: Final = (408, 429, 500, 502, 503, 504)
+
+
+class Operator:
+    """Registers *address* and, at the plan's moments, the same services at other addresses of the same endpoint."""
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        plan: Plan,
+        watch: Watch,
+        moments: Moments,
+        *,
+        connection: Connection,
+        address: str,
+        opened: Callable[[], object],
+    ) -> None:
+        self.process: Process = kernel.process(OPERATOR)
+        self.done = False
+        self.healed = False
+        self._kernel = kernel
+        self._plan = plan
+        self._watch = watch
+        self._moments = moments
+        self._connection = connection
+        self._addresses = [address, *(f"{address}/moved-{number}" for number in range(1, len(plan.hops.moves_s) + 1))]
+        self._opened = opened
+
+    def start(self) -> None:
+        """Start the process."""
+        self.process.start(self._main, on_exit=lambda process, result: result.unwrap())
+
+    async def _list(self) -> None:
+        """Ask what the server knows, and tell it."""
+        response = await self._ask(Request("GET", "/deployments", (("host", SERVER),), b""), (200,))
+        listed = json.loads(response.body)["deployments"]
+        self._watch.tell(DeploymentsListed(tuple((one["uri"].rstrip("/"), one["id"]) for one in listed)))
+
+    async def _main(self) -> None:
+        first, *others = self._addresses
+        await self._register(first)
+        self._opened()
+        for at_s, address in zip(self._plan.hops.moves_s, others, strict=True):
+            await self._kernel.loop.sleep_until_ns(at_s * NS_PER_S)
+            await self._register(address)
+        while not self.healed:
+            await self._kernel.sleep_ns(LOOK_S * NS_PER_S)
+        await self._list()
+        self.done = True
+
+    async def _register(self, address: str) -> None:
+        body = json.dumps({"uri": address, "use_http_11": self._plan.hops.endpoint is Hop.H1}).encode()
+        headers = (("host", SERVER), ("content-type", "application/json"))
+        response = await self._ask(Request("POST", "/deployments", headers, body), (200, 201))
+        if response.status in (200, 201):
+            answer: dict[str, Any] = json.loads(response.body)
+            services = tuple(service["name"] for service in answer["services"])
+            self._watch.tell(Deployed(address, answer["id"], services))
+
+    async def _ask(self, request: Request, wanted: Sequence[int]) -> Response:
+        """Ask until the answer is one that counts."""
+        tries = 0
+        while True:
+            tries += 1
+            self._moments.begins(f"{OPERATOR} > {SERVER}")
+            response = await self._try(request)
+            if response is not None and response.status not in AGAIN:
+                if response.status not in wanted:
+                    self._watch.broken(
+                        "the operator is not refused",
+                        f"{request.method} {request.target}: {response.status} {response.body[:300]!r}",
+                    )
+                return response
+            await self._kernel.sleep_ns(BACK_OFF_MS[min(tries, len(BACK_OFF_MS)) - 1] * NS_PER_MS)
+
+    async def _try(self, request: Request) -> Response | None:
+        with trio.move_on_after(TIMEOUT_S):
+            try:
+                return await self._connection.ask(request)
+            except Lost:
+                return None
+        self._connection.drop()
+        return None

@@ -1,0 +1,41 @@
+"""P14, registrations: what was registered stays so.  An address has one deployment, whose id never changes once it was
+told, whatever was lost or asked again meanwhile; and no client is told that a service is unknown which was registered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from understudy_sim.stage.happenings import Answered, Deployed, DeploymentsListed
+from understudy_sim.stage.watch import Handler, Property
+
+NOT_FOUND = 404
+
+
+class Registrations(Property):
+    number: ClassVar[str] = "P14"
+    claim: ClassVar[str] = "what was registered stays registered"
+
+    def handlers(self) -> Mapping[type, Handler]:
+        self._ids: dict[str, str] = {}
+        self._services: dict[str, None] = {}
+        return {Deployed: self._deployed, DeploymentsListed: self._listed, Answered: self._answered}
+
+    def _deployed(self, event: Deployed) -> None:
+        self.hit("registrations acknowledged")
+        first = self._ids.setdefault(event.address, event.deployment_id)
+        if first != event.deployment_id:
+            self.broken(f"{event.address} was registered as {first} and later as {event.deployment_id}")
+        self._services.update(dict.fromkeys(event.services))
+
+    def _listed(self, event: DeploymentsListed) -> None:
+        self.hit("deployments listed")
+        if dict(event.deployments) != self._ids or len(event.deployments) != len(self._ids):
+            self.broken(f"the server knows {event.deployments}, it acknowledged {self._ids}")
+
+    def _answered(self, event: Answered) -> None:
+        asked = event.asked.call
+        if event.answer.status != NOT_FOUND or event.answer.of_invocation or asked.service not in self._services:
+            return
+        self.broken(f"{asked} was answered {NOT_FOUND} although {asked.service} was registered")
