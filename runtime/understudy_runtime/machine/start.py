@@ -59,11 +59,8 @@ def start_payload(
 ) -> bytes:
     """A Start message.  Empty fields are left out, as protobuf does."""
     assert known_entries >= 1, "an attempt knows at least its Input"
-    parts = [
-        chunk(b"\x0a", invocation.raw),
-        chunk(b"\x12", invocation.id.encode()),
-        b"\x18" + varint(known_entries),
-    ]
+    raw, text = invocation.raw, invocation.id.encode()
+    parts = [b"\x0a%c%b\x12%c%b\x18" % (len(raw), raw, len(text), text), varint(known_entries)]
     for name, value in state:
         pair = (chunk(b"\x0a", name) if name else b"") + (chunk(b"\x12", value) if value else b"")
         parts.append(chunk(b"\x22", pair))

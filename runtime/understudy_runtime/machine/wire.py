@@ -31,7 +31,8 @@ def varint(value: int) -> bytes:
 
 def chunk(tag: bytes, content: bytes) -> bytes:
     """A length-delimited field: *tag*, the length of *content*, *content*."""
-    return tag + varint(len(content)) + content
+    length = len(content)
+    return tag + (_ONE_BYTE[length] if length < 128 else varint(length)) + content
 
 
 def value_message(content: bytes) -> bytes:
