@@ -216,7 +216,7 @@ class ClientConnection:
             while not self._finishing:
                 data = bytes(await self._stream.receive_some(READ_BYTES))
                 if not data:
-                    raise self._closed_by_peer()
+                    raise self._broken()
                 now = self._heard_at = trio.current_time()
                 if self._greeting is not None:
                     data = self._greeted(data)
@@ -225,7 +225,7 @@ class ClientConnection:
                 if self._wire.has_output:
                     self._writer.wake()
         except GONE as error:
-            self._end(ExchangeLost(f"the connection broke: {error}", reached=True))
+            self._end(self._broken(error))
             self._scope.cancel()
         except ExchangeLost as lost:
             self._end(lost)
@@ -234,19 +234,22 @@ class ClientConnection:
             self._finish(ExchangeLost(str(error), reached=True))
 
     async def _write(self) -> None:
-        wire = self._wire
         try:
-            while True:
-                data = wire.output()
-                if data:
-                    await self._stream.send_all(data)
-                elif self._finishing:
-                    break
-                else:
-                    await self._writer.park()
+            while not self._finishing:
+                await self._write_all()
+                await self._writer.park()
+            # What is queued goes before the last word.
+            await self._write_all()
+            if not self._wire.closing:
+                self._wire.goaway()
+                await self._write_all()
         except GONE as error:
-            self._end(ExchangeLost(f"the connection broke: {error}", reached=True))
+            self._end(self._broken(error))
         self._scope.cancel()
+
+    async def _write_all(self) -> None:
+        while data := self._wire.output():
+            await self._stream.send_all(data)
 
     async def _tend(self) -> None:
         """Look after silence: the peer's settings, pings, idleness."""
@@ -291,8 +294,6 @@ class ClientConnection:
         """Say goodbye, then end."""
         if not self._finishing:
             self._end(why)
-            if not self._wire.closing:
-                self._wire.goaway()
             self._writer.wake()
 
     def _end(self, why: ExchangeLost) -> None:
@@ -305,12 +306,13 @@ class ClientConnection:
         for exchange in exchanges.values():
             exchange.fail(why)
 
-    def _closed_by_peer(self) -> ExchangeLost:
+    def _broken(self, error: object = None) -> ExchangeLost:
+        """The peer has closed the connection, in order or (with *error*) not."""
         if not self._is_ready:
-            return ExchangeLost(
-                "the peer closed the connection before HTTP/2 began: does it speak HTTP/2?", reached=False
-            )
-        return ExchangeLost("the peer closed the connection", reached=True)
+            message = "the peer closed the connection before HTTP/2 began: does it speak HTTP/2?"
+            return ExchangeLost(message, reached=False)
+        how = "the peer closed the connection" if error is None else f"the connection broke: {error}"
+        return ExchangeLost(how, reached=True)
 
     def _greeted(self, data: bytes) -> bytes:
         """The peer's first bytes must be its settings.  Raises ExchangeLost when they are something else."""

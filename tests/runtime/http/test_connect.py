@@ -10,7 +10,7 @@ from understudy_runtime.http.exchange import Address, BadEndpoint, check_headers
 from understudy_runtime.limits import Limits
 from understudy_runtime.model.endpoint import Endpoint
 
-from tests.runtime.http.test_client_and_asgi import HEAD, START, V6, Net, Peer, answer, errors, host, net
+from tests.runtime.http.ways import HEAD, START, V6, Net, Peer, answer, errors, host, net
 
 __all__ = ["errors", "host", "net"]
 
