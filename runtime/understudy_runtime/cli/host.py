@@ -17,13 +17,13 @@ from understudy_runtime.cli.configuration import logging_of
 from understudy_runtime.cli.errors import UsageProblem
 from understudy_runtime.cli.kinds import Address
 from understudy_runtime.cli.life import Drain, Life
-from understudy_runtime.cli.loading import load_asgi
+from understudy_runtime.cli.loading import AsgiApp, load_asgi
 from understudy_runtime.cli.options import CONFIG_OPTION, DUMP_OPTION, SettingsCommand, gathered, with_settings
 from understudy_runtime.cli.output import Logger, say
 from understudy_runtime.cli.serving import PortTaken, listen
 from understudy_runtime.cli.settings import Values, dump
 from understudy_runtime.cli.table import HOST
-from understudy_runtime.http.asgi import AsgiApp, AsgiServer
+from understudy_runtime.front import asgi_server
 from understudy_runtime.limits import Limits
 from understudy_runtime.node import sole_error
 from understudy_runtime.real_world import RealNetwork
@@ -51,9 +51,10 @@ def host(ctx: click.Context, app: str, config: Path | None, dump_config: bool) -
 
 
 class Hosting:
-    """One run of an endpoint."""
+    """One run of an endpoint.  `port` is where it listens once it has started."""
 
     def __init__(self, app: AsgiApp, values: Values, logger: Logger) -> None:
+        self.port = 0
         self._app = app
         self._address = Address(values["host.bind-ip"].value, values["host.bind-port"].value)
         self._limits = Limits(drain_timeout_ms=values["shutdown-timeout"].value)
@@ -63,16 +64,18 @@ class Hosting:
     def run(self) -> int:
         """Serve until stopped; the exit code.  Raises UsageProblem for what the user can put right."""
         try:
-            return trio.run(self._life.live, self._start)
+            return trio.run(self._life.live, self.start)
         except BaseException as raised:
             error = sole_error(raised)
             if isinstance(error, PortTaken):
                 raise UsageProblem(str(error)) from None
             raise error from None
 
-    async def _start(self, nursery: trio.Nursery) -> Drain:
+    async def start(self, nursery: trio.Nursery) -> Drain:
+        """Serve, in *nursery*.  What it returns drains.  Raises PortTaken."""
         listener = await listen(RealNetwork(), self._address, "--port")
-        server = AsgiServer(self._app, self._limits, report=self._report)
+        self.port = listener.port
+        server = asgi_server(self._app, self._limits, report=self._report)
         finished = trio.Event()
 
         async def serve() -> None:

@@ -6,17 +6,18 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Awaitable, Callable, MutableMapping
 from importlib import import_module
 from inspect import iscoroutinefunction, signature
 from pathlib import Path
 from traceback import extract_tb
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from understudy.endpoint import App
 
 from understudy_runtime.cli.errors import UsageProblem
-from understudy_runtime.http.asgi import AsgiApp
 
+AsgiApp = Callable[[MutableMapping[str, Any], Callable[..., Any], Callable[..., Any]], Awaitable[None]]
 # Packages whose applications await asyncio, whatever loop runs them.
 ASYNCIO_ONLY: Final = ("restate",)
 

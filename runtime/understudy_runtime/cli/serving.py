@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final, Protocol
@@ -22,8 +23,9 @@ from understudy_runtime.cli.output import Logger, event_logger, say
 from understudy_runtime.front import admin_server, ingress_server
 from understudy_runtime.http.connect import Connector, connector
 from understudy_runtime.http.guard import Check, HostCheck, TokenCheck
-from understudy_runtime.http.h1_server import H1Server
 from understudy_runtime.ingress import answers
+from understudy_runtime.invoker.identity import IdentityKeyError, signer_of
+from understudy_runtime.invoker.port import Sign
 from understudy_runtime.log.core import LogError
 from understudy_runtime.model.schema import ManifestError
 from understudy_runtime.node import DataFolderError, Deployment, Node, sole_error
@@ -44,7 +46,16 @@ class ServicesFailed(Exception):
     """The services that come with the server did not start: what they said."""
 
 
-START_ERRORS: Final = (PortTaken, ServicesFailed, DataFolderError, DiskError, LogError, StorageError, ManifestError)
+START_ERRORS: Final = (
+    PortTaken,
+    ServicesFailed,
+    IdentityKeyError,
+    DataFolderError,
+    DiskError,
+    LogError,
+    StorageError,
+    ManifestError,
+)
 STOP_ERRORS: Final = (DiskError, LeadershipLost, StorageError)
 
 
@@ -68,12 +79,22 @@ class NoServices:
         return ()
 
 
+class Server(Protocol):
+    """What serves a port."""
+
+    async def serve(self, listener: Listener) -> None:
+        """Serve until it has drained."""
+
+    def drain(self) -> None:
+        """Take nothing new, finish what is there."""
+
+
 @attrs.frozen
 class Door:
     """A bound port and who serves it."""
 
     listener: Listener
-    server: H1Server
+    server: Server
 
 
 class Serving:
@@ -115,16 +136,19 @@ class Serving:
         """Serve, in *nursery*.  What it returns drains: no new request is taken, those in flight are answered."""
         configuration = self._configuration
         world = self._make_world(configuration.base_dir)
-        ingress_listener = await listen(world, configuration.ingress, "--ingress-port")
-        admin_listener = await listen(world, configuration.admin, "--admin-port")
-        connect = connector(world, configuration.limits, headers=configuration.request_headers)
-        deployments = await self._services.start(world, connect, nursery)
-        self.node = node = self._node(world, connect, deployments)
-        await nursery.start(node.run)
-        doors = self._doors(node, ingress_listener, admin_listener)
+        sign = signer(configuration.identity_pem_file, world)
+        connect = connector(world, configuration.limits, sign=sign, headers=configuration.request_headers)
+        async with closing_unless_served() as listeners:
+            # Bound before anything is opened: who calls meanwhile waits, and a port that is taken is known at once.
+            listeners.append(await listen(world, configuration.ingress, "--ingress-port"))
+            listeners.append(await listen(world, configuration.admin, "--admin-port"))
+            deployments = await self._services.start(world, connect, nursery)
+            self.node = node = self._node(world, connect, deployments)
+            await nursery.start(node.run)
+        doors = self._doors(node, *listeners)
         finished = trio.Event()
         nursery.start_soon(serve_doors, doors, finished)
-        self.ports = (ingress_listener.port, admin_listener.port)
+        self.ports = (listeners[0].port, listeners[1].port)
         self._greet(*self.ports)
 
         async def drain() -> None:
@@ -171,6 +195,33 @@ class Serving:
         for line in self._services.greet():
             say(f"  serves    {line}")
         say("  ready     (Ctrl-C drains and stops)", style="green", plain=plain)
+
+
+def signer(pem_file: Path | None, world: RealWorld) -> Sign | None:
+    """Who signs requests to endpoints, if a key is given.  Raises IdentityKeyError."""
+    if pem_file is None:
+        return None
+    try:
+        sign = signer_of(pem_file.read_bytes(), world.now_ms)
+    except OSError as error:
+        raise IdentityKeyError(f"the signing key {pem_file} cannot be read: {error.strerror}") from None
+    except IdentityKeyError as error:
+        raise IdentityKeyError(f"{pem_file}: {error}") from None
+    say(f"  identity  {sign.public_key}")
+    return sign
+
+
+@asynccontextmanager
+async def closing_unless_served() -> AsyncIterator[list[Listener]]:
+    """A list of listeners, which are closed when what is done meanwhile fails."""
+    listeners: list[Listener] = []
+    try:
+        yield listeners
+    except BaseException:
+        with trio.CancelScope(shield=True):
+            for listener in listeners:
+                await listener.aclose()
+        raise
 
 
 async def serve_doors(doors: Sequence[Door], finished: trio.Event) -> None:

@@ -174,6 +174,12 @@ ADMIN: Final = (
 )
 WORKER: Final = (
     Setting(
+        "worker.num-timers-in-memory-limit",
+        kinds.count(1, MILLION),
+        "limits.timers_max",
+        "Timers held in memory per partition, the nearest; others are read when due.",
+    ),
+    Setting(
         INVOKER + "inactivity-timeout",
         kinds.DURATION,
         "limits.inactivity_timeout_ms",
@@ -275,7 +281,6 @@ NOT_OURS: Final = MappingProxyType[str, str](
         "listen-mode": "the server listens on TCP only",
         "use-random-ports": "give the port 0 to get any",
         "worker.cleanup-interval": "a result goes when its retention ends, there is no scan to space",
-        "worker.num-timers-in-memory-limit": "all timers are in memory, at some 300 bytes each",
         INVOKER + "memory-limit": "memory is bounded by the number of attempts and the size of messages",
         INVOKER + "http-proxy": "endpoints are reached directly",
         "tracing-": "there is no tracing",

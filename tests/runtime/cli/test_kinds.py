@@ -70,7 +70,7 @@ BAD = [
     (CHOICE, "xml", 1),
     (kinds.FATE, "explode", 0),
     (kinds.HOST, "", 1),
-    (kinds.HOST, "a b", "1.2.3.4:5"),
+    (kinds.HOST, "a b", "192.0.2.1:5"),
     (kinds.ADDRESS, "127.0.0.1", "8080"),
     (kinds.ADDRESS, "::1:80", ":80"),
     (kinds.ADDRESS, "h:99999", "h:-1"),
