@@ -6,8 +6,8 @@ uses `schema`, `partition_for` and `replies`; nothing here knows HTTP.
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable, Sequence
+from itertools import islice
 from operator import attrgetter
 from typing import Final
 
@@ -15,7 +15,7 @@ import attrs
 import cbor2
 import trio
 
-from understudy_runtime.admin.backend import Described
+from understudy_runtime.admin.backend import Described, Listed
 from understudy_runtime.effects.dispatch import PartitionEffects
 from understudy_runtime.effects.outbox import Outbox
 from understudy_runtime.effects.replies import Replies
@@ -53,6 +53,7 @@ FORMAT_FILE: Final = "format"
 LOCK_FILE: Final = "lock"
 PARTITIONS_MAX: Final = 1024
 DRAIN_POLL_S: Final = 0.01
+LIST_LOOKED_AT_MAX: Final = 10_000
 
 
 class DataFolderError(Exception):
@@ -174,11 +175,17 @@ class Node:
         found = self.partition_for(invocation_id).tables.invocation(invocation_id)
         return None if found is None else description(found)
 
-    def live(self, service: str | None, count_max: int) -> list[Described]:
-        """At most *count_max* invocations in memory that have not completed, by id; of one *service*, or of all."""
-        found = (invocation for partition in self.partitions for invocation in partition.tables.live())
-        chosen = (invocation for invocation in found if service is None or invocation.target.service == service)
-        return [description(item) for item in heapq.nsmallest(count_max, chosen, key=attrgetter("id"))]
+    def live(self, service: str | None, count_max: int) -> Listed:
+        """At most *count_max* invocations that have not completed, by id; of one *service*, or of all.
+
+        Not more than LIST_LOOKED_AT_MAX are looked at: the loop stands still meanwhile.
+        """
+        every = (invocation for partition in self.partitions for invocation in partition.tables.live())
+        seen = list(islice(every, LIST_LOOKED_AT_MAX + 1))
+        chosen = [one for one in seen[:LIST_LOOKED_AT_MAX] if service is None or one.target.service == service]
+        chosen.sort(key=attrgetter("id"))
+        is_complete = len(seen) <= LIST_LOOKED_AT_MAX and len(chosen) <= count_max
+        return Listed([description(one) for one in chosen[:count_max]], is_complete)
 
     def _taking(self, invocation_id: str) -> Partition:
         """The partition of *invocation_id*, if it takes a request now."""

@@ -33,6 +33,14 @@ class Described:
     command_count: int
 
 
+@attrs.frozen
+class Listed:
+    """Some invocations; `is_complete` when there are no more such."""
+
+    found: Sequence[Described]
+    is_complete: bool
+
+
 class Deployments(Protocol):
     """Who registers, moves and removes.  All raise RegistrationRefused and change nothing then."""
 
@@ -63,8 +71,8 @@ class AdminBackend(Protocol):
     def described(self, invocation_id: str) -> Described | None:
         """What the tables say about *invocation_id* now."""
 
-    def live(self, service: str | None, count_max: int) -> Sequence[Described]:
-        """At most *count_max* invocations in memory that have not completed, by id; of one *service*, or of all."""
+    def live(self, service: str | None, count_max: int) -> Listed:
+        """At most *count_max* invocations that have not completed, by id; of one *service*, or of all."""
 
     async def request(self, command: Cancel | Kill | Purge | PurgeJournal) -> RequestAcked:
         """Propose *command* and wait until it is applied.  Raises Overloaded, Unavailable."""

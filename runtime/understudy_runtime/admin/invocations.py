@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -22,7 +21,7 @@ from understudy_runtime.admin.asked import (
     Show,
     error,
 )
-from understudy_runtime.admin.backend import Described
+from understudy_runtime.admin.backend import Described, Listed
 from understudy_runtime.admin.deployments import known_service
 from understudy_runtime.ingress.answers import JSON_TYPE, dump
 from understudy_runtime.ingress.port import Response
@@ -185,8 +184,9 @@ def shown(invocation_id: str, found: Described | None) -> Response:
     return Response(200, (JSON_TYPE,), dump(view(found)))
 
 
-def listed(found: Sequence[Described]) -> Response:
-    return Response(200, (JSON_TYPE,), dump({"invocations": [view(item) for item in found]}))
+def listed(listing: Listed) -> Response:
+    body = {"invocations": [view(item) for item in listing.found], "complete": listing.is_complete}
+    return Response(200, (JSON_TYPE,), dump(body))
 
 
 def view(found: Described) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import json
 
 import pytest
 from understudy_runtime.admin import invocations
-from understudy_runtime.admin.backend import Described
+from understudy_runtime.admin.backend import Described, Listed
 from understudy_runtime.admin.shell import Admin
 from understudy_runtime.ingress.backend import Known, Overloaded, Unavailable
 from understudy_runtime.ingress.port import Request
@@ -39,7 +39,7 @@ class Backend:
         return self.invocation
 
     def live(self, service, count_max):
-        return [self.invocation][:count_max]
+        return Listed([self.invocation][:count_max], True)
 
     async def request(self, command):
         if self.error is not None:
