@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any, Final
 import anyio
 
 from understudy.api.manifest import MANIFEST_VERSIONS, ManifestError
-from understudy.host import RealHost
+from understudy.host import RealHost, wall_clock_ms
 from understudy.hosting import Host, LinkLost
+from understudy.identity import Unidentified
 from understudy.protocol.framing import Frame, FrameDecoder, FramingError, encode_frames
 from understudy.vm import VERSIONS
 
@@ -53,9 +54,14 @@ def server_name() -> str:
 
 
 async def serve(
-    application: App, scope: Scope, receive: Receive, send: Send, host_factory: HostFactory = RealHost
+    application: App,
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+    host_factory: HostFactory = RealHost,
+    now_ms: Callable[[], int] = wall_clock_ms,
 ) -> None:
-    """Answer one ASGI scope of *application*."""
+    """Answer one ASGI scope of *application*.  *now_ms* judges whether a signed request has expired."""
     if scope["type"] == "lifespan":
         await _lifespan(receive, send)
         return
@@ -65,12 +71,23 @@ async def serve(
     method = scope["method"]
     if segments[-1:] == ["health"] and method == "GET":
         await _answer(send, 200, b'{"status":"ok"}', "application/json")
+    elif refusal := _refusal(application, scope, now_ms):
+        await _answer(send, 401, refusal.encode(), "text/plain")
     elif segments[-1:] == ["discover"] and method == "GET":
         await _discover(application, scope, send)
     elif len(segments) >= 3 and segments[-3] == "invoke" and method == "POST":
         await _invoke(application, scope, receive, send, segments[-2], segments[-1], host_factory)
     else:
         await _answer(send, 404)
+
+
+def _refusal(application: App, scope: Scope, now_ms: Callable[[], int]) -> str | None:
+    """Why the request is not from a server we know; None when it is, or when any will do."""
+    try:
+        application.verifier.check(_request_headers(scope), scope["path"], now_ms())
+    except Unidentified as error:
+        return str(error)
+    return None
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

@@ -16,6 +16,7 @@ from understudy.api.manifest import build_manifest
 from understudy.api.service import Definition
 from understudy.asgi import Receive, Scope, Send, serve
 from understudy.hosting import Host, Link
+from understudy.identity import Verifier
 from understudy.vm import VERSIONS
 
 ProtocolMode = Literal["bidi", "request_response"]
@@ -30,9 +31,15 @@ class NotFound(LookupError):
 class App:
     """Services that can be discovered and invoked."""
 
-    def __init__(self, services: Sequence[Definition], protocol: ProtocolMode | None = None) -> None:
-        """Raises ValueError for two services of one name, TypeError for what is no service."""
+    def __init__(
+        self,
+        services: Sequence[Definition],
+        protocol: ProtocolMode | None = None,
+        identity_keys: Sequence[str] | None = None,
+    ) -> None:
+        """Raises ValueError for two services of one name or a text that is no key, TypeError for what is no service."""
         self.protocol: ProtocolMode | None = protocol
+        self.verifier = Verifier(identity_keys or ())
         self.services: dict[str, Definition] = {}
         for service in services:
             if not isinstance(service, Definition):
@@ -89,9 +96,16 @@ class App:
         await run_attempt(found, version, link, host, headers)
 
 
-def app(services: Sequence[Definition], protocol: ProtocolMode | None = None) -> App:
-    """An application of *services*.  *protocol* None: full duplex unless discovered over HTTP/1."""
-    return App(services, protocol)
+def app(
+    services: Sequence[Definition],
+    protocol: ProtocolMode | None = None,
+    identity_keys: Sequence[str] | None = None,
+) -> App:
+    """An application of *services*.  *protocol* None: full duplex unless discovered over HTTP/1.
+
+    With *identity_keys* (``publickeyv1_…``) it answers 401 to what none of those keys signed.
+    """
+    return App(services, protocol, identity_keys)
 
 
 __all__ = ["App", "NotFound", "ProtocolMode", "app"]

@@ -15,6 +15,11 @@ T = TypeVar("T")
 _LOG: Final = logging.getLogger("understudy")
 
 
+def wall_clock_ms() -> int:
+    """Wall clock, epoch milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
 class RealHost:
     """One request's host: its clocks are the machine's, its tasks live in *tasks*."""
 
@@ -23,7 +28,7 @@ class RealHost:
 
     def now_ms(self) -> int:
         """Wall clock, epoch milliseconds."""
-        return time.time_ns() // 1_000_000
+        return wall_clock_ms()
 
     def monotonic_ms(self) -> int:
         """A clock that never goes back."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 
@@ -24,6 +25,13 @@ def stage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     running.stop()
     if failed:
         print(running.told())
+
+
+@pytest.fixture
+def running() -> Iterator[ExitStack]:
+    """What a test starts for itself: `running.callback(process.stop)` right after each start."""
+    with ExitStack() as stack:
+        yield stack
 
 
 @pytest.fixture

@@ -52,7 +52,7 @@ def our_app_hosted(folder: Path) -> Application:
 
 def official_python_app(folder: Path) -> Application:
     """The same files with their imports changed, so the official Python SDK, on hypercorn."""
-    path = rewritten(PACKAGE, folder / "official")
+    path = rewritten(PACKAGE, folder / "rewritten")
     return on_hypercorn(SERVICES, folder, {**ENVIRONMENT, "PYTHONPATH": str(path)})
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,6 @@ from tests.interop.client import Client
 from tests.interop.peers.install import ROOT
 from tests.interop.peers.processes import (
     SETTINGS,
-    Application,
     Server,
     official_server,
     on_granian,
@@ -35,15 +35,6 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     running.process.stop()
 
 
-@pytest.fixture
-def stopping() -> Iterator[list[Application]]:
-    """What is in the list at the end is stopped."""
-    applications: list[Application] = []
-    yield applications
-    for application in applications:
-        application.process.stop()
-
-
 def test_imports_are_all_that_changes() -> None:
     source = TOUR.read_text()
     changed = changed_lines(source, rewrite(source))
@@ -53,10 +44,10 @@ def test_imports_are_all_that_changes() -> None:
 
 @pytest.mark.parametrize("sdk", ["our_sdk", "official_python"])
 @pytest.mark.parametrize("host", ["hypercorn", "uvicorn", "granian"])
-def test_tour(server: Server, sdk: str, host: str, stopping: list[Application], tmp_path: Path) -> None:
-    path = rewritten(ROOT / "scenarios", tmp_path / "official") if sdk == "official_python" else ROOT
+def test_tour(server: Server, sdk: str, host: str, running: ExitStack, tmp_path: Path) -> None:
+    path = rewritten(ROOT / "scenarios", tmp_path / "rewritten") if sdk == "official_python" else ROOT
     application = HOSTS[host](APP, tmp_path, {"PYTHONPATH": str(path)})
-    stopping.append(application)
+    running.callback(application.process.stop)
     client = Client(server.ingress, server.admin)
     client.register(application.uri, use_http_11=application.use_http_11, force=True)
     prefix = f"{host}-{sdk}"

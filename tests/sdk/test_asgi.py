@@ -214,7 +214,8 @@ async def test_health() -> None:
         ("*/*", 2),
         ("application/vnd.restate.endpointmanifest.v1+json", 1),
         (", ".join(f"application/vnd.restate.endpointmanifest.v{n}+json" for n in (1, 2, 3, 4)), 4),
-        (", ".join(f"application/vnd.restate.endpointmanifest.v{n}+json" for n in (3, 5)), 3),
+        (", ".join(f"application/vnd.restate.endpointmanifest.v{n}+json" for n in (3, 5)), 5),
+        (", ".join(f"application/vnd.restate.endpointmanifest.v{n}+json" for n in (3, 6)), 3),
         ("application/json", None),
     ],
 )

@@ -442,10 +442,10 @@ class ObjectSharedContext(Context):
         leaf = self._vm.sys_get_state(name.encode(), entry_name or "")
         return DurableFuture(self._attempt, leaf, value_of(serde or serde_for(type_hint)))
 
-    def state_keys(self) -> DurableFuture[list[str]]:
+    def state_keys(self, entry_name: str | None = None) -> DurableFuture[list[str]]:
         """The names that have a value, sorted."""
         self._attempt.check()
-        return DurableFuture(self._attempt, self._vm.sys_get_state_keys(), _as_state_keys)
+        return DurableFuture(self._attempt, self._vm.sys_get_state_keys(entry_name or ""), _as_state_keys)
 
 
 class ObjectContext(ObjectSharedContext):
@@ -457,15 +457,15 @@ class ObjectContext(ObjectSharedContext):
         data = (serde or serde_for(type(value))).serialize(value)
         self._vm.sys_set_state(name.encode(), data, entry_name or "")
 
-    def clear(self, name: str) -> None:
+    def clear(self, name: str, entry_name: str | None = None) -> None:
         """Take the value of *name* away."""
         self._attempt.check()
-        self._vm.sys_clear_state(name.encode())
+        self._vm.sys_clear_state(name.encode(), entry_name or "")
 
-    def clear_all(self) -> None:
+    def clear_all(self, entry_name: str | None = None) -> None:
         """Take the values of all names away."""
         self._attempt.check()
-        self._vm.sys_clear_all_state()
+        self._vm.sys_clear_all_state(entry_name or "")
 
 
 class DurablePromise(typing.Generic[T]):

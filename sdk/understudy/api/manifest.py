@@ -17,7 +17,7 @@ from understudy.api.schema import schema_of
 from understudy.api.service import Definition
 from understudy.vm import VERSIONS
 
-MANIFEST_VERSIONS: Final = (1, 2, 3, 4)
+MANIFEST_VERSIONS: Final = (1, 2, 3, 4, 5)
 
 FIELD_SINCE: Final = MappingProxyType(
     {

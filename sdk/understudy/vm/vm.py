@@ -150,49 +150,51 @@ class VM(Core):
             attempted = encoding.get_eager_state_command(key, None, name)
             self._mismatch(codes.GET_EAGER_STATE, attempted, name, recorded_type, recorded)
 
-    def sys_get_state_keys(self) -> Leaf:
+    def sys_get_state_keys(self, name: str = "") -> Leaf:
         """Ask for the keys that have a value; the result is state_keys, sorted bytewise when answered here."""
         completion_id = self._completion_id()
         if self.is_replaying:
-            self._replay_get_state_keys(completion_id)
+            self._replay_get_state_keys(name, completion_id)
             return completion_id
         if self._state_is_partial:
-            lazy = pb.GetLazyStateKeysCommand(result_completion_id=completion_id)
-            self._command(codes.GET_LAZY_STATE_KEYS, lazy.SerializeToString())
+            lazy = pb.GetLazyStateKeysCommand(result_completion_id=completion_id, name=name)
+            self._command(codes.GET_LAZY_STATE_KEYS, lazy.SerializeToString(), name)
             return completion_id
         keys = tuple(sorted(key for key, value in self._state_map.items() if value is not None))
-        eager = pb.GetEagerStateKeysCommand(value=pb.StateKeys(keys=keys))
-        self._command(codes.GET_EAGER_STATE_KEYS, eager.SerializeToString())
+        eager = pb.GetEagerStateKeysCommand(value=pb.StateKeys(keys=keys), name=name)
+        self._command(codes.GET_EAGER_STATE_KEYS, eager.SerializeToString(), name)
         self._ready[completion_id] = ("state_keys", keys)
         return completion_id
 
-    def _replay_get_state_keys(self, completion_id: int) -> None:
-        recorded_type, recorded = self._take_recorded(codes.GET_EAGER_STATE_KEYS, "")
+    def _replay_get_state_keys(self, name: str, completion_id: int) -> None:
+        recorded_type, recorded = self._take_recorded(codes.GET_EAGER_STATE_KEYS, name)
         if recorded_type == codes.GET_EAGER_STATE_KEYS:
             try:
                 eager = decode(recorded_type, recorded)
             except VmError as error:
                 self.fail(error)
             assert isinstance(eager, pb.GetEagerStateKeysCommand)
-            self._ready[completion_id] = ("state_keys", tuple(eager.value.keys))
-            return
-        lazy = pb.GetLazyStateKeysCommand(result_completion_id=completion_id).SerializeToString()
-        if recorded_type != codes.GET_LAZY_STATE_KEYS or recorded != lazy:
-            self._mismatch(codes.GET_EAGER_STATE_KEYS, b"", "", recorded_type, recorded)
+            if eager.name == name:
+                self._ready[completion_id] = ("state_keys", tuple(eager.value.keys))
+                return
+        lazy = pb.GetLazyStateKeysCommand(result_completion_id=completion_id, name=name)
+        if recorded_type != codes.GET_LAZY_STATE_KEYS or recorded != lazy.SerializeToString():
+            attempted = pb.GetEagerStateKeysCommand(name=name)
+            self._mismatch(codes.GET_EAGER_STATE_KEYS, attempted.SerializeToString(), name, recorded_type, recorded)
 
     def sys_set_state(self, key: bytes, value: bytes, name: str = "") -> None:
         """Give *key* the value *value*."""
         self._command(codes.SET_STATE, encoding.set_state_command(key, value, name), name)
         self._state_map[key] = value
 
-    def sys_clear_state(self, key: bytes) -> None:
+    def sys_clear_state(self, key: bytes, name: str = "") -> None:
         """Take the value of *key* away."""
-        self._command(codes.CLEAR_STATE, pb.ClearStateCommand(key=key).SerializeToString())
+        self._command(codes.CLEAR_STATE, pb.ClearStateCommand(key=key, name=name).SerializeToString(), name)
         self._state_map[key] = None
 
-    def sys_clear_all_state(self) -> None:
+    def sys_clear_all_state(self, name: str = "") -> None:
         """Take all values away."""
-        self._command(codes.CLEAR_ALL_STATE, b"")
+        self._command(codes.CLEAR_ALL_STATE, pb.ClearAllStateCommand(name=name).SerializeToString(), name)
         self._state_map.clear()
         self._state_is_partial = False
 

@@ -42,10 +42,11 @@ class Process:
         """Wait until *is_ready*; an early end or silence is an error that shows the log."""
         deadline = time.monotonic() + START_SECONDS
         while not is_ready():
-            if self._popen.poll() is not None:
-                raise AssertionError(f"{self.log.name} ended with {self._popen.returncode}:\n{self.told()}")
-            if time.monotonic() > deadline:
-                raise AssertionError(f"{self.log.name} is not ready after {START_SECONDS} s:\n{self.told()}")
+            code = self._popen.poll()
+            if code is not None or time.monotonic() > deadline:
+                self.stop()
+                how = f"is not ready after {START_SECONDS} s" if code is None else f"ended with {code}"
+                raise AssertionError(f"{self.log.name} {how}:\n{self.told()}")
             time.sleep(0.02)
 
     def told(self) -> str:
