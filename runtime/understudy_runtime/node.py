@@ -24,10 +24,8 @@ from understudy_runtime.ingress.backend import Known, Overloaded, Unavailable
 from understudy_runtime.invoker.port import Connect, Transport
 from understudy_runtime.invoker.shell import Invoker
 from understudy_runtime.limits import Limits
-from understudy_runtime.log.codec import COMMANDS
-from understudy_runtime.log.shell import Log
+from understudy_runtime.machine.apply import RULES_CURRENT
 from understudy_runtime.machine.invocation import Invocation
-from understudy_runtime.machine.tables import Tables
 from understudy_runtime.meta.registrar import Registrar
 from understudy_runtime.meta.shell import Meta
 from understudy_runtime.model import ids
@@ -46,6 +44,7 @@ from understudy_runtime.model.commands import (
 from understudy_runtime.model.events import Observe
 from understudy_runtime.model.schema import Schema
 from understudy_runtime.partition import Partition
+from understudy_runtime.recovery import open_partition
 from understudy_runtime.world import Disk, World
 
 FORMAT: Final = 1
@@ -92,6 +91,7 @@ class Node:
         deployments: Sequence[Deployment] = (),
         connect: Connect | None = None,
         observe: Observe,
+        rules_max: int = RULES_CURRENT,
     ) -> None:
         assert partition_count is None or 1 <= partition_count <= PARTITIONS_MAX, "a sensible partition count"
         self.world = world
@@ -104,6 +104,7 @@ class Node:
         self._deployments = deployments
         self._connect = connect
         self._observe = observe
+        self._rules_max = rules_max
         self._meta: Meta | None = None
         self._registrar: Registrar | None = None
         self._is_draining = False
@@ -268,23 +269,24 @@ class Node:
         self._registrar.connect_known()
 
     async def _open_partition(self, index: int, folder: FolderFormat) -> None:
-        log: Log[Command] = await Log.open(
-            self.world.disk,
-            f"partition-{index}",
+        opened = await open_partition(
+            self.world,
+            index,
+            folder.partition_count,
             identity=partition_identity(folder.identity, index),
-            codec=COMMANDS,
             limits=self.limits,
             observe=self._observe,
         )
-        storage = self.world.open_storage(f"partition-{index}")
         partition = Partition(
             index,
             world=self.world,
             limits=self.limits,
             observe=self._observe,
-            log=log,
-            storage=storage,
-            tables=Tables.load(storage, index, folder.partition_count, self.limits.idle_objects_max),
+            log=opened.log,
+            storage=opened.storage,
+            tables=opened.tables,
+            snapshots=opened.snapshots,
+            rules_max=self._rules_max,
         )
         self.partitions.append(partition)
         await partition.recover()

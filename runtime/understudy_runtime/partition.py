@@ -4,6 +4,9 @@ Everything between two awaits is one step: a batch is durable, then all its reco
 are performed, then the invoker may start attempts.  So no start message is ever built from tables that are ahead of the
 actions performed.  Whatever was queued while a batch was synced is the next batch: there is no window and no timer.
 
+Once the log has grown by `limits.snapshot_log_bytes`, the tables are written behind and what the store then holds is
+written as a snapshot, one slice after each batch; when it is durable, the log before it goes.
+
 Not here: what a command means (`machine/`), what an action does (`effects/`).
 """
 
@@ -16,14 +19,25 @@ import trio
 from understudy_runtime.limits import Limits
 from understudy_runtime.log.core import Appended
 from understudy_runtime.log.shell import Log
-from understudy_runtime.machine.apply import RULES_CURRENT, apply, outstanding
+from understudy_runtime.machine.apply import RULES_CURRENT, RulesUnknown, apply, outstanding
 from understudy_runtime.machine.tables import Tables
 from understudy_runtime.model.actions import Action
 from understudy_runtime.model.commands import Command, LeaderElected, Record
-from understudy_runtime.model.events import Applied, Committed, LeadershipTaken, Observe, StorageFlushed
+from understudy_runtime.model.events import (
+    Applied,
+    Committed,
+    LeadershipTaken,
+    LogTrimmed,
+    Observe,
+    SnapshotAbandoned,
+    SnapshotWritten,
+    StorageFlushed,
+)
+from understudy_runtime.recovery import partition_name
 from understudy_runtime.slot import Slot
-from understudy_runtime.storage.port import Storage, StorageError
-from understudy_runtime.world import World
+from understudy_runtime.snapshot.shell import Snapshots
+from understudy_runtime.storage.port import Storage, StorageDamaged, StorageError
+from understudy_runtime.world import DiskFull, World
 
 
 class LeadershipLost(Exception):
@@ -43,7 +57,11 @@ class Effects(Protocol):
 
 
 class Partition:
-    """One partition: its queue, log and tables.  Call `recover`, then `run` in a task."""
+    """One partition: its queue, log and tables.  Call `recover`, then `run` in a task.
+
+    Without *snapshots* the log is never trimmed.  *rules_max*: the newest rules this process has; what was led under
+    newer ones is refused, as an older build would.
+    """
 
     def __init__(
         self,
@@ -55,7 +73,10 @@ class Partition:
         log: Log[Command],
         storage: Storage,
         tables: Tables,
+        snapshots: Snapshots | None = None,
+        rules_max: int = RULES_CURRENT,
     ) -> None:
+        assert 1 <= rules_max <= RULES_CURRENT, "rules this build has"
         self.index = index
         self.epoch = 0
         self.tables = tables
@@ -64,6 +85,10 @@ class Partition:
         self._observe = observe
         self._log = log
         self._storage = storage
+        self._snapshots = snapshots
+        self._rules_max = rules_max
+        # What the log had appended, in bytes, when the last snapshot was begun; below 0 for what it held before.
+        self._snapshot_mark = 0 if snapshots is None else -log.bytes_after(snapshots.lsn_last)
         self._queue: list[Command] = []
         self._slot = Slot()
 
@@ -93,9 +118,10 @@ class Partition:
                 f"partition {self.index}: the store is at record {tables.applied_lsn}, the log ends at {log.lsn_last}: "
                 "they are not of one data folder; remove the store, it is rebuilt from the log"
             )
+        self._check_rules(tables.rule_version)
         self._replay()
         self.epoch = max(tables.epoch, log.epoch_last) + 1
-        command = LeaderElected(self.epoch, RULES_CURRENT)
+        command = LeaderElected(self.epoch, self._rules_max)
         (record,) = await self._append([command], self._world.now_ms())
         actions = apply(tables, record)
         self._observe(Applied(self.index, record, actions, False))
@@ -104,8 +130,17 @@ class Partition:
     async def run(self, effects: Effects, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Perform what is outstanding, then (started) work the queue for ever.
 
-        Raises LeadershipLost, SyncFailed, DiskFull: the process must stop then.
+        Raises LeadershipLost, SyncFailed, DiskFull, StorageError: the process must stop then.
         """
+        try:
+            await self._run(effects, task_status)
+        except StorageDamaged:
+            # The next start must not trust it either: it finds no store and rebuilds it.
+            self._storage.close()
+            self._world.set_aside_storage(partition_name(self.index))
+            raise
+
+    async def _run(self, effects: Effects, task_status: trio.TaskStatus[None]) -> None:
         pending = outstanding(self.tables, self._limits.timers_max)
         self._observe(LeadershipTaken(self.index, self.epoch, self._log.lsn_last, pending))
         for action in pending:
@@ -113,10 +148,26 @@ class Partition:
         effects.batch_done()
         task_status.started()
         while True:
-            while not self._queue:
+            while not self.has_work:
                 await self._slot.park()
             await trio.lowlevel.checkpoint()
+            await self.step(effects)
+
+    @property
+    def has_work(self) -> bool:
+        """Whether a command is queued or a snapshot is being written."""
+        return bool(self._queue) or (self._snapshots is not None and self._snapshots.is_writing)
+
+    async def step(self, effects: Effects) -> None:
+        """One batch, and one slice of a snapshot.  Raises as `run` does."""
+        if self._queue:
             await self._turn(effects)
+        if self._snapshots is None:
+            return
+        if self._snapshots.is_writing:
+            await self._snapshot_step(self._snapshots)
+        elif self._log.bytes_appended - self._snapshot_mark >= self._limits.snapshot_log_bytes:
+            self._begin_snapshot(self._snapshots)
 
     def flush(self) -> None:
         """Write the tables behind."""
@@ -125,6 +176,8 @@ class Partition:
 
     def close(self) -> None:
         """Release log and storage.  Nothing is written."""
+        if self._snapshots is not None:
+            self._snapshots.close()
         self._log.close()
         self._storage.close()
 
@@ -144,13 +197,44 @@ class Partition:
         if self.tables.dirty_rows >= self._limits.flush_rows:
             self.flush()
 
+    def _begin_snapshot(self, snapshots: Snapshots) -> None:
+        """Write behind, take a view of what the store then holds, and let the log go on in a segment of its own."""
+        self._snapshot_mark = self._log.bytes_appended
+        self.flush()
+        view = self._storage.view()
+        assert view.applied_lsn == self.tables.applied_lsn, "a snapshot holds all that was applied"
+        self._log.close_segment()
+        try:
+            snapshots.begin(view)
+        except DiskFull as error:
+            self._observe(SnapshotAbandoned(self.index, view.applied_lsn, str(error)))
+
+    async def _snapshot_step(self, snapshots: Snapshots) -> None:
+        """One slice of the snapshot; after the last one, drop what it stands for."""
+        try:
+            written = await snapshots.step()
+        except DiskFull as error:
+            self._observe(SnapshotAbandoned(self.index, self.tables.applied_lsn, str(error)))
+            return
+        if written is None:
+            return
+        self._observe(SnapshotWritten(self.index, written.lsn, written.rows, written.bytes))
+        await snapshots.drop_older()
+        trimmed = await self._log.trim(written.lsn)
+        if trimmed.segments:
+            self._observe(LogTrimmed(self.index, trimmed.lsn_first, trimmed.segments, trimmed.bytes))
+
     async def _append(self, batch: list[Command], now_ms: int) -> list[Record]:
+        """Make *batch* durable; what was too much for one frame goes back to the head of the queue."""
         lsn_first = self._log.lsn_last + 1
         found = await self._log.append(batch, epoch=self.epoch, expected_lsn=lsn_first, time_ms=now_ms)
         if not isinstance(found, Appended):
             raise LeadershipLost(f"partition {self.index}, epoch {self.epoch}: the log answered {found}")
         assert found.lsn_first == self.tables.applied_lsn + 1, "records are applied without gaps"
-        return [Record(lsn, now_ms, command) for lsn, command in enumerate(batch, lsn_first)]
+        count = found.lsn_last - lsn_first + 1
+        if count < len(batch):
+            self._queue[:0] = batch[count:]
+        return [Record(lsn, now_ms, command) for lsn, command in enumerate(batch[:count], lsn_first)]
 
     def _apply(self, record: Record) -> list[Action]:
         assert record.lsn == self.tables.applied_lsn + 1, "records are applied in order"
@@ -166,8 +250,18 @@ class Partition:
             for lsn, command in enumerate(replayed.commands, replayed.lsn_first):
                 if lsn <= tables.applied_lsn:
                     continue
+                if type(command) is LeaderElected:
+                    self._check_rules(command.rule_version)
                 record = Record(lsn, replayed.time_ms, command)
                 self._observe(Applied(self.index, record, apply(tables, record), True))
             if tables.dirty_rows >= self._limits.flush_rows:
                 self.flush()
         assert tables.applied_lsn == self._log.lsn_last, "the whole tail is applied"
+
+    def _check_rules(self, rule_version: int) -> None:
+        """Raises RulesUnknown when a newer process has led the partition."""
+        if rule_version > self._rules_max:
+            raise RulesUnknown(
+                f"partition {self.index} was led under rules {rule_version}, "
+                f"this process knows rules up to {self._rules_max}: start it with the newer build"
+            )

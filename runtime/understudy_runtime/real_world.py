@@ -266,3 +266,10 @@ class RealWorld(RealNetwork):
     async def run_sync(self, function: Callable[[], object]) -> object:
         """Run *function* in a worker thread, or here once it is known to be quick; a cancel waits for it."""
         return await self._offload.run(function)
+    def set_aside_storage(self, name: str) -> None:
+        """Rename the store's files; see `World`.  Raises DiskError."""
+        for suffix in ("", "-wal", "-shm"):
+            path = f"{name}.sqlite{suffix}"
+            if self.disk.exists(path):
+                self.disk.rename(path, f"{name}.sqlite.damaged{suffix}")
+

@@ -103,7 +103,16 @@ class World(Protocol):
     def disk(self) -> Disk: ...
 
     def open_storage(self, name: str) -> Storage:
-        """The derived store called *name* (one per partition), as the last commit that survived left it."""
+        """The derived store called *name* (one per partition), as the last commit that survived left it.
+
+        Raises StorageError; StorageDamaged when what lies there cannot be read.
+        """
+
+    def set_aside_storage(self, name: str) -> None:
+        """Move what lies under *name* out of the way, if anything does: the next open makes a new store.
+
+        It is closed.  Nothing is destroyed but what was set aside before.
+        """
 
     async def dial(self, host: str, port: int) -> trio.abc.HalfCloseableStream:
         """Open a stream.  Raises OSError when nobody listens or the network refuses."""

@@ -91,6 +91,9 @@ class MemoryWorld:
     def open_storage(self, name: str) -> MemoryStorage:
         return MemoryStorage(MemoryMedium())
 
+    def set_aside_storage(self, name: str) -> None:
+        pass
+
     async def dial(self, host: str, port: int) -> NoReturn:
         raise OSError("there is no network in this world")
 

@@ -76,6 +76,7 @@ LAYERS: Mapping[str, Layer] = MappingProxyType(
         "understudy_runtime.world": Layer(("understudy_runtime.storage.port",), HYPOTHESIS),
         "understudy_runtime.storage": Layer((*VALUES, "understudy_runtime.storage"), (*LOOPS, *HYPOTHESIS)),
         "understudy_runtime.log": Layer((*VALUES, *PORTS, "understudy_runtime.log"), HYPOTHESIS),
+        "understudy_runtime.snapshot": Layer((*VALUES, *PORTS, "understudy_runtime.snapshot"), HYPOTHESIS),
         "understudy_runtime.meta": Layer(
             (*VALUES, *PORTS, "understudy_runtime.meta", "understudy_runtime.log"), HYPOTHESIS
         ),

@@ -22,7 +22,7 @@ import cbor2
 from understudy_runtime.log import cbor
 from understudy_runtime.model.commands import COMMAND_TAGS, Command, Finished, GaveUp, Suspend
 from understudy_runtime.model.fields import FIELD_NUMBER
-from understudy_runtime.model.invocation import Failure, Success
+from understudy_runtime.model.invocation import Failure, RetryPolicy, Success
 
 Encode = Callable[[Any], bytes]
 Decode = Callable[[Any], Any]
@@ -31,6 +31,7 @@ Decode = Callable[[Any], Any]
 VARIANT_TAGS: Final = MappingProxyType[type, int](
     {Success: 1, Failure: 2, Suspend: 1, Finished: 2, GaveUp: 3} | {class_: tag for tag, class_ in COMMAND_TAGS.items()}
 )
+PAIR: Final = cbor.head(cbor.ARRAY, 2)
 EMPTY: Final = (None, 0, "", b"", ())
 SCALARS: Final = MappingProxyType[Any, Callable[[Any], bytes]](
     {int: cbor.encode_int, str: cbor.encode_text, bytes: cbor.encode_bytes, bool: cbor.encode_bool}
@@ -64,6 +65,19 @@ class Codec:
         """*commands* as one array."""
         encode = self._encode
         return cbor.encode_array([encode[type(command)](command) for command in commands])
+
+    def encode_within(self, commands: Sequence[Any], bytes_max: int) -> tuple[bytes, int]:
+        """The first of *commands* as one array, and how many: one at least, more while they have at most *bytes_max*."""
+        encode = self._encode
+        parts: list[bytes] = []
+        size = 0
+        for command in commands:
+            part = encode[type(command)](command)
+            size += len(part)
+            if size > bytes_max and parts:
+                break
+            parts.append(part)
+        return cbor.encode_array(parts), len(parts)
 
     def decode(self, payload: bytes) -> list[Any]:
         """The commands of one array.  Raises CodecError."""
@@ -145,6 +159,20 @@ def class_decoder(class_: type) -> Decode:
     return decode
 
 
+def last_remembered(encode: Encode) -> Encode:
+    """*encode* for values of which one and the same comes again and again: the server's retry policy, a handler's."""
+    last: Any = None
+    data = b""
+
+    def encode_again(value: Any) -> bytes:
+        nonlocal last, data
+        if value is not last:
+            last, data = value, encode(value)
+        return data
+
+    return encode_again
+
+
 def field_plans(class_: type) -> tuple[FieldPlan, ...]:
     """The fields of *class_* in ascending number, which is canonical CBOR's key order."""
     hints = typing.get_type_hints(class_)
@@ -179,7 +207,8 @@ def converters(hint: Any) -> tuple[Encode, Decode]:
     if origin is tuple:
         return tuple_converters(typing.get_args(hint))
     if isinstance(hint, type) and attrs.has(hint):
-        return class_encoder(hint), class_decoder(hint)
+        encode = class_encoder(hint)
+        return (last_remembered(encode) if hint is RetryPolicy else encode), class_decoder(hint)
     if isinstance(hint, type) and issubclass(hint, IntEnum):
         return cbor.encode_int, enum_decoder(hint)
     assert hint in SCALARS, f"no durable form for {hint!r}"
@@ -219,13 +248,18 @@ def tuple_converters(arguments: tuple[Any, ...]) -> tuple[Encode, Decode]:
     def encode_fixed(items: Any) -> bytes:
         return cbor.encode_array([encode(item) for (encode, _), item in zip(parts, items, strict=True)])
 
+    def encode_pair(items: Any) -> bytes:
+        first, second = items
+        return PAIR + parts[0][0](first) + parts[1][0](second)
+
     def decode_fixed(items: Any) -> Any:
         found = expect_list(items)
         if len(found) != len(parts):
             raise CodecError(f"expected {len(parts)} items, found {len(found)}")
         return tuple(decode(item) for (_, decode), item in zip(parts, found, strict=True))
 
-    return encode_fixed, decode_fixed
+    # Headers are pairs: each request has some.
+    return encode_pair if len(parts) == 2 else encode_fixed, decode_fixed
 
 
 def expect_list(items: Any) -> list[Any]:

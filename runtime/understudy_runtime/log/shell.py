@@ -1,4 +1,4 @@
-"""A log on a disk: open and recover, read, append.  What the bytes mean is decided in `core.py`.
+"""A log on a disk: open and recover, read, append, trim.  What the bytes mean is decided in `core.py`.
 
 `append` returns only after the batch is synced.  A failed sync raises SyncFailed and leaves the log unusable: it is
 never retried, because what reached the medium is unknown; the process stops and the next one reads back.
@@ -30,6 +30,15 @@ class Segment:
 
 
 @attrs.frozen
+class Trimmed:
+    """Segments are gone for good: the first record left is *lsn_first*."""
+
+    lsn_first: int
+    segments: int
+    bytes: int
+
+
+@attrs.frozen
 class Replayed(Generic[C]):
     """A batch read back: *commands* have the numbers from *lsn_first* on and one stamp."""
 
@@ -52,7 +61,10 @@ class Log(Generic[C]):
         self._file: File | None = None
         self._end = 0
         self._prewritten = 0
+        self._is_closed = False
         self._in_doubt = False
+        # Bytes of frames appended since the log was opened.
+        self.bytes_appended = 0
         self.lsn_last = 0
         self.epoch_last = 0
 
@@ -65,7 +77,9 @@ class Log(Generic[C]):
         Raises LogForeign, LogNewer, LogCorrupt (each names the file) and DiskError.
         """
         log = cls(disk, folder, identity=identity, codec=codec, limits=limits)
-        disk.make_dir(folder)
+        if not disk.exists(folder):
+            disk.make_dir(folder)
+            await disk.sync_dir("")
         await log._recover(observe)
         return log
 
@@ -74,37 +88,77 @@ class Log(Generic[C]):
     ) -> Appended | Fenced | Unknown:
         """Make *commands* durable as the records from *expected_lsn* on, all stamped *time_ms*.
 
-        Fenced when a newer epoch has written or *expected_lsn* is not the next one: nothing was written then.
+        Only the first of them, down to one, when all together are more than `limits.batch_bytes_max`: what was appended
+        says how many.  Fenced when a newer epoch has written or *expected_lsn* is not the next one: nothing was written then.
         Raises SyncFailed, DiskFull, DiskError; the log is unusable afterwards.
         """
         assert commands, "an empty batch is never appended"
         assert not self._in_doubt, "one append at a time, and none after a failed one"
         if epoch < self.epoch_last or expected_lsn != self.lsn_last + 1:
             return Fenced(self.lsn_last, self.epoch_last)
+        payload, count = self._codec.encode_within(commands, self._limits.batch_bytes_max)
+        self._in_doubt = True
+        if self._file is None or self._needs_segment(len(payload) + core.FRAME_EXTRA_BYTES):
+            await self._new_segment(expected_lsn)
         frame = core.encode_frame(
-            self._codec.encode(commands),
+            payload,
             identity=self._identity,
             lsn_first=expected_lsn,
-            count=len(commands),
+            count=count,
             epoch=epoch,
             time_ms=time_ms,
+            offset=self._end,
         )
-        self._in_doubt = True
-        if self._file is None or core.needs_segment(self._end, len(frame), self._limits.segment_bytes_max):
-            await self._new_segment(expected_lsn)
+        self.bytes_appended += len(frame)
         await self._write(frame)
         self._in_doubt = False
         self.epoch_last = epoch
-        self.lsn_last += len(commands)
-        assert self.lsn_last == expected_lsn + len(commands) - 1, "numbers have no gaps"
+        self.lsn_last += count
+        assert self.lsn_last == expected_lsn + count - 1, "numbers have no gaps"
         return Appended(expected_lsn, self.lsn_last)
+
+    @property
+    def lsn_first(self) -> int:
+        """The number of the first record that has not been trimmed, or of the first there will be."""
+        return self._segments[0].lsn_first if self._segments else 1
+
+    def bytes_after(self, lsn: int) -> int:
+        """Bytes of the segments that begin after record *lsn*, and of the last one if it holds a later record."""
+        if lsn >= self.lsn_last:
+            return 0
+        size = self._end
+        for segment in self._segments[:-1]:
+            if segment.lsn_first > lsn:
+                size += self._size(segment)
+        return size
+
+    def close_segment(self) -> None:
+        """Let the next append begin a segment, so that all before it can be trimmed."""
+        self._is_closed = True
+
+    async def trim(self, lsn: int) -> Trimmed:
+        """Drop the segments that lie wholly at or below record *lsn*; the last one always stays.
+
+        One by one, oldest first, each gone for good before the next: a crash leaves no gap.  Raises SyncFailed.
+        """
+        assert lsn <= self.lsn_last, "only what was appended is trimmed"
+        segments = size = 0
+        while len(self._segments) > 1 and self._segments[1].lsn_first <= lsn + 1:
+            size += self._size(self._segments[0])
+            self._disk.unlink(self._segments[0].path)
+            await self._disk.sync_dir(self._folder)
+            del self._segments[0]
+            segments += 1
+        return Trimmed(self.lsn_first, segments, size)
 
     def records(self, lsn_first: int = 1) -> Iterator[Replayed[C]]:
         """The batches that hold the records from *lsn_first* on, in order; the first may begin earlier.
 
-        Raises LogCorrupt when a frame is damaged or not to be decoded.
+        Raises LogCorrupt when records are missing, or a frame is damaged or not to be decoded.
         """
         assert lsn_first >= 1, "LSNs start at 1"
+        if lsn_first < self.lsn_first:
+            raise LogCorrupt(self._segments[0].path, 0, "the records before the first segment are missing")
         for position, segment in enumerate(self._segments):
             is_last = position + 1 == len(self._segments)
             lsn_end = self.lsn_last + 1 if is_last else self._segments[position + 1].lsn_first
@@ -130,14 +184,13 @@ class Log(Generic[C]):
         await self._drop_unfinished_segment()
         if not self._segments:
             return
-        if self._segments[0].lsn_first != 1:
-            raise LogCorrupt(self._segments[0].path, 0, "the records before the first segment are missing")
         last = self._segments[-1]
         scan = self._scan(last, is_last=True)
         self.lsn_last = scan.frames[-1].lsn_last if scan.frames else last.lsn_first - 1
         self.epoch_last = scan.frames[-1].epoch if scan.frames else self._epoch_before(last)
         self._file = self._disk.open(last.path)
         self._end = scan.end
+        self._is_closed = scan.format < core.SEGMENT_FORMAT
         self._prewritten = self._file.size()
         if scan.torn_bytes:
             self._file.truncate(scan.end)
@@ -163,6 +216,8 @@ class Log(Generic[C]):
             return
         last = self._segments[-1]
         if core.is_unfinished_segment(self._read(last), self._identity, last.lsn_first):
+            if len(self._segments) == 1 and last.lsn_first > 1:
+                raise LogCorrupt(last.path, 0, "the segment header is missing, and it is the only segment")
             self._disk.unlink(last.path)
             await self._disk.sync_dir(self._folder)
             self._segments.pop()
@@ -185,17 +240,8 @@ class Log(Generic[C]):
             file.close()
 
     def _scan(self, segment: Segment, *, is_last: bool) -> core.SegmentScan:
-        data = self._read(segment)
-        if len(data) < core.SEGMENT_HEADER.size:
-            raise LogCorrupt(segment.path, 0, "the segment header is incomplete")
-        core.check_segment_header(
-            segment.path,
-            data[: core.SEGMENT_HEADER.size],
-            identity=self._identity,
-            lsn_first=segment.lsn_first,
-        )
         return core.scan_segment(
-            segment.path, data, identity=self._identity, lsn_first=segment.lsn_first, is_last=is_last
+            segment.path, self._read(segment), identity=self._identity, lsn_first=segment.lsn_first, is_last=is_last
         )
 
     def _decode(self, segment: Segment, frame: Frame) -> Replayed[C]:
@@ -209,10 +255,22 @@ class Log(Generic[C]):
             )
         return Replayed(frame.lsn_first, frame.epoch, frame.time_ms, commands)
 
+    def _size(self, segment: Segment) -> int:
+        file = self._disk.open(segment.path)
+        try:
+            return file.size()
+        finally:
+            file.close()
+
+    def _needs_segment(self, frame_bytes: int) -> bool:
+        return self._is_closed or core.needs_segment(self._end, frame_bytes, self._limits.segment_bytes_max)
+
     async def _new_segment(self, lsn_first: int) -> None:
         """Start a segment: header, sync the file, sync the name; only then a frame may go in."""
         if self._file is not None:
             self._file.close()
+        if self._segments and self._segments[-1].lsn_first == lsn_first:
+            self._segments.pop()  # It holds no record: its header is written anew.
         segment = Segment(f"{self._folder}/{core.segment_name(lsn_first)}", lsn_first)
         assert not self._segments or segment.lsn_first > self._segments[-1].lsn_first, "segments grow"
         self._file = self._disk.open(segment.path, create=True)
@@ -221,7 +279,8 @@ class Log(Generic[C]):
         await self._disk.sync_dir(self._folder)
         self._segments.append(segment)
         self._end = core.SEGMENT_HEADER.size
-        self._prewritten = self._end
+        self._prewritten = self._file.size()
+        self._is_closed = False
 
     async def _write(self, frame: bytes) -> None:
         """Put *frame* behind the last one and sync.  Zeros written ahead spare most syncs a change of size."""

@@ -69,6 +69,9 @@ class SimWorld:
         return await self._network.dial(self._process, host, port)
 
     async def listen(self, host: str, port: int) -> ports.Listener:
+    def set_aside_storage(self, name: str) -> None:
+        self._host.stores.pop(name, None)
+
         return self._network.listen(self._process, port)
 
     async def run_sync(self, function: Callable[[], object]) -> object:

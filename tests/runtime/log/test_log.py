@@ -12,14 +12,15 @@ from understudy_runtime.limits import Limits
 from understudy_runtime.log import core
 from understudy_runtime.log.codec import COMMANDS
 from understudy_runtime.log.core import Appended, Fenced, LogCorrupt, LogError, LogForeign, LogNewer
-from understudy_runtime.log.shell import Log
-from understudy_runtime.model.commands import Command, LeaderElected, TimerFired
+from understudy_runtime.log.shell import Log, Trimmed
+from understudy_runtime.model.commands import Command, Complete, LeaderElected, TimerFired
 from understudy_runtime.model.events import Event, LogTailCut
+from understudy_runtime.model.invocation import Success
 from understudy_runtime.world import DiskFull, SyncFailed
 
 from tests.runtime.node.fakes import FakeDisk
 
-GOLDEN = Path(__file__).parents[2] / "golden" / "log_segment_v1.hex"
+GOLDEN = Path(__file__).parents[2] / "golden"
 IDENTITY = 0x0123456789ABCDEF
 SMALL = Limits(segment_bytes_max=300, log_prewrite_bytes=64)
 Events = list[Event]
@@ -247,8 +248,10 @@ async def test_a_missing_segment_refuses() -> None:
     with pytest.raises(LogCorrupt, match="are missing"):
         read_all(log)
     disk.unlink(f"log/{names[0]}")
+    log = await open_log(disk)
+    assert log.lsn_first > 1
     with pytest.raises(LogCorrupt, match="before the first segment"):
-        await open_log(disk)
+        read_all(log)
 
 
 async def test_a_newer_format_and_a_foreign_log_are_refused_by_name() -> None:
@@ -256,11 +259,11 @@ async def test_a_newer_format_and_a_foreign_log_are_refused_by_name() -> None:
     await fill(disk, 1)
     name = f"log/{core.segment_name(1)}"
     head = bytearray(core.encode_segment_header(IDENTITY, 1))
-    head[9] = 2
+    head[9] = core.SEGMENT_FORMAT + 1
     head[-8:] = core.xxh3_64(bytes(head[:-8])).digest()
     good = bytes(disk.files[name].seen[: len(head)])
     disk.files[name].seen[: len(head)] = head
-    with pytest.raises(LogNewer, match=f"{name}: log format 2 is newer"):
+    with pytest.raises(LogNewer, match=f"{name}: log format 3 is newer"):
         await open_log(disk)
     disk.files[name].seen[: len(head)] = core.encode_segment_header(IDENTITY + 1, 1)
     with pytest.raises(LogForeign, match=f"{name}: belongs to log"):
@@ -296,11 +299,40 @@ async def test_an_empty_last_segment_keeps_the_epoch() -> None:
     assert len(read_all(log)) == 3
 
 
+def golden_segment(format_: int) -> bytes:
+    return bytes.fromhex((GOLDEN / f"log_segment_v{format_}.hex").read_text().replace("\n", ""))
+
+
+async def test_an_older_format_is_read_and_never_appended_to() -> None:
+    old = golden_segment(1)
+    disk = FakeDisk()
+    disk.open(f"log/{core.segment_name(1)}", create=True).pwrite(0, old)
+    log = await open_log(disk)
+    commands = batch(0) + batch(1, 2)
+    assert read_all(log) == commands
+    await log.append(batch(7), epoch=1, expected_lsn=4, time_ms=0)
+    assert bytes(disk.files[f"log/{core.segment_name(1)}"].seen) == old
+    assert disk.list_dir("log") == [core.segment_name(1), core.segment_name(4)]
+    again = await open_log(disk)
+    assert read_all(again) == commands + batch(7)
+    await again.append(batch(8), epoch=1, expected_lsn=5, time_ms=0)
+    assert len(disk.list_dir("log")) == 2, "the new segment is of the new format"
+
+
+async def test_an_empty_segment_of_an_older_format_is_begun_anew() -> None:
+    disk = FakeDisk()
+    disk.open(f"log/{core.segment_name(1)}", create=True).pwrite(0, golden_segment(1)[: core.SEGMENT_HEADER.size])
+    log = await open_log(disk)
+    await log.append(batch(7), epoch=1, expected_lsn=1, time_ms=0)
+    assert read_all(await open_log(disk)) == batch(7)
+    assert disk.list_dir("log") == [core.segment_name(1)]
+
+
 async def test_the_bytes_of_a_segment_are_golden() -> None:
     disk = FakeDisk()
     await fill(disk, 2, Limits(log_prewrite_bytes=8))
-    found = bytes(disk.files[f"log/{core.segment_name(1)}"].seen).hex()
-    assert found == GOLDEN.read_text().replace("\n", "")
+    found = bytes(disk.files[f"log/{core.segment_name(1)}"].seen)
+    assert found == golden_segment(core.SEGMENT_FORMAT)
 
 
 async def test_a_full_disk_stops_the_log_and_keeps_what_was_acknowledged() -> None:
@@ -316,3 +348,102 @@ async def test_a_full_disk_stops_the_log_and_keeps_what_was_acknowledged() -> No
         await log.append(batch(9), epoch=1, expected_lsn=len(commands) + 1, time_ms=0)
     disk.before_write = lambda data: None
     assert read_all(await open_log(disk)) == commands
+
+
+async def test_trimming_drops_whole_segments_and_never_the_last() -> None:
+    disk = FakeDisk()
+    commands = await fill(disk, 12)
+    log = await open_log(disk)
+    firsts = [core.segment_lsn("log", name) for name in disk.list_dir("log")]
+    assert len(firsts) > 3
+    assert (await log.trim(firsts[1] - 2)).segments == 0, "a segment with a record that is wanted stays"
+    sizes = [len(disk.files[f"log/{core.segment_name(lsn)}"].seen) for lsn in firsts]
+    assert await log.trim(firsts[2] - 1) == Trimmed(firsts[2], 2, sizes[0] + sizes[1])
+    assert read_all(log, firsts[2]) == commands[firsts[2] - 1 :]
+    disk.power_cut()
+    again = await open_log(disk)
+    assert (again.lsn_first, again.lsn_last) == (firsts[2], len(commands))
+    await again.trim(len(commands))
+    assert again.lsn_first == firsts[-1]
+    await again.append(batch(1), epoch=1, expected_lsn=len(commands) + 1, time_ms=0)
+    assert read_all(await open_log(disk), firsts[-1]) == commands[firsts[-1] - 1 :] + batch(1)
+
+
+async def test_a_crash_while_trimming_leaves_no_gap() -> None:
+    for sync in range(1, 4):
+        disk = FakeDisk()
+        commands = await fill(disk, 12)
+        log = await open_log(disk)
+        disk.failing_sync = disk.syncs + sync
+        with pytest.raises(SyncFailed):
+            await log.trim(len(commands))
+        disk.power_cut()
+        again = await open_log(disk)
+        assert read_all(again, again.lsn_first) == commands[again.lsn_first - 1 :]
+
+
+async def test_a_closed_segment_can_be_trimmed_once_the_next_is_begun() -> None:
+    disk = FakeDisk()
+    plain = Limits(log_prewrite_bytes=0)
+    log = await open_log(disk, plain)
+    await log.append(batch(0, 5), epoch=1, expected_lsn=1, time_ms=0)
+    log.close_segment()
+    assert (await log.trim(5)).segments == 0
+    assert log.bytes_after(5) == 0
+    await log.append(batch(1), epoch=1, expected_lsn=6, time_ms=0)
+    assert (await log.trim(5)).lsn_first == 6
+    assert log.bytes_after(5) == len(disk.files[f"log/{core.segment_name(6)}"].seen)
+    await log.append(batch(2), epoch=1, expected_lsn=7, time_ms=0)
+    assert disk.list_dir("log") == [core.segment_name(6)]
+
+
+async def test_the_only_segment_of_a_trimmed_log_must_have_its_header() -> None:
+    disk = FakeDisk()
+    disk.open(f"log/{core.segment_name(9)}", create=True).pwrite(0, bytes(40))
+    with pytest.raises(LogCorrupt, match="it is the only segment"):
+        await open_log(disk)
+
+
+async def test_a_batch_is_bounded_by_its_bytes() -> None:
+    limits = Limits(log_prewrite_bytes=0, batch_bytes_max=20)
+    disk = FakeDisk()
+    log = await open_log(disk, limits)
+    commands = batch(3, 10)
+    lsn = 1
+    while lsn <= 10:
+        found = await log.append(commands[lsn - 1 :], epoch=1, expected_lsn=lsn, time_ms=0)
+        assert isinstance(found, Appended)
+        assert 1 <= found.lsn_last - found.lsn_first + 1 <= 3
+        lsn = found.lsn_last + 1
+    assert read_all(await open_log(disk, limits)) == commands
+    huge = [Complete("x", 1, Success(bytes(500)))]
+    assert await log.append(huge, epoch=1, expected_lsn=11, time_ms=0) == Appended(11, 11), "one always goes"
+
+
+@settings(max_examples=60, deadline=None)
+@given(zeros=st.integers(0, 3000), before=st.integers(0, 600), prewrite=st.sampled_from([0, 64, 5000]))
+def test_rot_in_a_frame_of_zeros_is_no_torn_tail(zeros: int, before: int, prewrite: int) -> None:
+    """A payload may hold sectors of zeros: that one is missing shows in the count, not in its bytes."""
+
+    async def body() -> None:
+        disk = FakeDisk()
+        log = await open_log(disk, Limits(log_prewrite_bytes=prewrite))
+        value = b"x" * before + bytes(zeros) + b"y"
+        await log.append([Complete("x", 1, Success(value))], epoch=1, expected_lsn=1, time_ms=0)
+        seen = disk.files[f"log/{core.segment_name(1)}"].seen
+        start, end = core.SEGMENT_HEADER.size, len(seen.rstrip(b"\0"))
+        for at in (start, start + 30, start + core.FRAME_HEADER_BYTES - 2, (start + end) // 2, end - 2, end - 1):
+            seen[at] ^= 0x10
+            with pytest.raises(LogCorrupt, match="damaged at byte"):
+                await open_log(disk)
+            seen[at] ^= 0x10
+        whole = bytes(seen)
+        for sector in range(start // core.SECTOR_BYTES, end // core.SECTOR_BYTES + 1):
+            at = max(start, sector * core.SECTOR_BYTES)
+            upto = min((sector + 1) * core.SECTOR_BYTES, len(whole))
+            seen[at:upto] = bytes(upto - at)
+            expected = [] if bytes(seen) != whole else [Complete("x", 1, Success(value))]
+            assert read_all(await open_log(disk)) == expected
+            seen[:] = whole
+
+    trio.run(body)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NoReturn
 
 import attrs
 import trio
+from understudy_runtime.storage.port import View
 from understudy_runtime.world import Listener, SyncFailed
 
 
@@ -133,6 +134,12 @@ class FakeStorage:
                 self.rows[key] = value
         self.lsn = applied_lsn
 
+    def replace(self, rows: Iterable[tuple[bytes, bytes]], applied_lsn: int) -> None:
+        self.rows, self.lsn = dict(rows), applied_lsn
+
+    def view(self) -> View:
+        raise AssertionError("a store that is viewed is a MemoryStorage")
+
     def applied_lsn(self) -> int:
         return self.lsn
 
@@ -159,6 +166,9 @@ class FakeWorld:
 
     def open_storage(self, name: str) -> FakeStorage:
         return self.stores.setdefault(name, FakeStorage())
+
+    def set_aside_storage(self, name: str) -> None:
+        self.stores.pop(name, None)
 
     async def dial(self, host: str, port: int) -> NoReturn:
         raise OSError(f"the fake world has no network ({host}:{port})")

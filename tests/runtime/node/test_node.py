@@ -18,6 +18,7 @@ from understudy_runtime.model.actions import ArmTimer, StartAttempt
 from understudy_runtime.model.events import Event, LeadershipTaken, StorageFlushed
 from understudy_runtime.model.invocation import Success, Target
 from understudy_runtime.node import DataFolderError, Node
+from understudy_runtime.recovery import ORIGIN
 from understudy_runtime.storage.port import StorageError
 from understudy_runtime.world import SyncFailed
 
@@ -328,7 +329,8 @@ async def test_a_store_ahead_of_the_log_and_a_log_of_another_folder_are_refused(
     async with hosted(shop(), world=other) as client:
         await client.call(ECHO, b'"x"')
     store = world.stores["partition-0"]
-    other.stores["partition-0"] = FakeStorage(dict(store.rows), store.lsn + 100)
+    rows = {key: value for key, value in store.rows.items() if key != ORIGIN}
+    other.stores["partition-0"] = FakeStorage(rows, store.lsn + 100)
     with pytest.raises(StorageError, match="not of one data folder"):
         await Node(other, PLAIN, observe=ignore).run()
     name = "partition-0/00000000000000000001.log"

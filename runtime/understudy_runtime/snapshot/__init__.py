@@ -1,0 +1,1 @@
+"""Snapshots: what a store held at one LSN, as a file that lets the log before it go."""
