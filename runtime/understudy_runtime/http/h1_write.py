@@ -15,7 +15,9 @@ REASONS: Final = MappingProxyType[int, bytes](
     {
         100: b"Continue",
         200: b"OK",
+        201: b"Created",
         202: b"Accepted",
+        204: b"No Content",
         400: b"Bad Request",
         401: b"Unauthorized",
         403: b"Forbidden",
@@ -23,15 +25,18 @@ REASONS: Final = MappingProxyType[int, bytes](
         405: b"Method Not Allowed",
         408: b"Request Timeout",
         409: b"Conflict",
+        410: b"Gone",
         413: b"Content Too Large",
         415: b"Unsupported Media Type",
         417: b"Expectation Failed",
         421: b"Misdirected Request",
+        422: b"Unprocessable Content",
         425: b"Too Early",
         429: b"Too Many Requests",
         431: b"Request Header Fields Too Large",
         470: b"Not Ready",
         500: b"Internal Server Error",
+        501: b"Not Implemented",
         503: b"Service Unavailable",
     }
 )
