@@ -113,6 +113,8 @@ def _decide_other(
         return _asked(route.ask, route.invocation_id)
     if isinstance(route, AwakeableRoute):
         require_method(request, "POST")
+        if route.index is None:
+            return Respond(Response(202))  # Accepted, as for any awakeable that nobody waits for any more.
         result = Success(request.body) if route.resolve else rejection(request.body)
         return CompleteAwakeable(route.invocation_id, route.index, result)
     assert isinstance(route, TargetRoute), "every route is decided"

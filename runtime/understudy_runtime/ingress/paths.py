@@ -82,10 +82,10 @@ class TargetRoute:
 
 @attrs.frozen
 class AwakeableRoute:
-    """Complete signal *index* of an invocation."""
+    """Complete signal *index* of an invocation; None: an awakeable of a protocol that is spoken no more."""
 
     invocation_id: str
-    index: int
+    index: int | None
     resolve: bool
 
 

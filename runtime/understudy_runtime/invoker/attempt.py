@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 
 from google.protobuf.message import DecodeError, Message
 from understudy.protocol import service_pb2 as pb
-from understudy.protocol.framing import Frame
+from understudy.protocol.framing import FLAG_REQUESTED_ACK, Frame
 from understudy.protocol.messages import MessageType
 
 from understudy_runtime.invoker.callee import ENTROPY_BYTES_PER_CALL, CalleeUnknown, resolve_callee
@@ -120,11 +120,15 @@ class Violation(Exception):
 
 @frozen
 class Step:
-    """What one flush of the SDK comes to: entries to journal, then an end or a failure, or neither."""
+    """What one flush of the SDK comes to: entries to journal, then an end or a failure, or neither.
+
+    `acks` are the indexes of the commands whose storing the SDK wants to be told.
+    """
 
     entries: tuple[ProposedEntry, ...]
     end: AttemptEnd | None = None
     failed: AttemptFailure | None = None
+    acks: tuple[int, ...] = ()
 
 
 def entropy_bytes(frames: Sequence[Frame]) -> int:
@@ -143,11 +147,14 @@ class AttemptCore:
         self._service_type = invocation.service_type
         self._handler_type = invocation.handler_type
         self._limits = limits
+        # Commands journaled before, Input included: the index of the next one.
+        self._commands = invocation.command_count
         self.state = State.OUTPUT if journal_has_output else State.OPEN
 
     def received(self, frames: Sequence[Frame], schema: Schema, *, now_ms: int, entropy: bytes) -> Step:
         """Take one flush of the SDK.  Frames behind the terminal message are ignored."""
         entries: list[ProposedEntry] = []
+        acks: tuple[int, ...] = ()
         drawn = 0
         for frame in frames:
             try:
@@ -159,6 +166,10 @@ class AttemptCore:
                 if terminal is not None:
                     return terminal(tuple(entries), frame.payload)
                 entry = self._checked(frame)
+                if kind is not Kind.PROPOSAL:
+                    if frame.flags & FLAG_REQUESTED_ACK:
+                        acks += (self._commands,)
+                    self._commands += 1
                 if frame.type not in ADDRESSED:
                     entries.append(ProposedEntry(entry))
                     continue
@@ -169,7 +180,7 @@ class AttemptCore:
             except Violation as violation:
                 self.state = State.OVER
                 return Step(tuple(entries), failed=AttemptFailure(Failure(violation.code, str(violation))))
-        return Step(tuple(entries))
+        return Step(tuple(entries), acks=acks)
 
     def closed(self) -> AttemptFailure | None:
         """The SDK's side of the stream ended; a failure when it had not said how the attempt ends."""

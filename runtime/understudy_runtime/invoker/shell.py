@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import heapq
 import math
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
 
 import attrs
 import trio
+from understudy.protocol import service_pb2 as pb
 from understudy.protocol.framing import Frame
+from understudy.protocol.messages import MessageType
 
 from understudy_runtime.invoker.attempt import AttemptCore, Step, entropy_bytes
 from understudy_runtime.invoker.core import AttemptFailure, InvokerCore, Job, Retry
@@ -117,6 +120,8 @@ class Invoker:
         self._core = InvokerCore(limits.attempts_max)
         self._running: dict[str, Attempt] = {}
         self._to_flush: list[Attempt] = []
+        # Commands whose SDK wants to know that they are stored, as they were proposed.
+        self._unacked: deque[tuple[AttemptOutput, Attempt, Sequence[int]]] = deque()
         self._back_offs: list[tuple[int, int, str, int, int]] = []
         self._sequence = 0
         self._sweep_due_ms: float = math.inf
@@ -154,13 +159,28 @@ class Invoker:
         attempt = self._running.get(action.invocation_id)
         if attempt is None or attempt.job.lease != action.lease or attempt.is_over:
             return
+        self._send_soon(attempt, Frame(action.entry.type, action.entry.payload))
+
+    def _send_soon(self, attempt: Attempt, frame: Frame) -> None:
         if not attempt.outgoing:
             self._to_flush.append(attempt)
-        attempt.outgoing.append(Frame(action.entry.type, action.entry.payload))
+        attempt.outgoing.append(frame)
 
     def stored(self, command: AttemptOutput) -> None:
+        if self._unacked and self._unacked[0][0] is command:
+            self._acknowledge(*self._unacked.popleft())
         if command.epoch == self._leader.epoch:
             self._settle(self._core.stored(command.invocation_id, command.lease, command.birth))
+
+    def _acknowledge(self, command: AttemptOutput, attempt: Attempt, indexes: Sequence[int]) -> None:
+        """Tell an SDK that asked which of its commands are stored, unless they came too late to count."""
+        job = attempt.job
+        invocation = self._leader.tables.invocation(job.invocation_id)
+        if attempt.is_over or job.is_revoked or not is_current(invocation, job.lease, job.birth):
+            return
+        for index in indexes:
+            payload = pb.CommandAck(command_index=index).SerializeToString()
+            self._send_soon(attempt, Frame(int(MessageType.COMMAND_ACK), payload))
 
     def pump(self) -> None:
         """Send what was notified and begin the attempts that have a slot."""
@@ -273,19 +293,20 @@ class Invoker:
     def _propose(self, attempt: Attempt, step: Step) -> None:
         job, placement = attempt.job, attempt.placement
         self._core.sent(job, has_entries=bool(step.entries), end=step.end)
-        self._leader.propose(
-            AttemptOutput(
-                job.invocation_id,
-                self._leader.epoch,
-                job.lease,
-                job.attempt,
-                step.entries,
-                step.end,
-                placement.deployment_id if placement.is_new else "",
-                placement.protocol_version if placement.is_new else 0,
-                job.birth,
-            )
+        command = AttemptOutput(
+            job.invocation_id,
+            self._leader.epoch,
+            job.lease,
+            job.attempt,
+            step.entries,
+            step.end,
+            placement.deployment_id if placement.is_new else "",
+            placement.protocol_version if placement.is_new else 0,
+            job.birth,
         )
+        if step.acks:
+            self._unacked.append((command, attempt, step.acks))
+        self._leader.propose(command)
 
     def _over(self, attempt: Attempt, end: AttemptEnd | None, failed: AttemptFailure | None) -> None:
         """The dialogue is over; the task goes when the SDK has closed its side, or is cut after a while."""

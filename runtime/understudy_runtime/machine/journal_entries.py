@@ -221,6 +221,8 @@ def on_complete_awakeable(turn: Turn, invocation: Invocation, proposed: Proposed
     command = pb.CompleteAwakeableCommand.FromString(proposed.entry.payload)
     append_command(turn, invocation, proposed.entry)
     target_id, index = ids.parse_awakeable_id(command.awakeable_id)
+    if index is None:
+        return
     result: Result = Success(command.value.content)
     if command.WhichOneof("result") == "failure":
         result = wire.failure_from(command.failure)

@@ -23,6 +23,8 @@ from understudy_runtime.model.invocation import HandlerType, Target
 
 INVOCATION_PREFIX: Final = "inv_1"
 AWAKEABLE_PREFIX: Final = "sign_1"
+# Protocols up to 3: the number in it is that of a journal entry.
+LEGACY_AWAKEABLE_PREFIX: Final = "prom_1"
 DEPLOYMENT_PREFIX: Final = "dp_1"
 
 # A fresh invocation id needs ten bytes for its ULID and two for the bucket of an unkeyed service.
@@ -124,12 +126,14 @@ def partition_key_for_key(key: str) -> int:
     return xxh3_64_intdigest(key.encode() + b"\xff")
 
 
-def partition_key_for(target: Target, idempotency_key: str | None, bucket: int) -> int:
-    """The partition key of an invocation of *target*.
+def partition_key_for(target: Target, idempotency_key: str | None, bucket: int, scope: str | None = None) -> int:
+    """The partition key of an invocation of *target*; a *scope* holds everything in it together.
 
     *bucket* (0 to 511, drawn) spreads the requests of a plain service that have no idempotency key.
     """
     assert 0 <= bucket < BUCKETS, "a bucket is below 512"
+    if scope is not None:
+        return partition_key_for_key(scope)
     if target.key is not None:
         return partition_key_for_key(target.key)
     if idempotency_key is not None:
@@ -144,22 +148,29 @@ def ulid(now_ms: int, entropy: bytes) -> bytes:
     return (now_ms & 0xFFFF_FFFF_FFFF).to_bytes(6, "big") + entropy
 
 
-def workflow_uuid(service: str, key: str) -> bytes:
+def workflow_uuid(service: str, key: str, scope: str | None = None) -> bytes:
     """The uuid part of the one run of a workflow."""
-    return hashlib.sha256(f"wf,{service},{key}".encode()).digest()[:16]
+    place = service if scope is None else f"{scope},{service}"
+    return hashlib.sha256(f"wf,{place},{key}".encode()).digest()[:16]
 
 
-def idempotent_uuid(target: Target, idempotency_key: str) -> bytes:
+def idempotent_uuid(target: Target, idempotency_key: str, scope: str | None = None) -> bytes:
     """The uuid part of the invocation that *idempotency_key* names."""
+    place = target.service if scope is None else f"{scope},{target.service}"
     if target.key is None:
-        text = f"ik,{target.service},{target.handler},{idempotency_key}"
+        text = f"ik,{place},{target.handler},{idempotency_key}"
     else:
-        text = f"ik,{target.service},{target.key},{target.handler},{idempotency_key}"
+        text = f"ik,{place},{target.key},{target.handler},{idempotency_key}"
     return hashlib.sha256(text.encode()).digest()[:16]
 
 
 def invocation_id_for(
-    target: Target, handler_type: HandlerType, idempotency_key: str | None, now_ms: int, entropy: bytes
+    target: Target,
+    handler_type: HandlerType,
+    idempotency_key: str | None,
+    now_ms: int,
+    entropy: bytes,
+    scope: str | None = None,
 ) -> str:
     """The id of a request to *target*: the same for the same workflow or idempotency key, else a fresh one.
 
@@ -170,12 +181,12 @@ def invocation_id_for(
     if handler_type is HandlerType.WORKFLOW:
         assert target.key is not None, "a workflow's run has a key"
         idempotency_key = None
-        uuid = workflow_uuid(target.service, target.key)
+        uuid = workflow_uuid(target.service, target.key, scope)
     elif idempotency_key is not None:
-        uuid = idempotent_uuid(target, idempotency_key)
+        uuid = idempotent_uuid(target, idempotency_key, scope)
     else:
         uuid = ulid(now_ms, entropy[:_ULID_ENTROPY_BYTES])
-    key = partition_key_for(target, idempotency_key, bucket)
+    key = partition_key_for(target, idempotency_key, bucket, scope)
     return invocation_id_text(key.to_bytes(8, "big") + uuid)
 
 
@@ -199,9 +210,14 @@ def awakeable_id(invocation_id: str, signal_index: int) -> str:
     return AWAKEABLE_PREFIX + text.decode("ascii")
 
 
-def parse_awakeable_id(text: str) -> tuple[str, int]:
-    """The invocation id and the signal index an awakeable id names.  Padding is accepted.  Raises InvalidId."""
-    if not text.startswith(AWAKEABLE_PREFIX):
+def parse_awakeable_id(text: str) -> tuple[str, int | None]:
+    """The invocation id and the signal index an awakeable id names.  Padding is accepted.  Raises InvalidId.
+
+    The index is None for the old form, which names a journal entry of a protocol that is spoken no more: whoever
+    completes it is right to, and nobody waits.
+    """
+    is_legacy = text.startswith(LEGACY_AWAKEABLE_PREFIX)
+    if not is_legacy and not text.startswith(AWAKEABLE_PREFIX):
         raise InvalidId(f"{text!r} is no awakeable id: it must start with {AWAKEABLE_PREFIX!r}")
     body = text[len(AWAKEABLE_PREFIX) :].removesuffix("==")
     if len(body) != _AWAKEABLE_CHARS or not body.isascii() or "+" in body or "/" in body:
@@ -210,9 +226,11 @@ def parse_awakeable_id(text: str) -> tuple[str, int]:
         raw = binascii.a2b_base64(body.encode().translate(_FROM_URL_SAFE) + b"==", strict_mode=True)
     except binascii.Error as error:
         raise InvalidId(f"{text!r} is no awakeable id: {error}") from None
-    return invocation_id_text(raw[:RAW_ID_BYTES]), int.from_bytes(raw[RAW_ID_BYTES:], "big")
+    index = None if is_legacy else int.from_bytes(raw[RAW_ID_BYTES:], "big")
+    return invocation_id_text(raw[:RAW_ID_BYTES]), index
 
 
+assert len(AWAKEABLE_PREFIX) == len(LEGACY_AWAKEABLE_PREFIX), "one body behind both"
 _TO_URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
 _FROM_URL_SAFE: Final = bytes.maketrans(b"-_", b"+/")
 

@@ -150,7 +150,8 @@ def _send_signal(model: PartitionModel, inv: Invocation, payload: bytes, _: Any)
 def _complete_awakeable(model: PartitionModel, inv: Invocation, payload: bytes, _: Any) -> None:
     command = pb.CompleteAwakeableCommand.FromString(payload)
     to, index = parse_awakeable_id(command.awakeable_id)
-    model.send(to, c.Signal(to, index, "", one_of(command, "result")))
+    if index is not None:
+        model.send(to, c.Signal(to, index, "", one_of(command, "result")))
 
 
 def _attach_invocation(model: PartitionModel, inv: Invocation, payload: bytes, callee: c.Callee) -> None:

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from understudy_runtime.ingress import answers, core
 from understudy_runtime.ingress.backend import Overloaded, Unavailable
 from understudy_runtime.ingress.paths import RequestError
-from understudy_runtime.ingress.port import Request
+from understudy_runtime.ingress.port import Request, Response
 from understudy_runtime.ingress.shell import Ingress
 from understudy_runtime.limits import Limits
-from understudy_runtime.model.ids import ENTROPY_BYTES, invocation_id_for
+from understudy_runtime.model.ids import ENTROPY_BYTES, awakeable_id, invocation_id_for
 from understudy_runtime.model.invocation import Failure, HandlerType, Success, Target
 from understudy_runtime.model.schema import InputRule, Schema, parse_manifest
 
@@ -122,6 +122,13 @@ def test_the_command_of_a_call(engine):
     assert (command.execution_time_ms, command.request_id, command.payload) == (2000, 7, b"2")
     assert command.completion_retention_ms == limits.completion_retention_ms, "its caller is told an id to ask by"
     assert command.journal_retention_ms == 0
+
+
+def test_an_awakeable_of_an_old_protocol_is_accepted(engine):
+    legacy = awakeable_id("inv_14NAYWOkWeyC4HqaAv3eM70hJLaHxEfgB2", 1).replace("sign_1", "prom_1")
+    for verb in ("resolve", "reject"):
+        decision = decide(engine, "POST", f"/restate/awakeables/{legacy}/{verb}", (), b"x")
+        assert decision.response == Response(202)
 
 
 def test_idempotent_calls_are_retained(engine):

@@ -369,6 +369,16 @@ def test_an_awakeable_is_a_signal_by_its_id(kind: str) -> None:
     assert driver.notes(target) == [(M.SIGNAL_NOTIFICATION, pb.Notification(signal_id=17, **{kind: results[kind]}))]
 
 
+def test_an_awakeable_of_an_old_protocol_is_taken_and_wakes_nobody() -> None:
+    driver = Driver()
+    sender, target = driver.invoke(), driver.invoke()
+    driver.suspend(target, signals=(17, 1))
+    legacy = ids.awakeable_id(target, 17).replace("sign_1", "prom_1")
+    assert driver.attempt(sender, proposed(M.COMPLETE_AWAKEABLE, awakeable_id=legacy, value=value(b"v"))) == []
+    assert [entry.type for entry in driver.tables.journal(sender)] == [M.INPUT, M.COMPLETE_AWAKEABLE]
+    assert driver.notes(target) == []
+
+
 def test_a_signal_to_nobody_is_dropped() -> None:
     driver = Driver()
     sender = driver.invoke()

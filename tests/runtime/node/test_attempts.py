@@ -6,6 +6,8 @@ import attrs
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
+from understudy.protocol import service_pb2 as pb
+from understudy.protocol.framing import FLAG_REQUESTED_ACK, Frame
 from understudy.protocol.messages import MessageType
 from understudy_runtime.invoker.port import TransportError
 from understudy_runtime.limits import Limits
@@ -416,3 +418,41 @@ async def test_the_pin_goes_with_the_first_entry(autojump_clock: MockClock) -> N
         assert invocation.deployment_id == ""
         await trio.sleep(20)
         assert (invocation.deployment_id, invocation.protocol_version) == ("dp_1a", 6)
+
+
+async def test_a_command_that_asks_is_acknowledged_once_it_is_stored(autojump_clock: MockClock) -> None:
+    """Only those that ask, by their index among the commands, whatever was stored before this attempt."""
+
+    def asking(frame: Frame) -> Frame:
+        return Frame(frame.type, frame.payload, FLAG_REQUESTED_ACK)
+
+    async def script(d: Dialogue) -> None:
+        if len(transport.dialogues) == 1:
+            await d.say(run(1), propose(1, b"x"), error("again"))
+            return
+        await d.say(run(2), asking(run(3)), propose(2, b"y"))
+        await d.hear(2)
+        await d.say(asking(sleep(4, 2**40)), run(5))
+        await d.hear(3)
+        await d.say(asking(output(b"1")), END)
+
+    async with scripted(script) as (client, transport):
+        await client.call(ECHO)
+    heard = transport.dialogues[-1].heard
+    acks = [pb.CommandAck.FromString(one.payload).command_index for one in heard if one.type == MessageType.COMMAND_ACK]
+    assert acks == [3, 4]
+    assert [one.type for one in heard][:2] == [MessageType.COMMAND_ACK, MessageType.RUN_COMPLETION]
+    assert all(one.type != MessageType.COMMAND_ACK for one in transport.dialogues[0].heard)
+
+
+async def test_no_command_of_a_killed_invocation_is_acknowledged(autojump_clock: MockClock) -> None:
+    async def script(d: Dialogue) -> None:
+        client.node.propose(d.head.invocation_id, Kill(d.head.invocation_id))
+        await d.say(Frame(run(1).type, run(1).payload, FLAG_REQUESTED_ACK))
+        await d.closed()
+
+    async with scripted(script) as (client, transport):
+        completed = await client.call(ECHO)
+        await wait_all_tasks_blocked()
+    assert completed.result == Failure(409, "killed")
+    assert transport.dialogues[0].heard == []
