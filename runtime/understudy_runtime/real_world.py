@@ -12,9 +12,12 @@ import fcntl
 import itertools
 import os
 import resource
+import socket
 import sys
+import sysconfig
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Final
 
@@ -23,6 +26,7 @@ import trio
 from understudy_runtime.offload import Offload
 from understudy_runtime.storage.port import Storage
 from understudy_runtime.storage.sqlite import SqliteStorage
+from understudy_runtime.telemetry.stalls import LOOK_MS, Look, Place, Stall, StallCore
 from understudy_runtime.world import DiskError, DiskFull, DiskLocked, SyncFailed
 
 FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -231,6 +235,89 @@ class RealListener:
         await self._listener.aclose()
 
 
+class LoopWatch(trio.abc.Instrument):
+    """Looks at trio's loop from a thread of its own and tells *report*, in that thread, of each stall.
+
+    Add it as an instrument in the loop's thread, then `start` it; `stop` ends the thread.  It costs the loop two short
+    calls a turn.
+    """
+
+    def __init__(self, report: Callable[[Stall], None], *, ours: Sequence[str] = ()) -> None:
+        self._step = 0
+        self._is_running = True
+        self._report = report
+        self._foreign = (*ours, *(sysconfig.get_path(name) + os.sep for name in ("stdlib", "purelib", "platlib")))
+        self._core = StallCore(self._is_foreign)
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="loop watch", daemon=True)
+        self._loop_thread = threading.get_ident()
+        of_thread = getattr(time, "pthread_getcpuclockid", None)
+        self._clock = None if of_thread is None else of_thread(self._loop_thread)
+
+    def before_io_wait(self, timeout: float) -> None:
+        self._is_running = False
+
+    def after_io_wait(self, timeout: float) -> None:
+        self._step += 1
+        self._is_running = True
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._stopped.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._stopped.wait(LOOK_MS / 1000):
+            step = self._step if self._is_running else None
+            cpu_ms = None if self._clock is None else time.clock_gettime(self._clock) * 1000
+            stall = self._core.look(Look(time.monotonic() * 1000, step, cpu_ms), self._stack)
+            if stall is not None:
+                self._report(stall)
+
+    def _stack(self) -> list[Place]:
+        """What the loop's thread runs now."""
+        frame = sys._current_frames().get(self._loop_thread)
+        places = []
+        while frame is not None:
+            code = frame.f_code
+            places.append(Place(code.co_filename, frame.f_lineno or code.co_firstlineno, code.co_qualname))
+            frame = frame.f_back
+        places.reverse()
+        return places
+
+    def _is_foreign(self, file: str) -> bool:
+        return file.startswith(("<", *self._foreign))
+
+
+def end_with_parent() -> None:
+    """End this process, at once, when its standard input ends: its parent holds the other side."""
+
+    def watch() -> None:
+        while os.read(0, 1):
+            pass
+        os._exit(1)
+
+    threading.Thread(target=watch, name="parent watch", daemon=True).start()
+
+
+class BoundSocket:
+    """A loopback port that is bound here and listened on by a child process, which inherits `descriptor`.
+
+    It stays bound while the child is replaced: who connects meanwhile waits.
+    """
+
+    def __init__(self) -> None:
+        self._socket = socket.create_server(("127.0.0.1", 0), backlog=BACKLOG)
+        self.port: int = self._socket.getsockname()[1]
+        self.descriptor = self._socket.fileno()
+
+    def close(self) -> None:
+        self._socket.close()
+
+
 class RealNetwork:
     """Streams over TCP: the part of a World that needs no data folder."""
 
@@ -244,6 +331,11 @@ class RealNetwork:
         for extra in listeners[1:]:
             await extra.aclose()
         return RealListener(listeners[0])
+
+    def adopt(self, descriptor: int) -> RealListener:
+        """Listen on a socket that a parent process bound.  Raises OSError."""
+        inherited = socket.socket(fileno=descriptor)
+        return RealListener(trio.SocketListener(trio.socket.from_stdlib_socket(inherited)))
 
 
 class RealWorld(RealNetwork):
@@ -263,9 +355,6 @@ class RealWorld(RealNetwork):
     def open_storage(self, name: str) -> Storage:
         return SqliteStorage(self.disk.path_of(f"{name}.sqlite"))
 
-    async def run_sync(self, function: Callable[[], object]) -> object:
-        """Run *function* in a worker thread, or here once it is known to be quick; a cancel waits for it."""
-        return await self._offload.run(function)
     def set_aside_storage(self, name: str) -> None:
         """Rename the store's files; see `World`.  Raises DiskError."""
         for suffix in ("", "-wal", "-shm"):
@@ -273,3 +362,6 @@ class RealWorld(RealNetwork):
             if self.disk.exists(path):
                 self.disk.rename(path, f"{name}.sqlite.damaged{suffix}")
 
+    async def run_sync(self, function: Callable[[], object]) -> object:
+        """Run *function* in a worker thread, or here once it is known to be quick; a cancel waits for it."""
+        return await self._offload.run(function)

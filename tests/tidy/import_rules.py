@@ -97,7 +97,14 @@ LAYERS: Mapping[str, Layer] = MappingProxyType(
         ),
         "understudy_runtime.telemetry": Layer((*VALUES, "understudy_runtime.telemetry"), HYPOTHESIS),
         "understudy_runtime.real_world": Layer(
-            (*VALUES, *PORTS, "understudy_runtime.storage", "understudy_runtime.offload"), (*HYPOTHESIS, "asyncio")
+            (
+                *VALUES,
+                *PORTS,
+                "understudy_runtime.storage",
+                "understudy_runtime.offload",
+                "understudy_runtime.telemetry.stalls",
+            ),
+            (*HYPOTHESIS, "asyncio"),
         ),
         "understudy_runtime": Layer((*WHOLE_SDK, "understudy_runtime"), HYPOTHESIS),
         "understudy_runtime.cli": Layer((*WHOLE_SDK, "understudy_runtime", "understudy_sim.stage.cli"), HYPOTHESIS),

@@ -23,19 +23,21 @@ from understudy_runtime.cli.output import Logger, say
 from understudy_runtime.cli.serving import PortTaken, listen
 from understudy_runtime.cli.settings import Values, dump
 from understudy_runtime.cli.table import HOST
+from understudy_runtime.cli.watching import watched
 from understudy_runtime.front import asgi_server
 from understudy_runtime.limits import Limits
 from understudy_runtime.node import sole_error
-from understudy_runtime.real_world import RealNetwork
+from understudy_runtime.real_world import RealNetwork, end_with_parent
 
 
 @with_settings(HOST)
 @click.command(cls=SettingsCommand)
 @click.argument("app", metavar="MODULE:APP")
+@click.option("--inherited-port", type=int, hidden=True)  # A parent bound the port, and this is its descriptor.
 @CONFIG_OPTION
 @DUMP_OPTION
 @click.pass_context
-def host(ctx: click.Context, app: str, config: Path | None, dump_config: bool) -> None:
+def host(ctx: click.Context, app: str, inherited_port: int | None, config: Path | None, dump_config: bool) -> None:
     """Serve the services of MODULE:APP as an endpoint.
 
     Register it at a server's admin port: POST /deployments with its URI.  APP is made with understudy.app(), or any
@@ -47,33 +49,47 @@ def host(ctx: click.Context, app: str, config: Path | None, dump_config: bool) -
         click.echo(dump(HOST, values), nl=False)
         return
     logger = Logger(logging_of(values))
-    sys.exit(Hosting(load_asgi(app, Path.cwd()), values, logger).run())
+    if inherited_port is not None:
+        end_with_parent()
+    sys.exit(Hosting(load_asgi(app, Path.cwd()), values, logger, inherited_port).run())
 
 
 class Hosting:
-    """One run of an endpoint.  `port` is where it listens once it has started."""
+    """One run of an endpoint.  `port` is where it listens once it has started.
 
-    def __init__(self, app: AsgiApp, values: Values, logger: Logger) -> None:
+    *inherited* is the descriptor of a port that is bound already; nothing is said about that one.
+    """
+
+    def __init__(self, app: AsgiApp, values: Values, logger: Logger, inherited: int | None = None) -> None:
         self.port = 0
         self._app = app
         self._address = Address(values["host.bind-ip"].value, values["host.bind-port"].value)
         self._limits = Limits(drain_timeout_ms=values["shutdown-timeout"].value)
         self._logger = logger
+        self._inherited = inherited
         self._life = Life(logger)
 
     def run(self) -> int:
         """Serve until stopped; the exit code.  Raises UsageProblem for what the user can put right."""
         try:
-            return trio.run(self._life.live, self.start)
+            return trio.run(self._main)
         except BaseException as raised:
             error = sole_error(raised)
             if isinstance(error, PortTaken):
                 raise UsageProblem(str(error)) from None
             raise error from None
 
+    async def _main(self) -> int:
+        with watched(self._logger, lambda: self._life.started):
+            return await self._life.live(self.start)
+
     async def start(self, nursery: trio.Nursery) -> Drain:
         """Serve, in *nursery*.  What it returns drains.  Raises PortTaken."""
-        listener = await listen(RealNetwork(), self._address, "--port")
+        network = RealNetwork()
+        if self._inherited is None:
+            listener = await listen(network, self._address, "--port")
+        else:
+            listener = network.adopt(self._inherited)
         self.port = listener.port
         server = asgi_server(self._app, self._limits, report=self._report)
         finished = trio.Event()
@@ -83,8 +99,9 @@ class Hosting:
             finished.set()
 
         nursery.start_soon(serve)
-        say(f"  endpoint  http://{Address(self._address.host, listener.port)}")
-        say("  ready     (Ctrl-C drains and stops)", style="green")
+        if self._inherited is None:
+            say(f"  endpoint  http://{Address(self._address.host, listener.port)}")
+            say("  ready     (Ctrl-C drains and stops)", style="green")
 
         async def drain() -> None:
             server.drain()

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final, Protocol
@@ -20,6 +20,7 @@ from understudy_runtime.cli.errors import UsageProblem
 from understudy_runtime.cli.kinds import Address
 from understudy_runtime.cli.life import Drain, Life
 from understudy_runtime.cli.output import Logger, event_logger, say
+from understudy_runtime.cli.watching import watched
 from understudy_runtime.front import admin_server, ingress_server
 from understudy_runtime.http.connect import Connector, connector
 from understudy_runtime.http.guard import Check, HostCheck, TokenCheck
@@ -100,7 +101,7 @@ class Door:
 class Serving:
     """One run of a server.  `node` and `ports` (of ingress and admin) are there once it has started.
 
-    *make_world* is given the data folder.
+    *make_world* is given the data folder.  *watch*: tell who blocks the loop.
     """
 
     def __init__(
@@ -110,6 +111,7 @@ class Serving:
         services: Services,
         *,
         make_world: Callable[[Path], RealWorld] = RealWorld,
+        watch: bool = False,
     ) -> None:
         self.node: Node | None = None
         self.ports = (0, 0)
@@ -118,11 +120,12 @@ class Serving:
         self._services = services
         self._life = Life(logger)
         self._make_world = make_world
+        self._watch = watch
 
     def run(self) -> int:
         """Serve until stopped; the exit code.  Raises UsageProblem for what the user can put right."""
         try:
-            return trio.run(self._life.live, self.start)
+            return trio.run(self._main)
         except BaseException as raised:
             error = sole_error(raised)
             if isinstance(error, START_ERRORS) and not self._life.started:
@@ -131,6 +134,10 @@ class Serving:
                 self._logger.log("error", "server", "stopped", reason=str(error))
                 return 1
             raise error from None
+
+    async def _main(self) -> int:
+        with watched(self._logger, lambda: self._life.started) if self._watch else nullcontext():
+            return await self._life.live(self.start)
 
     async def start(self, nursery: trio.Nursery) -> Drain:
         """Serve, in *nursery*.  What it returns drains: no new request is taken, those in flight are answered."""
