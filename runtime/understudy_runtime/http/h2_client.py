@@ -62,8 +62,6 @@ class Exchange:
         while self._head is None:
             await self._wait()
         (_, status), *headers = self._head
-        if not (len(status) == 3 and status.isascii() and status.isdigit()):
-            raise ExchangeLost(f"the peer answered with status {status!r}", reached=True)
         return int(status), tuple(headers)
 
     async def part(self) -> Data | None:
@@ -350,13 +348,9 @@ class ClientConnection:
     def _on_reset(self, event: Reset) -> None:
         exchange = self._exchanges.get(event.stream)
         if exchange is not None:
-            exchange.fail(
-                ExchangeLost(
-                    f"the peer reset the stream (code {event.code})",
-                    reached=event.code not in (wires.REFUSED_STREAM, wires.HTTP_1_1_REQUIRED),
-                    wrong_version=event.code == wires.HTTP_1_1_REQUIRED,
-                )
-            )
+            reached = event.code not in (wires.REFUSED_STREAM, wires.HTTP_1_1_REQUIRED)
+            message = f"the answer is malformed: {event.why}" if event.why else f"stream reset with code {event.code}"
+            exchange.fail(ExchangeLost(message, reached=reached, wrong_version=event.code == wires.HTTP_1_1_REQUIRED))
 
     def _on_goaway(self, event: GoAway) -> None:
         """The peer takes no more: what it did not take goes elsewhere, the rest goes on."""

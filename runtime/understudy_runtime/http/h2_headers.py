@@ -1,4 +1,4 @@
-"""Header blocks we send: literals without a dynamic table, encoded once and kept.
+"""Header blocks: those we send, literals without a dynamic table, encoded once and kept; those we get, read once.
 
 An encoder need not compress (RFC 7541): what every request repeats is a look-up here, what differs is a copy, and no
 search, no Huffman code and no state is shared between streams.  The block is some hundred bytes longer.
@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Final
+
+import hpack
 
 # Static table entries: whole fields, and names.
 INDEXED: Final = (
@@ -66,8 +68,39 @@ class PlainEncoder:
         return field
 
 
+# Blocks kept by a decoder, and their length: few differ, and long ones seldom come again.
+READ_MAX: Final = 64
+READ_BYTES_MAX: Final = 512
 # Values that differ from request to request.
 UNIQUE: Final = (b"x-restate-invocation-id", b"x-restate-service-key", b"x-restate-jwt-v1", b"x-restate-id", b"date")
+
+
+class KeepingDecoder(hpack.Decoder):
+    """Takes the place of the library's decoder.  A block that came before, and changed no table, is not read again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._read: dict[bytes, list[hpack.HeaderTuple]] = {}
+
+    def decode(self, data: bytes, raw: bool = False) -> list[hpack.HeaderTuple]:
+        """The fields in *data*.  Raises hpack.HPACKError."""
+        assert raw, "the library asks for bytes"
+        block = bytes(data)
+        read = self._read.get(block)
+        if read is not None:
+            return read
+        before = self._state()
+        headers = list(super().decode(block, raw=True))
+        if self._state() != before or len(self._read) >= READ_MAX:
+            self._read.clear()
+        elif len(block) <= READ_BYTES_MAX:
+            self._read[block] = headers
+        return headers
+
+    def _state(self) -> tuple[int, int, int]:
+        """Differs when the dynamic table does: an entry that is added is a new object at its front."""
+        entries = self.header_table.dynamic_entries
+        return len(entries), id(entries[0]) if entries else 0, self.header_table.maxsize
 
 
 def encode_text(text: bytes) -> bytes:

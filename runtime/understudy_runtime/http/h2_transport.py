@@ -49,9 +49,11 @@ class H2Transport:
         self._words.judge(status, headers, head)
         answer = Answer(self._words, status, peer, self._message_bytes_max)
         while (part := await exchange.part()) is not None:
-            if part.data:
-                await answer.take(part.data)
-            exchange.credit(part.size)
+            try:
+                if part.data:
+                    await answer.take(part.data)
+            finally:
+                exchange.credit(part.size)
         answer.end()
 
     async def discover(self) -> Discovery:

@@ -27,7 +27,8 @@ import h2.settings
 from h2.settings import SettingCodes
 
 from understudy_runtime.http.h1_parse import HEAD_BYTES_MAX, Headers
-from understudy_runtime.http.h2_headers import PlainEncoder
+from understudy_runtime.http.h2_check import Kind, malformed
+from understudy_runtime.http.h2_headers import KeepingDecoder, PlainEncoder
 from understudy_runtime.http.h2_scan import FRAME_BYTES_MAX, FrameScanner, FrameTooLarge, GoAway, encode_goaway
 
 OUT_BYTES_MAX: Final = 256 * 1024
@@ -81,10 +82,11 @@ class Ended(NamedTuple):
 
 
 class Reset(NamedTuple):
-    """The stream is gone."""
+    """The stream is gone: the peer reset it, or we did because what came on it was malformed (`why`)."""
 
     stream: int
     code: int
+    why: str = ""
 
 
 class Pong(NamedTuple):
@@ -101,13 +103,14 @@ Event = Head | Data | Ended | Reset | Pong | Ready | GoAway
 class Lane:
     """What waits to be sent on one stream."""
 
-    __slots__ = ("ending", "first_at", "parts", "peer_ended", "queued", "stream", "we_ended")
+    __slots__ = ("ending", "first_at", "owed", "parts", "peer_ended", "queued", "stream", "we_ended")
 
     def __init__(self, stream: int) -> None:
         self.stream = stream
         self.parts: deque[bytes] = deque()
         self.first_at = 0
         self.queued = 0
+        self.owed = 0
         self.ending = False
         self.we_ended = False
         self.peer_ended = False
@@ -149,11 +152,13 @@ class Wire:
         config = h2.config.H2Configuration(
             client_side=client,
             header_encoding=None,
+            validate_inbound_headers=False,  # `h2_check.py` does
             validate_outbound_headers=False,  # ours are made from checked parts
             normalize_outbound_headers=False,
         )
         self._h2 = h2.connection.H2Connection(config)
         self._h2.encoder = PlainEncoder()  # type: ignore[assignment]
+        self._h2.decoder = KeepingDecoder()
         self._lanes: dict[int, Lane] = {}
         self._ready: dict[int, Lane] = {}
         self._blocked: dict[int, Lane] = {}
@@ -163,6 +168,8 @@ class Wire:
         self._pings = 0
         self._flood_from = 0.0
         self._flood_base = 0
+        self._owed = 0
+        self._credit_bytes = 0
         self._leaving = False
         self.closing = False
         self._open()
@@ -187,6 +194,8 @@ class Wire:
             connection.local_settings[SettingCodes.MAX_CONCURRENT_STREAMS] = 4 * self._streams_max
             connection.local_settings.acknowledge()
         window = min(CONNECTION_WINDOW_MAX, self._streams_max * STREAM_WINDOW)
+        # Sums not yet given back, one a stream, are together a small part of the connection's window.
+        self._credit_bytes = min(STREAM_WINDOW // 4, window // (8 * self._streams_max))
         if window > DEFAULT_WINDOW:
             connection.increment_flow_control_window(window - DEFAULT_WINDOW)
 
@@ -223,9 +232,18 @@ class Wire:
         return len(self._lanes)
 
     def credit(self, stream: int, size: int) -> None:
-        """The owner has dealt with *size* bytes of *stream*: let the peer send as much again."""
-        if size and not self.closing:
-            self._h2.acknowledge_received_data(size, stream)
+        """The owner has dealt with *size* bytes of *stream*: let the peer send as much again, in sums worth a frame."""
+        lane = self._lanes.get(stream)
+        if lane is None:
+            self._owed += size
+            if self._owed >= self._credit_bytes and not self.closing:
+                owed, self._owed = self._owed, 0
+                self._h2.acknowledge_received_data(owed, stream)
+            return
+        lane.owed += size
+        if lane.owed >= self._credit_bytes and not self.closing:
+            owed, lane.owed = lane.owed, 0
+            self._h2.acknowledge_received_data(owed, stream)
 
     # What goes out.
 
@@ -362,7 +380,11 @@ class Wire:
     def _forget(self, stream: int) -> bool:
         self._ready.pop(stream, None)
         self._blocked.pop(stream, None)
-        return self._lanes.pop(stream, None) is not None
+        lane = self._lanes.pop(stream, None)
+        if lane is None:
+            return False
+        self._owed += lane.owed
+        return True
 
     def _check_flood(self, now: float) -> None:
         cheap = self._scanner.cheap
@@ -390,17 +412,35 @@ class Wire:
             self._h2.reset_stream(stream, REFUSED_STREAM)
             return
         self._lanes[stream] = Lane(stream)
-        self._on_response(event, events)
+        self._head(stream, event, Kind.REQUEST, events)
 
-    def _on_response(self, event: h2.events.RequestReceived | h2.events.ResponseReceived, events: list[Event]) -> None:
-        stream = event.stream_id
-        assert stream is not None, "the library says which"
-        if stream in self._lanes:
-            ended = event.stream_ended is not None
-            headers = tuple((bytes(n).decode("latin-1"), bytes(v).decode("latin-1")) for n, v in event.headers or ())
-            events.append(Head(stream, headers, ended))
-            if ended:
-                self._peer_ended(stream)
+    def _on_response(self, event: h2.events.ResponseReceived, events: list[Event]) -> None:
+        assert event.stream_id is not None, "the library says which"
+        self._head(event.stream_id, event, Kind.RESPONSE, events)
+
+    def _head(
+        self,
+        stream: int,
+        event: h2.events.RequestReceived | h2.events.ResponseReceived,
+        kind: Kind,
+        events: list[Event],
+    ) -> None:
+        if stream not in self._lanes or self._is_malformed(stream, event.headers or (), kind, events):
+            return
+        ended = event.stream_ended is not None
+        headers = tuple([(name.decode("latin-1"), value.decode("latin-1")) for name, value in event.headers or ()])
+        events.append(Head(stream, headers, ended))
+        if ended:
+            self._peer_ended(stream)
+
+    def _is_malformed(self, stream: int, headers: Any, kind: Kind, events: list[Event]) -> bool:
+        """A malformed head ends its stream."""
+        why = malformed(headers, kind)
+        if why is None:
+            return False
+        self.reset(stream, PROTOCOL_ERROR)
+        events.append(Reset(stream, PROTOCOL_ERROR, why))
+        return True
 
     def _on_data(self, event: h2.events.DataReceived, events: list[Event]) -> None:
         stream, size = event.stream_id, event.flow_controlled_length or 0
@@ -415,7 +455,8 @@ class Wire:
 
     def _on_trailers(self, event: h2.events.TrailersReceived, events: list[Event]) -> None:
         stream = event.stream_id
-        if stream in self._lanes:
+        assert stream is not None, "the library says which"
+        if stream in self._lanes and not self._is_malformed(stream, event.headers or (), Kind.TRAILERS, events):
             events.append(Ended(stream))
             self._peer_ended(stream)
 

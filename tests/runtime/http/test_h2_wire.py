@@ -183,7 +183,7 @@ def test_what_is_said_to_a_reset_stream_goes_nowhere():
     pair.server.send(stream, b"x", end=True)
     pair.client.send(stream, b"late")
     pair.exchange()
-    assert pair.of(pair.client_events, Reset) == [(stream, 8)]
+    assert pair.of(pair.client_events, Reset) == [Reset(stream, 8)]
     pair.client.send(stream, b"later", end=True)
     assert not pair.client.has_output
     assert (pair.client.streams, pair.server.streams) == (0, 0)
@@ -197,7 +197,7 @@ def test_after_goaway_what_runs_goes_on_and_what_comes_is_refused():
     second = pair.client.open(GET, b"", end=True)
     pair.exchange()
     assert pair.of(pair.client_events, GoAway) == [GoAway(first, 0)]
-    assert pair.of(pair.client_events, Reset) == [(second, 7)]
+    assert pair.of(pair.client_events, Reset) == [Reset(second, 7)]
     pair.server.respond(first, [(b":status", b"200")])
     pair.server.send(first, b"x" * 1000, end=True)
     pair.exchange()
