@@ -1,10 +1,14 @@
-"""One golden tour, and a power cut at every durable write of it: before the sync takes effect, and right after."""
+"""One golden tour, and a power cut at every durable write of it: before the sync takes effect, and right after.
+
+Once as it is, and once with a snapshot after every few records, where each cut also takes the derived stores: what is
+not in a snapshot must be in the log, at every single sync of either.
+"""
 
 from __future__ import annotations
 
 import pytest
 from understudy_sim import faults
-from understudy_sim.kernel.choices import SeededChoices
+from understudy_sim.kernel.choices import Overrides, SeededChoices
 from understudy_sim.stage.application import Application
 from understudy_sim.stage.operations import Call
 from understudy_sim.stage.report import Report
@@ -22,20 +26,36 @@ CALLS = (
 PIECES = 4
 
 
-def golden(crash_at_sync: tuple[int, str] | None = None) -> Report:
+SNAPSHOTS: Overrides = {
+    ("limits/snapshot_log_bytes", None): 1,
+    ("plan/store_gone", None): 2,
+    ("plan/partitions", None): 1,
+    ("plan/bytes", None): 0,
+}
+KINDS: dict[str, Overrides] = {"as it is": {}, "with snapshots": SNAPSHOTS}
+
+
+def golden(kind: str, crash_at_sync: tuple[int, str] | None = None) -> Report:
     variation = Variation(faults=faults.none(), crash_at_sync=crash_at_sync)
     scenario = load_scenario("scenarios/ticket_tour.py")
-    return run_choices(scenario, Application(scenario.app), SeededChoices(SEED), SEED, variation, CALLS)
+    choices = SeededChoices(SEED, KINDS[kind])
+    return run_choices(scenario, Application(scenario.app), choices, SEED, variation, CALLS)
 
 
 @pytest.mark.parametrize("piece", range(PIECES))
-def test_the_tour_survives_a_power_cut_at_every_sync(piece: int) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_tour_survives_a_power_cut_at_every_sync(kind: str, piece: int) -> None:
+    restored = 0
     with silent():
-        undisturbed = golden()
+        undisturbed = golden(kind)
         assert not undisturbed.failed
         assert undisturbed.syncs >= 30, "a tour writes"
         for ordinal in range(1 + piece, undisturbed.syncs + 1, PIECES):
             for phase in ("before", "after"):
-                report = golden((ordinal, phase))
+                report = golden(kind, (ordinal, phase))
+                restored += report.happened.get("started from a snapshot", 0)
                 assert report.firings, f"nobody crashed {phase} sync {ordinal}"
                 assert not report.failed, f"{phase} sync {ordinal}: {report.stories}"
+    if kind == "with snapshots":
+        assert undisturbed.happened["log trimmed"] >= 2
+        assert restored >= 5, "most cuts come after the first snapshot"

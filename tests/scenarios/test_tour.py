@@ -6,14 +6,26 @@ from understudy_sim.stage.run import AS_DRAWN
 from understudy_sim.stage.script import load_scenario
 from understudy_sim.stage.search import Search, run_seeds, search
 
-SEEDS = 12
+SEEDS = 32
+# What must happen in that share of the seeds (in a quarter of 200: there is room for a few dozen's luck).
+SHARES = {
+    "snapshot written": 0.3,
+    "log trimmed": 0.3,
+    "started from a snapshot": 0.15,
+    "upgraded": 0.05,
+}
 
 
 def test_the_tour_holds_and_does_enough_in_every_seed() -> None:
+    seeds_of: dict[str, int] = {}
     for report in run_seeds(load_scenario("scenarios/ticket_tour.py"), range(SEEDS), AS_DRAWN):
         assert not report.failed, report.stories
         assert report.invocations >= 20
         assert report.hits["P7 records compared"] > 50
+        for what in report.happened:
+            seeds_of[what] = seeds_of.get(what, 0) + 1
+    for what, share in SHARES.items():
+        assert seeds_of.get(what, 0) >= share * SEEDS, f"{what} in {seeds_of.get(what, 0)} of {SEEDS} seeds"
 
 
 def test_the_careless_tour_is_caught_with_its_line() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 import outcome
@@ -15,7 +16,16 @@ from understudy.api.regions import REGION
 from understudy_runtime.http.connect import connector
 from understudy_runtime.http.deployment import HttpTransport
 from understudy_runtime.model.endpoint import Endpoint
-from understudy_runtime.model.events import AttemptStarted
+from understudy_runtime.model.events import (
+    AttemptStarted,
+    Event,
+    LeadershipTaken,
+    LogTailCut,
+    LogTrimmed,
+    SnapshotAbandoned,
+    SnapshotWritten,
+    StorageRestored,
+)
 from understudy_runtime.model.ids import deployment_id
 from understudy_runtime.model.invocation import Status
 from understudy_runtime.node import Deployment
@@ -34,7 +44,7 @@ from understudy_sim.stage.happenings import BodyStarted, HazardSeen
 from understudy_sim.stage.history import History
 from understudy_sim.stage.operations import Call
 from understudy_sim.stage.operator import ADMIN_PORT, OPERATOR, Operator
-from understudy_sim.stage.plan import NS_PER_MS, Hop, Plan
+from understudy_sim.stage.plan import NS_PER_MS, Hop, Plan, Upgrade
 from understudy_sim.stage.server import EXCHANGE_PORT as SERVER_PORT
 from understudy_sim.stage.server import INGRESS_PORT, SERVER, ServerProcess, Ways
 from understudy_sim.stage.tally import Firing, Tally
@@ -50,6 +60,17 @@ ADDRESS: Final = f"http://{ENDPOINT}:{HTTP_PORT}"
 # The process all customers share who speak HTTP/2.
 CUSTOMERS: Final = "customers"
 RESTART_MS_MAX = 5_000
+UPGRADE_TAKES_MS = 500
+# What of the server's events is counted for the page at the end of a search.
+NOTED: Final = MappingProxyType[type, str](
+    {
+        SnapshotWritten: "snapshot written",
+        SnapshotAbandoned: "snapshot given up",
+        LogTrimmed: "log trimmed",
+        StorageRestored: "store restored",
+        LogTailCut: "torn tail cut",
+    }
+)
 
 
 class Cluster:
@@ -73,10 +94,12 @@ class Cluster:
         self.operator: Operator | None = None
         self.moments = Moments()
         self._healed = False
+        self._leaders: dict[int, None] = {}  # partitions led since the upgrade
         self.crash_at_sync: tuple[int, str] | None = None
         watch.subscribe({BodyStarted: self._body_started, AttemptStarted: self._attempt_started})
         self.server.host.medium.on_sync = self._sync
         self.server.on_exit = self._restart_later
+        watch.subscribe(dict.fromkeys(NOTED, self._noted))
 
     @property
     def hosts(self) -> list[str]:
@@ -97,6 +120,8 @@ class Cluster:
 
     def start(self, calls: Sequence[Call]) -> None:
         """Start everything; each client gets its own calls."""
+        if self.plan.upgrade is not None:
+            self.kernel.call_at(self.plan.upgrade.at_ns, self._upgrade, self.plan.upgrade)
         self.server.start()
         self.endpoint.start()
         for external in self.externals:
@@ -120,6 +145,36 @@ class Cluster:
             opened=lambda: self._start_clients(customers),
         )
         self.operator.start()
+
+    def _upgrade(self, upgrade: Upgrade) -> None:
+        """Replace the server by one of the current build, and perhaps take its power soon."""
+        self.server.upgrade()
+        self.tally.noted("upgraded")
+        self._leaders.clear()
+        later_ns = UPGRADE_TAKES_MS * NS_PER_MS
+        self.kernel.call_later(later_ns, self.restart, SERVER)
+        if upgrade.cut_after_ms is not None:
+            self.kernel.call_later(later_ns + upgrade.cut_after_ms * NS_PER_MS, self._cut_upgraded)
+
+    def _cut_upgraded(self, _: object) -> None:
+        process = self.server.process
+        if not process.alive or self.server.failed is not None:
+            return
+        if len(self._leaders) < self.plan.partition_count:
+            self.tally.noted("cut in its upgrade")
+        self.tally.firing(Firing("server_crash", f"{SERVER}, upgraded", self.kernel.now_ns, ("plan/upgrade_cut", 0)))
+        process.crash()
+        self.kernel.call_later(RESTART_MS_MAX * NS_PER_MS, self.restart, SERVER)
+
+    def _led(self, event: LeadershipTaken) -> None:
+        self._leaders[event.partition] = None
+
+    def _noted(self, event: Event) -> None:
+        """Something that must have been seen in enough seeds."""
+        if isinstance(event, StorageRestored):
+            self.tally.noted("started from a snapshot" if event.lsn else "store rebuilt from the log")
+        else:
+            self.tally.noted(NOTED[type(event)])
 
     def _body_started(self, _: BodyStarted) -> None:
         self.moments.begins(ENDPOINT)

@@ -9,14 +9,17 @@ import os
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+import outcome
 import trio
 from understudy import asgi
 from understudy.hosting import LinkLost
 from understudy_runtime.front import asgi_server
+from understudy_runtime.http.asgi import AsgiServer
 from understudy_runtime.http.asgi_messages import ApplicationError
 
 from understudy_sim.kernel.kernel import Kernel
 from understudy_sim.kernel.pipes import SimExchange
+from understudy_sim.stage.draining import Bell
 from understudy_sim.stage.exchange import ExchangeLink, Opening
 from understudy_sim.stage.happenings import BodyEnded, BodyStarted, EndpointStopped, HazardSeen, StepExecuted
 from understudy_sim.stage.plan import Plan
@@ -80,11 +83,27 @@ class EndpointProcess:
         self._watch = watch
         self._load = load
         self._body_last = 0
+        self._bell = Bell()
+        self._back_after_ns = 0
         self.process.on_down(self._process_down)
 
     def start(self) -> None:
         """Start the next incarnation."""
-        self.process.start(self._main)
+        self._bell = Bell()
+        self.process.start(self._main, on_exit=self._exited)
+
+    def drain(self, back_after_ns: int) -> bool:
+        """Tell it to stop; it is started again so long after it has exited.  False when it serves no bytes now."""
+        self._back_after_ns = back_after_ns
+        return self._bell.ring()
+
+    def _exited(self, process: Process, result: outcome.Outcome[Any]) -> None:
+        result.unwrap()
+        self._kernel.call_later(self._back_after_ns, self._start_again)
+
+    def _start_again(self, _: object) -> None:
+        if not self.process.alive:
+            self.start()
 
     def _process_down(self, process: Process, *_: Any) -> None:
         for body in self.running:
@@ -107,24 +126,32 @@ class EndpointProcess:
         return SimSdkHost(self._kernel, self.process, nursery, self._watch, invocation_id)
 
     async def _serve_bytes(self, app: App, nursery: trio.Nursery) -> None:
-        """The application behind the in-house HTTP loop, over simulated streams; never returns."""
+        """The application behind the in-house HTTP loops, over simulated streams; ends the process when drained."""
 
         async def hosted(scope: Any, receive: Any, send: Any) -> None:
             names = dict(scope["headers"])
             invocation_id = names.get(b"x-restate-invocation-id", b"").decode()
             host = self._host(nursery, invocation_id)
             if not invocation_id:  # discovery
-                await asgi.serve(app, scope, receive, send, lambda _: host)
+                await asgi.serve(app, scope, receive, send, lambda _: host, self.process.wall.now_ms)
                 return
             body = self._begins(invocation_id)
             try:
-                await asgi.serve(app, scope, receive, send, lambda _: host)
+                await asgi.serve(app, scope, receive, send, lambda _: host, self.process.wall.now_ms)
             finally:
                 self._ends(body)
 
         http = asgi_server(hosted, self._plan.limits, report=self._report)
+        nursery.start_soon(self._drain_when_told, http, nursery)
         await http.serve(self._kernel.network.listen(self.process, HTTP_PORT))
-        raise AssertionError("a server that is not drained serves for ever")
+        nursery.cancel_scope.cancel()
+        await trio.sleep_forever()
+
+    async def _drain_when_told(self, http: AsgiServer, nursery: trio.Nursery) -> None:
+        await self._bell.heard()
+        http.drain()
+        await trio.sleep(self._plan.limits.drain_timeout_ms / 1000)
+        nursery.cancel_scope.cancel()
 
     def _report(self, error: Exception) -> None:
         if only_of(error, (ApplicationError, OSError, trio.BrokenResourceError, trio.ClosedResourceError)):

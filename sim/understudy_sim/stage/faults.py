@@ -16,6 +16,8 @@ KINDS: Final = MappingProxyType(
     {
         "server_crash": "the server loses power in the middle of anything",
         "endpoint_crash": "the process that runs the handlers loses power",
+        "server_drain": "the server is told to stop: it answers what it can and exits",
+        "endpoint_drain": "the process that runs the handlers is told to stop: what runs may end, nothing new begins",
         "stream_reset": "a connection with something in flight is reset",
         "refused_connect": "a host refuses new connections for a while",
         "half_open": "a connection dies and its ends are not told",

@@ -14,6 +14,7 @@ from understudy_sim.kernel.faults.table import FAULTS
 from understudy_sim.kernel.kernel import Kernel
 from understudy_sim.stage.aim import LATER_NS, Aimed
 from understudy_sim.stage.cluster import Cluster
+from understudy_sim.stage.draining import Drain
 from understudy_sim.stage.endpoint import ENDPOINT
 from understudy_sim.stage.operator import OPERATOR
 from understudy_sim.stage.plan import NS_PER_MS, NS_PER_S, Plan
@@ -25,6 +26,8 @@ KERNEL_KINDS = (
     ("server_crash", "crash"),
     ("endpoint_crash", "crash"),
     ("provider_down", "crash"),
+    ("server_drain", "drain"),
+    ("endpoint_drain", "drain"),
     ("stream_reset", "stream_reset"),
     ("refused_connect", "refuse_connect"),
     ("half_open", "half_open"),
@@ -53,6 +56,7 @@ class Nemesis:
         self._tally = tally
         self._kernel = kernel
         self._aimed: list[Aimed] = []
+        self._draining = {"server_drain": cluster.server.drain, "endpoint_drain": cluster.endpoint.drain}
         self._nemesis = KernelNemesis(kernel, list(self._planned()), restart=cluster.restart, busy=cluster.busy)
 
     async def hurt(self) -> None:
@@ -80,9 +84,10 @@ class Nemesis:
     def _fault(self, label: str, kind: str) -> Fault:
         if label in UNAIMED:
             return FAULTS[kind]
+        fault = FAULTS[kind] if kind in FAULTS else Drain(self._draining[label])
         first, last = CLOSE.get(label, (0, len(LATER_NS)))
         later_ns = LATER_NS[first:last]
-        aimed = Aimed(FAULTS[kind], label, self._kernel, self._cluster.moments, self._tally, later_ns, self._hop)
+        aimed = Aimed(fault, label, self._kernel, self._cluster.moments, self._tally, later_ns, self._hop)
         self._aimed.append(aimed)
         return aimed
 
@@ -120,9 +125,9 @@ class Nemesis:
         if self._cluster.operator is not None:
             hops.append((OPERATOR, SERVER))
         match kind:
-            case "server_crash" | "lost_write" | "torn_write" | "slow_sync" | "failing_sync":
+            case "server_crash" | "server_drain" | "lost_write" | "torn_write" | "slow_sync" | "failing_sync":
                 return [(SERVER,)]
-            case "endpoint_crash":
+            case "endpoint_crash" | "endpoint_drain":
                 return [(ENDPOINT,)]
             case "provider_down":
                 return [(name,) for name in externals]

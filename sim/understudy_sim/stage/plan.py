@@ -27,6 +27,7 @@ RETENTION_SHORT_H: Final = 2
 # Of a thousand seeds, so many run the hops of clients and endpoints as bytes; of those, so many register the endpoint.
 BYTES_THOUSANDTHS: Final = 330
 REGISTERED_THOUSANDTHS: Final = 500
+UPGRADE_THOUSANDTHS: Final = 250
 KIND_EXISTS_THOUSANDTHS: Final = 750
 
 
@@ -57,6 +58,17 @@ class Hops:
 
 
 @attrs.frozen
+class Upgrade:
+    """The server is of an older build until *at_ns*; then it is killed and started as the current one.
+
+    Sometimes the power goes *cut_after_ms* later, perhaps in the middle of its first start.
+    """
+
+    at_ns: int
+    cut_after_ms: int | None
+
+
+@attrs.frozen
 class Plan:
     """One seed's shape.  `intensity` is 1 to 3 for each kind of fault that exists."""
 
@@ -71,6 +83,8 @@ class Plan:
     hurts: tuple[tuple[int, int], ...]  # when trouble begins, and how long it lasts
     intensity: dict[str, int]
     clock_jump_ms_max: int
+    store_gone_thousandths: int  # how often a power cut takes a derived store altogether
+    upgrade: Upgrade | None
 
     @property
     def outlives_results(self) -> bool:
@@ -103,6 +117,8 @@ def draw_plan(choices: Choices, faults: FaultSet) -> Plan:
         hurts=draw_hurts(choices),
         intensity=intensity,
         clock_jump_ms_max=choices.one_of("plan/jump", (10_000, 1_000, 60_000, 300_000)),
+        store_gone_thousandths=choices.one_of("plan/store_gone", (0, 700, 1_000, 1_000)),
+        upgrade=draw_upgrade(choices),
     )
 
 
@@ -116,6 +132,15 @@ def draw_hops(choices: Choices) -> Hops:
     if not in_bytes:
         return Hops(Hop.EXCHANGE, Hop.EXCHANGE, False, ())
     return Hops(client, endpoint, registered, tuple(sorted(moves_s)) if registered else ())
+
+
+def draw_upgrade(choices: Choices) -> Upgrade | None:
+    """Whether the server begins as an older build, and when it is replaced."""
+    upgrades = choices.chance("plan/upgrade", UPGRADE_THOUSANDTHS)
+    at_ms = choices.integer("plan/upgrade_ms", 100, 20_000)
+    is_cut = choices.chance("plan/upgrade_cut", 600)
+    cut_ms = choices.integer("plan/upgrade_cut_ms", 1, 400)
+    return Upgrade(at_ms * NS_PER_MS, cut_ms if is_cut else None) if upgrades else None
 
 
 def draw_hurts(choices: Choices) -> tuple[tuple[int, int], ...]:
@@ -132,7 +157,6 @@ NOT_DRAWN: Final = MappingProxyType(
     {
         "request_bytes_max": "a request above it is refused for good: the ingress's own tests cover that",
         "message_bytes_max": "an attempt that hits it never succeeds: the invoker's own tests cover that",
-        "drain_timeout_ms": "a rehearsed server is cut or fails, it never drains",
     }
 )
 
@@ -170,6 +194,7 @@ def draw_limits(choices: Choices) -> Limits:
         idle_timeout_ms=bound("idle_timeout_ms", 75_000, 5_000, 20_000),
         connect_timeout_ms=bound("connect_timeout_ms", 10_000, 1_000, 3_000),
         discovery_timeout_ms=bound("discovery_timeout_ms", 10_000, 3_000, 30_000),
+        drain_timeout_ms=bound("drain_timeout_ms", 10_000, 100, 1_000),
         h2_streams_max=bound("h2_streams_max", 128, 1, 2, 5),
         h2_requests_max=bound("h2_requests_max", 256, 1, 2, 5),
         h2_ping_interval_ms=bound("h2_ping_interval_ms", 40_000, 1_000, 5_000),

@@ -17,6 +17,7 @@ from understudy_runtime.http.server import HttpServer
 from understudy_runtime.ingress.port import Request
 from understudy_runtime.ingress.shell import Ingress
 from understudy_runtime.invoker.port import Connect
+from understudy_runtime.machine.apply import RULES_CURRENT
 from understudy_runtime.machine.expiry import EXPIRY_TIMER
 from understudy_runtime.model.events import Applied, Event
 from understudy_runtime.node import Deployment, Node
@@ -25,6 +26,7 @@ from understudy_runtime.world import DiskFull, SyncFailed
 from understudy_sim.kernel.kernel import Kernel
 from understudy_sim.kernel.pipes import SimExchange
 from understudy_sim.kernel.process import Process
+from understudy_sim.stage.draining import Bell
 from understudy_sim.stage.happenings import Replayed, ServerStopped, Step
 from understudy_sim.stage.operator import ADMIN_PORT
 from understudy_sim.stage.plan import Plan
@@ -36,6 +38,8 @@ from understudy_sim.stage.world import Host, SimWorld
 SERVER: Final = "server"
 EXCHANGE_PORT: Final = 8079
 INGRESS_PORT: Final = 8080
+# How long answers on their way may take to leave a server that has drained.
+FAREWELL_S: Final = 1
 # Errors a server may stop with when the disk is hurt: by name, at once, and nothing acknowledged is lost.
 PROMISED_STOPS: Final = (SyncFailed, DiskFull)
 
@@ -48,6 +52,9 @@ class Ways:
     connect: Connect | None
 
 
+# What an older build knows.
+RULES_BEFORE: Final = 1
+
 Deploy = Callable[[Process, SimWorld], Ways]
 
 
@@ -55,22 +62,37 @@ class ServerProcess:
     """One server host.  `node` is the running incarnation's, None while it is down."""
 
     def __init__(self, kernel: Kernel, plan: Plan, truth: Truth, watch: Watch, deploy: Deploy) -> None:
-        self.host = Host(kernel, kernel.choices, SERVER)
+        self.host = Host(kernel, kernel.choices, SERVER, plan.store_gone_thousandths)
         self.process = self.host.process
         self.node: Node | None = None
         self.ingress: Ingress | None = None
         self.on_exit: Callable[[], object] | None = None
         self.failed: BaseException | None = None
+        self.rules_max = RULES_CURRENT if plan.upgrade is None else RULES_BEFORE
         self._kernel = kernel
         self._plan = plan
         self._truth = truth
         self._watch = watch
         self._deploy = deploy
+        self._bell = Bell()
+        self._back_after_ns = 0
         self.process.on_down(self._process_down)
 
     def start(self) -> None:
         """Start the next incarnation."""
+        self._bell = Bell()
         self.process.start(self._main, on_exit=self._exited)
+
+    def drain(self, back_after_ns: int) -> bool:
+        """Tell it to stop; it is started again so long after it has exited.  False when it does not serve now."""
+        self._back_after_ns = back_after_ns
+        return self._bell.ring()
+
+    def upgrade(self) -> None:
+        """From its next start on the server is of the current build.  The old one is killed; the disk's cache stays."""
+        self.rules_max = RULES_CURRENT
+        if self.process.alive:
+            self.process.crash(power=False)
 
     def counts(self) -> dict[str, int]:
         """What the running server holds for others, by name (P10)."""
@@ -102,6 +124,7 @@ class ServerProcess:
 
     def _exited(self, process: Process, result: outcome.Outcome[Any]) -> None:
         if not isinstance(result, outcome.Error):
+            self._kernel.call_later(self._back_after_ns, self._start_again)
             return
         if self._plan.has("failing_sync") and only_of(result.error, PROMISED_STOPS):
             assert self.on_exit is not None, "somebody starts a stopped server again"
@@ -109,6 +132,10 @@ class ServerProcess:
             return
         self.failed = result.error
         self._watch.broken("the server does not fail", describe(result.error))
+
+    def _start_again(self, _: object) -> None:
+        if not self.process.alive:
+            self.start()
 
     async def _main(self) -> None:
         world = SimWorld(self.host)
@@ -120,25 +147,49 @@ class ServerProcess:
             deployments=ways.given,
             connect=ways.connect,
             observe=self._observe,
+            rules_max=self.rules_max,
         )
         self.node = node
         async with trio.open_nursery() as nursery:
             await nursery.start(node.run)
             self.ingress = Ingress(node, self._plan.limits, self._observe)
-            if self._plan.hops.registered:
-                admin = admin_server(node, version="rehearsal", ingress_endpoint=f"http://{SERVER}:{INGRESS_PORT}")
-                nursery.start_soon(admin.serve, self._kernel.network.listen(self.process, ADMIN_PORT))
-            if self._plan.hops.in_bytes:
-                await self._serve_bytes(node, self.ingress)
+            doors = self._doors(node, self.ingress)
+            finished = trio.Event()
+            nursery.start_soon(self._serve_doors, doors, finished)
+            nursery.start_soon(self._drain_when_told, node, [server for server, _ in doors], finished, nursery)
             listener = self._kernel.network.listen(self.process, EXCHANGE_PORT, exchanges=True)
             while True:
                 nursery.start_soon(self._serve, await listener.accept(), self.ingress)
 
-    async def _serve_bytes(self, node: Node, ingress: Ingress) -> None:
-        """The ingress on its own HTTP loops, over simulated streams; never returns."""
-        http = HttpServer(ingress.handle, node.limits, now_ms=node.now_ms, refusal_page=refusal_page)
-        await http.serve(self._kernel.network.listen(self.process, INGRESS_PORT))
-        raise AssertionError("a server that is not drained serves for ever")
+    def _doors(self, node: Node, ingress: Ingress) -> list[tuple[HttpServer, int]]:
+        """What serves bytes, and on which port: nothing when the hops carry none."""
+        hops, doors = self._plan.hops, []
+        if hops.in_bytes:
+            http = HttpServer(ingress.handle, node.limits, now_ms=node.now_ms, refusal_page=refusal_page)
+            doors.append((http, INGRESS_PORT))
+        if hops.registered:
+            address = f"http://{SERVER}:{INGRESS_PORT}"
+            doors.append((admin_server(node, version="rehearsal", ingress_endpoint=address), ADMIN_PORT))
+        return doors
+
+    async def _serve_doors(self, doors: Sequence[tuple[HttpServer, int]], finished: trio.Event) -> None:
+        """Serve until all have drained."""
+        async with trio.open_nursery() as nursery:
+            for server, port in doors:
+                nursery.start_soon(server.serve, self._kernel.network.listen(self.process, port))
+        finished.set()
+
+    async def _drain_when_told(
+        self, node: Node, servers: Sequence[HttpServer], finished: trio.Event, nursery: trio.Nursery
+    ) -> None:
+        """What the command line does at SIGTERM."""
+        await self._bell.heard()
+        for server in servers:
+            server.drain()
+        await node.drain()
+        with trio.move_on_after(FAREWELL_S):
+            await finished.wait()
+        nursery.cancel_scope.cancel()
 
     async def _serve(self, exchange: SimExchange, ingress: Ingress) -> None:
         """One client's exchange.  When it breaks, what is still being answered on it is cancelled."""

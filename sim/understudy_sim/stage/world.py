@@ -1,7 +1,7 @@
 """The server's World over the kernel: a process's wall clock, entropy, disk, stores and streams, all simulated.
 
 What survives a crash belongs to the host, not to the process: the disk's medium, and the stores' media, of which a
-power cut takes the newest commits.
+power cut takes the newest commits, and sometimes everything: a store is derived.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from understudy_sim.kernel.process import Process
 class Host:
     """What of one machine outlives its processes."""
 
-    def __init__(self, kernel: Kernel, choices: Choices, name: str) -> None:
+    def __init__(self, kernel: Kernel, choices: Choices, name: str, store_gone_thousandths: int = 0) -> None:
+        self.store_gone_thousandths = store_gone_thousandths
         self.kernel = kernel
         self.choices = choices
         self.process = kernel.process(name)
@@ -36,7 +37,10 @@ class Host:
         return self.stores.setdefault(name, MemoryMedium())
 
     def _process_down(self, process: Process, runner: ProcessRunner, power: bool) -> None:
-        for name, medium in self.stores.items():
+        for name, medium in list(self.stores.items()):
+            if self.choices.chance(f"store/{name}/gone", self.store_gone_thousandths if power else 0):
+                del self.stores[name]
+                continue
             lost = 0
             if power and medium.commits_kept:
                 lost = self.choices.integer(f"store/{name}/commits_lost", 0, medium.commits_kept)
@@ -65,13 +69,13 @@ class SimWorld:
     def open_storage(self, name: str) -> Storage:
         return MemoryStorage(self._host.store(name))
 
+    def set_aside_storage(self, name: str) -> None:
+        self._host.stores.pop(name, None)
+
     async def dial(self, host: str, port: int) -> trio.abc.HalfCloseableStream:
         return await self._network.dial(self._process, host, port)
 
     async def listen(self, host: str, port: int) -> ports.Listener:
-    def set_aside_storage(self, name: str) -> None:
-        self._host.stores.pop(name, None)
-
         return self._network.listen(self._process, port)
 
     async def run_sync(self, function: Callable[[], object]) -> object:
