@@ -95,6 +95,12 @@ def dev(places: Places) -> tuple[list[str], Mapping[str, str]]:
     return [*ours("dev"), SERVICES, *our_places(places)], {"BENCH_SIDE_LOG": str(places.side_log)}
 
 
+def isolated(places: Places) -> tuple[list[str], Mapping[str, str]]:
+    """`understudy dev --isolate`: the services in a child process."""
+    command, environment = dev(places)
+    return [*command, "--isolate"], environment
+
+
 def ours(command: str) -> list[str]:
     """The start of a command of ours."""
     return [sys.executable, "-m", "understudy", command]
@@ -114,6 +120,7 @@ ROWS: Mapping[str, Row] = MappingProxyType(
             Row("real1", "real server, one partition, + official SDK", one_partition_server, "RESTATE_", True),
             Row("serve", "`understudy serve` + official SDK", serve, "UNDERSTUDY_", True),
             Row("dev", "`understudy dev`", dev, "UNDERSTUDY_", False),
+            Row("isolate", "`understudy dev --isolate`", isolated, "UNDERSTUDY_", False),
         )
     }
 )
