@@ -37,8 +37,8 @@ def start_message(
 def eager_state(tables: Tables, invocation: Invocation, bytes_max: int) -> tuple[list[tuple[bytes, bytes]], bool]:
     """The state an attempt is given at once, sorted by name, and whether it is only part of it."""
     key = invocation.target.key
-    if invocation.service_type is ServiceType.SERVICE or key is None:
-        return [], True
+    if invocation.service_type is ServiceType.SERVICE or key is None or bytes_max == 0:
+        return [], True  # Even when there is none: a handler that wants its state late asks for all of it.
     chosen: list[tuple[bytes, bytes]] = []
     total = 0
     for name, value in sorted(tables.state(invocation.target.service, key).items()):

@@ -13,7 +13,7 @@ from understudy.protocol import service_pb2 as pb
 from understudy.protocol.framing import Frame
 from understudy.protocol.messages import MessageType
 from understudy_runtime.invoker.inprocess import InProcessTransport
-from understudy_runtime.invoker.port import AttemptHead, AttemptPeer
+from understudy_runtime.invoker.port import AttemptHead, AttemptPeer, Discovery
 from understudy_runtime.limits import Limits
 from understudy_runtime.model import ids
 from understudy_runtime.model.actions import Completed, InvokeAcked
@@ -35,6 +35,7 @@ class Dialogue:
     def __init__(self, head: AttemptHead, frames: Sequence[Frame], peer: AttemptPeer) -> None:
         self.head = head
         self.start = pb.Start.FromString(frames[0].payload)
+        self.first = frames[0]
         self.known = list(frames[1:])
         self.heard: list[Frame] = []
         self.is_closed = False
@@ -50,6 +51,10 @@ class Dialogue:
         self.is_closed = True
         if self._slot.parked:
             self._slot.wake()
+
+    def all_heard(self) -> list[Frame]:
+        """Everything the server has said so far."""
+        return [self.first, *self.known, *self.heard]
 
     async def say(self, *frames: Frame) -> None:
         self._peer.received(frames)
@@ -87,7 +92,7 @@ class ScriptedTransport:
         finally:
             self.running -= 1
 
-    async def discover(self) -> bytes:
+    async def discover(self) -> Discovery:
         raise AssertionError("the test registers the manifest itself")
 
 
