@@ -89,18 +89,17 @@ class KeepingDecoder(hpack.Decoder):
         read = self._read.get(block)
         if read is not None:
             return read
-        before = self._state()
+        table = self.header_table
+        entries = table.dynamic_entries
+        count, youngest, size_max = len(entries), entries[0] if entries else None, table.maxsize
         headers = list(super().decode(block, raw=True))
-        if self._state() != before or len(self._read) >= READ_MAX:
+        # An entry that is added is a new object at the front.
+        is_same = len(entries) == count and (not entries or entries[0] is youngest) and table.maxsize == size_max
+        if not is_same or len(self._read) >= READ_MAX:
             self._read.clear()
         elif len(block) <= READ_BYTES_MAX:
             self._read[block] = headers
         return headers
-
-    def _state(self) -> tuple[int, int, int]:
-        """Differs when the dynamic table does: an entry that is added is a new object at its front."""
-        entries = self.header_table.dynamic_entries
-        return len(entries), id(entries[0]) if entries else 0, self.header_table.maxsize
 
 
 def encode_text(text: bytes) -> bytes:

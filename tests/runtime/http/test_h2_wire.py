@@ -6,7 +6,8 @@ import hpack
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from understudy_runtime.http.h2_headers import PlainEncoder, encode_integer
+from understudy_runtime.http.h2_check import Kind, malformed
+from understudy_runtime.http.h2_headers import KeepingDecoder, PlainEncoder, encode_integer
 from understudy_runtime.http.h2_scan import FRAME_BYTES_MAX, FrameScanner, FrameTooLarge, GoAway, encode_goaway
 from understudy_runtime.http.h2_wire import OUT_BYTES_MAX, STREAM_WINDOW, Data, Head, Lane, Reset, Wire, WireError
 
@@ -70,6 +71,77 @@ def test_blocks_can_be_read_by_others(blocks):
     # Nothing we send enters the peer's table, whatever it allows.
     decoder.max_allowed_table_size = 0
     decoder.decode(encoder.encode(GET))
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.booleans(), st.sampled_from([None, 0, 40, 4096])), max_size=30))
+def test_blocks_that_come_again_are_read_as_the_first_time(turns):
+    """By a foreign encoder, whose table changes under the blocks, also in size."""
+    encoder, keeping, plain = hpack.Encoder(), KeepingDecoder(), hpack.Decoder()
+    for number, sensitive, size in turns:
+        if size is not None:
+            encoder.header_table_size = size
+        headers = [(b":status", b"200"), (b"x-a", b"value %d" % number, sensitive), (b"x-b", b"%d" % number, sensitive)]
+        block = encoder.encode(headers)
+        assert keeping.decode(block, raw=True) == list(plain.decode(block, raw=True))
+
+
+MALFORMED = [
+    ([*GET, (b"X-Upper", b"v")], Kind.REQUEST),
+    ([*GET, (b"", b"v")], Kind.REQUEST),
+    ([*GET, (b"a b", b"v")], Kind.REQUEST),
+    ([*GET, (b"a", b"x\r\ny: z")], Kind.REQUEST),
+    ([*GET, (b"a", b"x\x00")], Kind.REQUEST),
+    ([*GET, (b"a", b" x")], Kind.REQUEST),
+    ([*GET, (b"connection", b"close")], Kind.REQUEST),
+    ([*GET, (b"transfer-encoding", b"chunked")], Kind.REQUEST),
+    ([*GET, (b"te", b"gzip")], Kind.REQUEST),
+    ([*GET, (b"host", b"other")], Kind.REQUEST),
+    ([*GET, GET[0]], Kind.REQUEST),
+    ([*GET, (b":status", b"200")], Kind.REQUEST),
+    ([*GET, (b":protocol", b"x")], Kind.REQUEST),
+    ([(b"a", b"b"), *GET], Kind.REQUEST),
+    (GET[1:], Kind.REQUEST),
+    ([GET[0], *GET[2:]], Kind.REQUEST),
+    ([*GET[:2], GET[3]], Kind.REQUEST),
+    ([GET[0], (b":path", b""), *GET[2:]], Kind.REQUEST),
+    ([(b":method", b"CONNECT"), (b":path", b"/"), (b":authority", b"h")], Kind.REQUEST),
+    ([(b":method", b"CONNECT")], Kind.REQUEST),
+    ([], Kind.REQUEST),
+    ([], Kind.RESPONSE),
+    ([(b"a", b"b")], Kind.RESPONSE),
+    ([(b":status", b"2x0")], Kind.RESPONSE),
+    ([(b":status", b"0200")], Kind.RESPONSE),
+    ([(b":status", b"200"), (b":path", b"/")], Kind.RESPONSE),
+    ([(b":status", b"200")], Kind.TRAILERS),
+]
+WELL_FORMED = [
+    (GET, Kind.REQUEST),
+    ([*GET, (b"te", b"trailers"), (b"a", b""), (b"a", b"x \t y\xff"), (b"host", b"h")], Kind.REQUEST),
+    ([*GET[:3], (b"host", b"h")], Kind.REQUEST),
+    ([(b":method", b"CONNECT"), (b":authority", b"h")], Kind.REQUEST),
+    ([(b":status", b"999"), (b"x!#$%&'*+-.^_`|~", b"v")], Kind.RESPONSE),
+    ([], Kind.TRAILERS),
+    ([(b"a", b"b")], Kind.TRAILERS),
+]
+
+
+@pytest.mark.parametrize(("headers", "kind"), MALFORMED)
+def test_malformed_heads(headers, kind):
+    assert malformed(headers, kind) is not None
+
+
+@pytest.mark.parametrize(("headers", "kind"), WELL_FORMED)
+def test_well_formed_heads(headers, kind):
+    assert malformed(headers, kind) is None
+
+
+def test_a_malformed_head_ends_its_stream_alone():
+    pair = Pair()
+    bad = pair.client.open([*GET, (b"Upper", b"x")], b"", end=True)
+    good = pair.client.open(GET, b"", end=True)
+    pair.exchange()
+    assert [event.stream for event in pair.of(pair.server_events, Head)] == [good]
+    assert pair.of(pair.client_events, Reset) == [Reset(bad, 1)]
 
 
 def test_what_is_kept_is_bounded():
