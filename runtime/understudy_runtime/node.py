@@ -39,6 +39,7 @@ from understudy_runtime.model.commands import (
     MutateState,
     Purge,
     PurgeJournal,
+    Resume,
     Signal,
 )
 from understudy_runtime.model.events import Observe
@@ -144,7 +145,7 @@ class Node:
         """Propose *command* and wait for the result; None for a conflict.  Raises as `submit` does."""
         return await self.replies.invoke_and_wait(self._taking(command.invocation_id), command)
 
-    async def request(self, command: Signal | Cancel | Kill | Purge | PurgeJournal) -> RequestAcked:
+    async def request(self, command: Signal | Cancel | Kill | Purge | PurgeJournal | Resume) -> RequestAcked:
         """Propose *command* and wait until it is applied.  Raises as `submit` does."""
         return await self.replies.request(self._taking(command.invocation_id), command)
 

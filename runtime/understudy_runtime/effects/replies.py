@@ -11,12 +11,22 @@ from typing import Generic, Protocol, TypeVar
 import attrs
 
 from understudy_runtime.model.actions import Completed, InvokeAcked, RequestAcked
-from understudy_runtime.model.commands import Cancel, Command, Invoke, Kill, MutateState, Purge, PurgeJournal, Signal
+from understudy_runtime.model.commands import (
+    Cancel,
+    Command,
+    Invoke,
+    Kill,
+    MutateState,
+    Purge,
+    PurgeJournal,
+    Resume,
+    Signal,
+)
 from understudy_runtime.slot import Slot
 
 A = TypeVar("A")
 # What is answered by a RequestAcked.
-Request = Signal | Cancel | Kill | Purge | PurgeJournal | MutateState
+Request = Signal | Cancel | Kill | Purge | PurgeJournal | Resume | MutateState
 
 
 class Proposer(Protocol):

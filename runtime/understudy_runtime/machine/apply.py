@@ -20,7 +20,7 @@ from understudy_runtime.machine.lifecycle import TimerKind, admit, free, on_atta
 from understudy_runtime.machine.mutations import on_mutate_state
 from understudy_runtime.machine.rows import Timer
 from understudy_runtime.machine.tables import Tables
-from understudy_runtime.machine.termination import on_cancel, on_kill, on_purge, on_purge_journal, on_signal
+from understudy_runtime.machine.termination import on_cancel, on_kill, on_purge, on_purge_journal, on_resume, on_signal
 from understudy_runtime.machine.turn import Turn
 from understudy_runtime.model.actions import Action, ArmTimer, Send, StartAttempt
 from understudy_runtime.model.commands import (
@@ -37,6 +37,7 @@ from understudy_runtime.model.commands import (
     Purge,
     PurgeJournal,
     Record,
+    Resume,
     Signal,
     TimerFired,
 )
@@ -159,6 +160,7 @@ HANDLERS: Final[Mapping[type, Callable[[Turn, Any], None]]] = MappingProxyType(
         LeaderElected: on_leader_elected,
         MutateState: on_mutate_state,
         PurgeJournal: on_purge_journal,
+        Resume: on_resume,
     }
 )
 

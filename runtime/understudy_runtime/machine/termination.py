@@ -1,4 +1,4 @@
-"""Signals, cancel, kill and purge: an invocation is told something from outside, or ended.
+"""Signals, cancel, kill, resume and purge: an invocation is told something from outside, or ended.
 
 Cancelling is asking: a started invocation gets signal 1 and its handler decides; one that has not started ends at once.
 Killing asks nobody and goes on to whatever the invocation called, one-way calls included.
@@ -13,12 +13,14 @@ from understudy.protocol.messages import MessageType
 
 from understudy_runtime.machine.completions import signal
 from understudy_runtime.machine.invocation import SIGNAL_CANCEL, Invocation
-from understudy_runtime.machine.lifecycle import complete_invocation, free
+from understudy_runtime.machine.lifecycle import complete_invocation, free, resume
 from understudy_runtime.machine.status import WAITING, StatusEvent
 from understudy_runtime.machine.turn import Turn
 from understudy_runtime.model.actions import AbortAttempt, RequestAcked
-from understudy_runtime.model.commands import Cancel, Kill, Purge, PurgeJournal, Signal
+from understudy_runtime.model.commands import Cancel, Kill, Purge, PurgeJournal, Resume, Signal
 from understudy_runtime.model.invocation import Failure, Status
+
+Request = Signal | Cancel | Kill | Purge | PurgeJournal | Resume
 
 CANCELLED = Failure(409, "cancelled before it started")
 KILLED = Failure(409, "killed")
@@ -28,6 +30,8 @@ DONE = "done"
 NOT_FOUND = "not_found"
 ALREADY_COMPLETED = "already_completed"
 NOT_COMPLETED = "not_completed"
+NOT_STARTED = "not_started"
+NOT_MOVABLE = "not_movable"
 
 _CALL_ID_COMPLETION = int(MessageType.CALL_INVOCATION_ID_COMPLETION)
 
@@ -126,7 +130,29 @@ def purge_journal(turn: Turn, invocation: Invocation | None) -> str:
     return DONE
 
 
-def acknowledge(turn: Turn, command: Signal | Cancel | Kill | Purge | PurgeJournal, outcome: str) -> None:
+def on_resume(turn: Turn, command: Resume) -> None:
+    outcome = resume_paused(turn, turn.tables.invocation(command.invocation_id), command.deployment_id)
+    acknowledge(turn, command, outcome)
+
+
+def resume_paused(turn: Turn, invocation: Invocation | None, deployment_id: str) -> str:
+    """Run a paused invocation again.  One that runs or waits for something needs no push, and keeps its place."""
+    if invocation is None:
+        return NOT_FOUND
+    if invocation.status is Status.COMPLETED:
+        return ALREADY_COMPLETED
+    if invocation.status in WAITING:
+        return NOT_STARTED
+    is_paused = invocation.status is Status.PAUSED
+    if deployment_id and not (is_paused and invocation.deployment_id):
+        return NOT_MOVABLE
+    if is_paused:
+        resume(turn, invocation)
+        invocation.deployment_id = deployment_id or invocation.deployment_id
+    return DONE
+
+
+def acknowledge(turn: Turn, command: Request, outcome: str) -> None:
     """Tell the one who asked what became of it."""
     if command.request_id:
         turn.actions.append(RequestAcked(command.request_id, command.invocation_id, outcome))

@@ -80,7 +80,8 @@ class InvokeAcked:
 class RequestAcked:
     """A request other than an Invoke was applied.  `outcome` is one word of the admin's vocabulary:
 
-    accepted, done, not_found, already_completed, not_completed.  A MutateState names no invocation: the id is empty.
+    accepted, done, not_found, already_completed, not_completed, not_started, not_movable.  A MutateState names no
+    invocation: the id is empty.
     """
 
     request_id: int

@@ -208,6 +208,15 @@ class PurgeJournal:
 
 
 @frozen
+class Resume:
+    """Run a paused invocation again; on *deployment_id*, which fits its journal's version, when one is named."""
+
+    invocation_id: str = numbered(1)
+    request_id: int = numbered(2, default=0)
+    deployment_id: str = numbered(3, default="")
+
+
+@frozen
 class MutateState:
     """Replace the whole state of an object by *entries*, in the object's turn: behind whoever holds or awaits its lock.
 
@@ -261,6 +270,7 @@ Command = (
     | LeaderElected
     | MutateState
     | PurgeJournal
+    | Resume
 )
 
 # Tags on disk.  Numbers are never reused.
@@ -280,6 +290,7 @@ COMMAND_TAGS: Final = MappingProxyType[int, type](
         12: LeaderElected,
         13: MutateState,
         14: PurgeJournal,
+        15: Resume,
     }
 )
 

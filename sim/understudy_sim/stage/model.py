@@ -39,6 +39,7 @@ from understudy_sim.stage.model_words import (
 CANCEL_SIGNAL: Final = 1
 EXPIRY_TIMER: Final = 0
 EXPIRED_AT_ONCE: Final = 256
+ACKNOWLEDGED: Final = (c.Signal, c.Cancel, c.Kill, c.Purge, c.PurgeJournal, c.Resume)
 
 
 class PartitionModel:
@@ -77,7 +78,7 @@ class PartitionModel:
         while self._queue:
             command = self._queue.popleft()
             _COMMANDS[type(command)](self, command)
-            if isinstance(command, c.Signal | c.Cancel | c.Kill | c.Purge | c.PurgeJournal) and command.request_id:
+            if isinstance(command, ACKNOWLEDGED) and command.request_id:
                 self.effects.wanted.append(("request", command.request_id, command.invocation_id))
             if isinstance(command, c.MutateState) and command.request_id:
                 self.effects.wanted.append(("request", command.request_id, ""))
@@ -277,6 +278,7 @@ class PartitionModel:
             return
         self.effects.invocations[command.invocation_id] = None
         inv.attempt = (command.epoch, command.attempt)
+        inv.is_pinned = inv.is_pinned or bool(command.entries and command.deployment_id)
         self._silent = "" if command.end is None else command.invocation_id
         for proposed in command.entries:
             self._append(inv, proposed)
@@ -411,6 +413,11 @@ class PartitionModel:
             inv.journal.clear()
             self.effects.invocations[command.invocation_id] = None
 
+    def _resume(self, command: c.Resume) -> None:
+        inv = self.invocations.get(command.invocation_id)
+        if inv is not None and inv.status is Status.PAUSED and (inv.is_pinned or not command.deployment_id):
+            self._run(inv)
+
     def _timer_fired(self, command: c.TimerFired) -> None:
         if command.timer_id == EXPIRY_TIMER:
             self._expiry_due()
@@ -464,5 +471,6 @@ _COMMANDS: Final = MappingProxyType[type, Callable[[PartitionModel, Any], None]]
         c.LeaderElected: PartitionModel._leader_elected,
         c.MutateState: PartitionModel._mutate_state,
         c.PurgeJournal: PartitionModel._purge_journal,
+        c.Resume: PartitionModel._resume,
     }
 )

@@ -100,6 +100,7 @@ class Invocation:
     journal_until_ms: int = 0
     expects: dict[int, int] = attrs.Factory(dict)  # completion id -> type of the completion that will answer it
     callees: list[str] = attrs.Factory(list)
+    is_pinned: bool = False  # something of it is journaled: it stays where it ran
 
 
 @attrs.define

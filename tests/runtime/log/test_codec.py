@@ -68,6 +68,7 @@ ALL: tuple[c.Command, ...] = (
     c.LeaderElected(3, 1),
     c.MutateState("Counter", "k", ((b"n", b"1"), (b"", b"")), "v", 6),
     c.PurgeJournal("inv_1a", 3),
+    c.Resume("inv_1a", 3, "dp_1a"),
 )
 
 

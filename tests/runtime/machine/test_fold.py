@@ -31,6 +31,7 @@ from understudy_runtime.model.commands import (
     ProposedEntry,
     Purge,
     PurgeJournal,
+    Resume,
     Signal,
     Suspend,
 )
@@ -189,6 +190,7 @@ class Play:
             Kill(id_, a % 2),
             Purge(id_, a % 2),
             PurgeJournal(id_, a % 2),
+            Resume(id_, a % 2, "dp_2" if b % 4 == 0 else ""),
             Complete(id_, a % 7 + 1, Success(b"c")),
             Attach(id_, Caller(self.id(a), a % 5 + 1), a % 2 == 0),
             self.mutation(a, b),

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from understudy.protocol import service_pb2 as pb
 from understudy_runtime.model.actions import AbortAttempt, Completed, DisarmTimer, RequestAcked, StartAttempt
-from understudy_runtime.model.commands import Callee, Cancel, GaveUp, Kill, Purge, Signal, Suspend
+from understudy_runtime.model.commands import Callee, Cancel, GaveUp, Kill, Purge, Resume, Signal, Suspend
 from understudy_runtime.model.invocation import Failure, HandlerType, ServiceType, Status, Target
 
 from tests.runtime.machine.driver import OBJECT, RUN, Driver, M, make_id, proposed
@@ -61,10 +61,12 @@ STATUSES = {
 CANCEL = ["not_found", "done", "done", "accepted", "accepted", "accepted", "already_completed"]
 KILL = ["not_found", "done", "done", "done", "done", "done", "already_completed"]
 PURGE = ["not_found", "not_completed", "not_completed", "not_completed", "not_completed", "not_completed", "done"]
+RESUME = ["not_found", "not_started", "not_started", "done", "done", "done", "already_completed"]
+MOVE = ["not_found", "not_started", "not_started", "not_movable", "not_movable", "not_movable", "already_completed"]
 SIGNAL = ["not_found", "accepted", "accepted", "accepted", "accepted", "accepted", "already_completed"]
 
 
-def acked(driver: Driver, command: Cancel | Kill | Purge | Signal) -> str:
+def acked(driver: Driver, command: Cancel | Kill | Purge | Resume | Signal) -> str:
     acks = [action for action in driver.do(command) if isinstance(action, RequestAcked)]
     [ack] = acks
     assert (ack.request_id, ack.invocation_id) == (command.request_id, command.invocation_id)
@@ -250,3 +252,33 @@ def test_an_objects_state_outlives_its_invocations() -> None:
     driver.attempt(id_, proposed(M.SET_STATE, key=b"a", value=pb.Value(content=b"1")))
     driver.finish(id_)
     assert driver.tables.state("Counter", "k1") == {b"a": b"1"}
+
+
+@pytest.mark.parametrize(("make", "outcome", "moved"), list(zip(STATUSES, RESUME, MOVE, strict=True)))
+def test_resume(make: Make, outcome: str, moved: str) -> None:
+    driver = Driver()
+    id_ = make(driver)
+    before = driver.status(id_)
+    assert acked(driver, Resume(id_, 5, "dp_2")) == moved
+    assert driver.status(id_) is before
+    actions = driver.do(Resume(id_, 6))
+    assert actions[-1] == RequestAcked(6, id_, outcome)
+    if before is Status.PAUSED:
+        assert actions[0] == StartAttempt(id_, driver.at(id_).lease, driver.at(id_).birth)
+        assert driver.status(id_) is Status.INVOKED
+    else:
+        assert driver.status(id_) is before
+        assert len(actions) == 1
+
+
+def test_a_paused_invocation_with_a_journal_moves() -> None:
+    driver = Driver()
+    id_ = driver.invoke(OBJECT)
+    driver.attempt(id_, proposed(M.SLEEP, wake_up_time=5_000, result_completion_id=1))
+    driver.attempt(id_, end=GaveUp(Failure(500, "x"), pause=True))
+    assert driver.at(id_).deployment_id == "dp_1"
+    assert acked(driver, Resume(id_, 5, "dp_2")) == "done"
+    assert (driver.at(id_).deployment_id, driver.status(id_)) == ("dp_2", Status.INVOKED)
+    driver.flush()
+    driver.tables = driver.reload()
+    assert driver.at(id_).deployment_id == "dp_2"
