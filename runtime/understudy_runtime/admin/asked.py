@@ -10,13 +10,13 @@ import attrs
 from understudy_runtime.ingress.answers import JSON_TYPE, dump
 from understudy_runtime.ingress.port import Request, Response
 from understudy_runtime.limits import Limits
-from understudy_runtime.model.commands import Cancel, Kill, MutateState, Purge, PurgeJournal
+from understudy_runtime.model.commands import Cancel, Kill, MutateState, Purge, PurgeJournal, Resume
 from understudy_runtime.model.registration import DeploymentPatch, Registration
 from understudy_runtime.model.schema import Options, Schema
 
 TEXT_TYPE: Final = ("content-type", "text/plain; charset=utf-8")
 
-Command = Cancel | Kill | Purge | PurgeJournal
+Command = Cancel | Kill | Purge | PurgeJournal | Resume
 
 
 @attrs.frozen(kw_only=True)
@@ -65,10 +65,14 @@ class ListInvocations:
 
 @attrs.frozen
 class Act:
-    """Propose *action* for one invocation and wait until it is applied."""
+    """Propose *action* for one invocation and wait until it is applied.
+
+    *deployment* says where a resumed one runs: where it did (empty), `latest`, or a deployment's id.
+    """
 
     action: str
     invocation_id: str
+    deployment: str = ""
 
 
 @attrs.frozen
@@ -85,6 +89,7 @@ class Batch:
 
     action: str
     invocation_ids: tuple[str, ...]
+    deployment: str = ""
 
 
 @attrs.frozen

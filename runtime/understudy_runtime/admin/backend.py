@@ -10,7 +10,7 @@ import attrs
 from understudy_runtime.ingress.backend import Known
 from understudy_runtime.limits import Limits
 from understudy_runtime.model.actions import RequestAcked
-from understudy_runtime.model.commands import Cancel, Kill, MutateState, Purge, PurgeJournal
+from understudy_runtime.model.commands import Cancel, Kill, MutateState, Purge, PurgeJournal, Resume
 from understudy_runtime.model.invocation import ServiceType
 from understudy_runtime.model.registration import DeploymentPatch, Registered, Registration
 from understudy_runtime.model.schema import Options, Schema, Service
@@ -74,7 +74,7 @@ class AdminBackend(Protocol):
     def live(self, service: str | None, count_max: int) -> Listed:
         """At most *count_max* invocations that have not completed, by id; of one *service*, or of all."""
 
-    async def request(self, command: Cancel | Kill | Purge | PurgeJournal) -> RequestAcked:
+    async def request(self, command: Cancel | Kill | Purge | PurgeJournal | Resume) -> RequestAcked:
         """Propose *command* and wait until it is applied.  Raises Overloaded, Unavailable."""
 
     async def mutate_state(self, command: MutateState) -> RequestAcked:

@@ -62,7 +62,10 @@ async def list_invocations(admin: Admin, decision: asked.ListInvocations) -> Res
 
 
 async def act(admin: Admin, decision: asked.Act) -> Response:
-    outcome = await outcome_of(admin, decision.action, decision.invocation_id)
+    try:
+        outcome = await outcome_of(admin, decision.action, decision.invocation_id, decision.deployment)
+    except asked.Refused as refused:
+        return refused.response
     return invocations.acted(decision.action, decision.invocation_id, outcome)
 
 
@@ -73,13 +76,21 @@ async def act_unheard(admin: Admin, decision: asked.ActUnheard) -> Response:
 
 async def act_on_all(admin: Admin, decision: asked.Batch) -> Response:
     """One after the other: a batch is an operator's convenience, not a burst."""
-    outcomes = {id_: await outcome_of(admin, decision.action, id_) for id_ in decision.invocation_ids}
+    outcomes: dict[str, str | asked.Refused] = {}
+    for invocation_id in decision.invocation_ids:
+        try:
+            outcomes[invocation_id] = await outcome_of(admin, decision.action, invocation_id, decision.deployment)
+        except asked.Refused as refused:
+            outcomes[invocation_id] = refused
     return invocations.acted_on_all(decision.action, outcomes)
 
 
-async def outcome_of(admin: Admin, action: str, invocation_id: str) -> str:
-    command = invocations.command(action, invocation_id, admin.backend.new_request_id())
-    return (await admin.backend.request(command)).outcome
+async def outcome_of(admin: Admin, action: str, invocation_id: str, deployment: str = "") -> str:
+    """What the machine says of *action*.  Raises Refused."""
+    backend = admin.backend
+    place = invocations.new_place(deployment, backend.described(invocation_id), backend.schema) if deployment else ""
+    command = invocations.command(action, invocation_id, backend.new_request_id(), place)
+    return (await backend.request(command)).outcome
 
 
 async def mutate(admin: Admin, decision: asked.Mutate) -> Response:

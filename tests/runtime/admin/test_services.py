@@ -28,7 +28,7 @@ from tests.runtime.admin.stand import (
     service,
     standing,
 )
-from tests.runtime.node.stand import END, Dialogue, output
+from tests.runtime.node.stand import END, Dialogue, error, output, sleep
 
 ONE = "http://one:1/"
 FULL = manifest(
@@ -234,3 +234,43 @@ async def test_a_node_that_stops_takes_no_state() -> None:
             await stand.node.drain()
         change = {"object_key": "a", "new_state": {}}
         assert (await stand.ask("POST", "/services/Counter/state", change)).status == 503
+
+
+STUBBORN = manifest(service("Echo", handler("echo"), retryPolicyMaxAttempts=1))
+
+
+async def failing(dialogue: Dialogue) -> None:
+    """Journal a step, then fail."""
+    await dialogue.say(sleep(1, 1_700_000_000_001) if len(dialogue.known) == 1 else error("no"), error("no"))
+
+
+async def test_a_paused_invocation_goes_on_where_it_is_told() -> None:
+    net = network(STUBBORN, failing)
+    net.endpoints["http://two:1/"] = FakeEndpoint(manifest(service("Other", handler("x"))))
+    net.endpoints["http://three:1/"] = FakeEndpoint(manifest(service("Echo", handler("echo")), minProtocolVersion=6))
+    net.endpoints["http://four:1/"] = FakeEndpoint(manifest(service("Echo", handler("echo")), maxProtocolVersion=5))
+    async with standing(net) as stand:
+        _, one = await stand.register(ONE)
+        acked = await stand.client.send(Target("Echo", "echo"), key="k")
+        at = f"/invocations/{acked.invocation_id}"
+        await wait_all_tasks_blocked()
+        shown = await stand.get(at)
+        assert (shown["status"], shown["pinned_deployment_id"]) == ("paused", one["id"])
+        attempts = len(net.endpoints[ONE].attempts)
+        assert (await stand.ask("PATCH", f"{at}/resume")).status == 200
+        await wait_all_tasks_blocked()
+        assert (await stand.get(at))["status"] == "paused"
+        assert len(net.endpoints[ONE].attempts) == attempts + 1
+        _, two = await stand.register("http://two:1/")
+        _, four = await stand.register("http://four:1/")
+        for place in (two["id"], four["id"], "dp_1" + "0" * 22, "dp_x"):
+            assert (await stand.ask("PATCH", f"{at}/resume?deployment={place}")).status == 400
+        body = {"invocation_ids": [acked.invocation_id], "deployment": "Latest"}
+        batch = await stand.ask("POST", "/internal/invocations_batch_operations/resume", body)
+        assert [found["invocation_id"] for found in json.loads(batch.body)["failed"]] == [acked.invocation_id]
+        _, three = await stand.register("http://three:1/")
+        batch = await stand.ask("POST", "/internal/invocations_batch_operations/resume", body)
+        assert json.loads(batch.body)["succeeded"] == [acked.invocation_id]
+        await wait_all_tasks_blocked()
+        shown = await stand.get(at)
+        assert (shown["status"], shown["pinned_deployment_id"]) == ("completed", three["id"])
