@@ -41,14 +41,16 @@ class Tap:
 
     async def _relay(self, ours: trio.abc.HalfCloseableStream) -> None:
         self.opened += 1
-        theirs = await RealNetwork().dial("127.0.0.1", self._target)
+        streams = [ours]
         try:
+            theirs = await RealNetwork().dial("127.0.0.1", self._target)
+            streams.append(theirs)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._pump, ours, theirs, self._count())
                 nursery.start_soon(self._pump, theirs, ours, lambda data: None)
         finally:
             with trio.CancelScope(shield=True):
-                for stream in (ours, theirs):
+                for stream in streams:
                     await trio.aclose_forcefully(stream)
         self.closed += 1
 

@@ -20,6 +20,7 @@ from understudy_runtime.cli.output import Logger
 from understudy_runtime.cli.settings import gather, variable
 from understudy_runtime.cli.table import HOST, SERVER
 from understudy_runtime.model.invocation import Status
+from understudy_runtime.recovery import SNAPSHOTS_SUFFIX
 
 from tests.live.effects_app import app
 from tests.live.settled import Settled, Terminal, settled, until
@@ -88,8 +89,7 @@ async def named(port: int, name: str) -> int:
 async def snapshots_are_written(server: Settled) -> None:
     for number in range(40):
         await server.ask("POST", "/Box/k/put", f"{number}" + "x" * 4096)
-    first = server.node.partitions[0]
-    await until(lambda: any("snapshot" in name for name in server.world.disk.list_dir(f"partition-{first.index}")))
+    await until(lambda: server.world.disk.list_dir(f"partition-0{SNAPSHOTS_SUFFIX}"))
 
 
 async def the_drain_does_not_wait(server: Settled) -> None:
