@@ -22,10 +22,10 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     Mutant(
         id="C1",
         group="C locks",
-        module="understudy_runtime.machine.tables",
-        before=("            if invocation.status in HOLDING:\n                self.objects.lock(invocation)\n"),
-        after=("            if invocation.status is Status.INVOKED:\n                self.objects.lock(invocation)\n"),
-        why="after a restart a suspended invocation no longer holds its object's lock",
+        module="understudy_runtime.machine.objects",
+        before="                    found.holder, found.inbox = rows.decode_busy(row)\n",
+        after="                    _, found.inbox = rows.decode_busy(row)\n",
+        why="an object that was read back no longer knows who holds its lock",
         needs=("crash",),
     ),
     Mutant(
