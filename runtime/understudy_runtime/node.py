@@ -21,6 +21,7 @@ from understudy_runtime.effects.outbox import Outbox
 from understudy_runtime.effects.replies import Replies
 from understudy_runtime.effects.timers import Timers
 from understudy_runtime.ingress.backend import Known, Overloaded, Unavailable
+from understudy_runtime.invoker.core import HOLDS_SLOT, Job
 from understudy_runtime.invoker.port import Connect, Transport
 from understudy_runtime.invoker.shell import Invoker
 from understudy_runtime.limits import Limits
@@ -174,8 +175,11 @@ class Node:
 
     def described(self, invocation_id: str) -> Described | None:
         """What the tables say about *invocation_id* now.  Raises InvalidId."""
-        found = self.partition_for(invocation_id).tables.invocation(invocation_id)
-        return None if found is None else description(found)
+        partition = self.partition_for(invocation_id)
+        found = partition.tables.invocation(invocation_id)
+        if found is None:
+            return None
+        return description(found, self.invokers[partition.index].job(found.id, found.lease))
 
     def live(self, service: str | None, count_max: int) -> Listed:
         """At most *count_max* invocations that have not completed, by id; of one *service*, or of all.
@@ -187,7 +191,7 @@ class Node:
         chosen = [one for one in seen[:LIST_LOOKED_AT_MAX] if service is None or one.target.service == service]
         chosen.sort(key=attrgetter("id"))
         is_complete = len(seen) <= LIST_LOOKED_AT_MAX and len(chosen) <= count_max
-        return Listed([description(one) for one in chosen[:count_max]], is_complete)
+        return Listed([description(one, None) for one in chosen[:count_max]], is_complete)
 
     def _taking(self, invocation_id: str) -> Partition:
         """The partition of *invocation_id*, if it takes a request now."""
@@ -320,8 +324,9 @@ class Node:
             self._meta.close()
 
 
-def description(found: Invocation) -> Described:
-    """*found* as the admin shows it."""
+def description(found: Invocation, job: Job | None) -> Described:
+    """*found* as the admin shows it, with the *job* of its lease if one is known."""
+    failed = job.failed if job is not None else None
     return Described(
         id=found.id,
         known=Known(found.target, found.status, found.result, found.expires_ms),
@@ -334,6 +339,9 @@ def description(found: Invocation) -> Described:
         protocol_version=found.protocol_version,
         journal_length=found.journal_length,
         command_count=found.command_count,
+        is_running=job is not None and job.phase in HOLDS_SLOT,
+        failures=job.failures if job is not None else 0,
+        last_failure=failed.failure if failed is not None else None,
     )
 
 

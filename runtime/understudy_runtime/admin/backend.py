@@ -11,7 +11,7 @@ from understudy_runtime.ingress.backend import Known
 from understudy_runtime.limits import Limits
 from understudy_runtime.model.actions import RequestAcked
 from understudy_runtime.model.commands import Cancel, Kill, MutateState, Purge, PurgeJournal, Resume
-from understudy_runtime.model.invocation import ServiceType
+from understudy_runtime.model.invocation import Failure, ServiceType
 from understudy_runtime.model.registration import DeploymentPatch, Registered, Registration
 from understudy_runtime.model.schema import Options, Schema, Service
 
@@ -31,6 +31,10 @@ class Described:
     protocol_version: int
     journal_length: int
     command_count: int
+    # What becomes of it just now, while it is INVOKED: whether an attempt runs, how many failed in a row, and how.
+    is_running: bool = False
+    failures: int = 0
+    last_failure: Failure | None = None
 
 
 @attrs.frozen

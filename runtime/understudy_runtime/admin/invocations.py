@@ -265,8 +265,13 @@ def view(found: Described) -> dict[str, Any]:
         "pinned_service_protocol_version": found.protocol_version,
         "scheduled_start_at": instant(found.execution_time_ms),
         "completed_at": instant(found.completed_ms),
+        "in_flight": found.is_running,
+        "retry_count": found.failures,
     }
     shown.update({name: value for name, value in optional.items() if value})
+    if found.last_failure is not None:
+        shown["last_failure"] = found.last_failure.message
+        shown["last_failure_error_code"] = found.last_failure.code
     if found.known.status is Status.COMPLETED:
         failed = isinstance(found.known.result, Failure)
         shown["completion_result"] = "failure" if failed else "success"

@@ -146,6 +146,10 @@ class Invoker:
         """Leases that are not settled: queued, running, backing off."""
         return self._core.job_count
 
+    def job(self, invocation_id: str, lease: int) -> Job | None:
+        """The work on exactly this lease, to look at."""
+        return self._core.job(invocation_id, lease)
+
     # What the partition's effects call.
 
     def start(self, action: StartAttempt) -> None:

@@ -213,7 +213,7 @@ async def test_invocations_are_listed_without_what_is_their_callers() -> None:
         assert await stand.get("/invocations?limit=2") == {"invocations": listed[:2], "complete": False}
         assert (await stand.get("/invocations?service=Nope"))["invocations"] == []
         (one,) = [found for found in listed if found["target_service_key"] == "a"]
-        assert await stand.get(f"/invocations/{one['id']}") == one
+        assert await stand.get(f"/invocations/{one['id']}") == {**one, "in_flight": True}
         assert (one["idempotency_key"], one["journal_size"], one["target_service_ty"]) == ("k", 1, "virtual_object")
         killed = await stand.ask("DELETE", f"/invocations/{one['id']}?mode=Kill")
         assert killed.status == 202
@@ -234,6 +234,21 @@ async def test_a_node_that_stops_takes_no_state() -> None:
             await stand.node.drain()
         change = {"object_key": "a", "new_state": {}}
         assert (await stand.ask("POST", "/services/Counter/state", change)).status == 503
+
+
+async def test_what_fails_says_how(autojump_clock: trio.testing.MockClock) -> None:
+    async def refuse(dialogue: Dialogue) -> None:
+        await dialogue.say(error("the shop is closed", 60_000))
+
+    async with standing(network(ECHO, refuse)) as stand:
+        await stand.register(ONE)
+        acked = await stand.client.send(Target("Echo", "echo"), key="k")
+        await trio.sleep(61)
+        await wait_all_tasks_blocked()
+        shown = await stand.get(f"/invocations/{acked.invocation_id}")
+        assert (shown["status"], shown["retry_count"], shown["last_failure"]) == ("invoked", 2, "the shop is closed")
+        assert shown["last_failure_error_code"] == 500
+        assert "in_flight" not in shown
 
 
 STUBBORN = manifest(service("Echo", handler("echo"), retryPolicyMaxAttempts=1))
