@@ -85,6 +85,11 @@ class Invocation:
             self._raw = ids.raw_id(self.id)
         return self._raw
 
+    def take_raw(self, raw: bytes) -> None:
+        """Somebody has decoded its id already."""
+        assert not self._raw or self._raw == raw, "an id has one raw form"
+        self._raw = raw
+
     @property
     def takes_lock(self) -> bool:
         """Whether it runs alone on its object: exclusive handlers of virtual objects."""

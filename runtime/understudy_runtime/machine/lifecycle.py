@@ -16,7 +16,6 @@ from understudy_runtime.machine.status import HOLDING, StatusEvent, advance
 from understudy_runtime.machine.turn import Turn
 from understudy_runtime.model.actions import ArmTimer, Completed, StartAttempt
 from understudy_runtime.model.commands import Attach, MutateState
-from understudy_runtime.model.ids import invocation_id_text
 from understudy_runtime.model.invocation import Failure, HandlerType, Result, Status
 
 # From these rules on journals may be kept, and expiry is an index instead of a timer for each result.
@@ -185,7 +184,7 @@ def on_expiry_due(turn: Turn) -> None:
 
 def expire(turn: Turn, raw: bytes, bucket: int) -> None:
     """Forget the invocation *raw*, or its journal, if its time is over: its id may have been purged and live again."""
-    invocation = turn.tables.invocation(invocation_id_text(raw))
+    invocation = turn.tables.invocation_at(raw)
     if invocation is None or invocation.status is not Status.COMPLETED:
         return
     if bucket_of(invocation.expires_ms) <= bucket:

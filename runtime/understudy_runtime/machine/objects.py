@@ -255,8 +255,11 @@ class Objects:
         spare = len(self._objects) - self._idle_max
         if spare <= 0:
             return
-        places = sorted(self._objects, key=lambda place: not self._objects[place].is_idle)
-        for place in places[:spare]:
+        leaving = [place for place, found in self._objects.items() if found.is_idle][:spare]
+        if len(leaving) < spare:
+            busy = [place for place, found in self._objects.items() if not found.is_idle]
+            leaving += busy[: spare - len(leaving)]
+        for place in leaving:
             del self._objects[place]
 
     def busy(self) -> Mapping[tuple[str, str], KeyedObject]:

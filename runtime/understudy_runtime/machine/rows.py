@@ -302,8 +302,8 @@ def plain_caller(caller: Caller) -> tuple[str | int, ...]:
     return (*pair, caller.birth) if caller.birth else pair
 
 
-def decode_invocation(data: bytes, stored_under: bytes) -> Invocation:
-    """The invocation of a row of table *stored_under*, its journal left in storage."""
+def decode_invocation(data: bytes, stored_under: bytes, raw: bytes = b"") -> Invocation:
+    """The invocation of a row of table *stored_under*, its journal left in storage.  *raw* is its id, if known."""
     assert stored_under in (LIVE, WAITING, COMPLETED), "invocations lie in three tables"
     row: dict[int, Any] = cbor2.loads(data)
     invocation = Invocation(
@@ -330,6 +330,8 @@ def decode_invocation(data: bytes, stored_under: bytes) -> Invocation:
             setattr(invocation, name, row[number])
     if stored_under == COMPLETED and not invocation.journal_retention_ms:
         invocation.journal_length = 0  # Format 1 wrote how long it had been.
+    if raw:
+        invocation.take_raw(raw)
     invocation.journal_stored = invocation.journal_length
     invocation.journal = None if invocation.journal_stored else []
     return invocation

@@ -69,6 +69,8 @@ class Tables:
         # Ids whose removal is not flushed yet, and what was read back since the last flush.
         self._removed: dict[str, None] = {}
         self._read_back: dict[str, None] = {}
+        # The id that was looked for last and not found, and its raw form: most are taken in next.
+        self._unknown = ("", b"")
         self._outbox_new: dict[tuple[int, int], None] = {}
         self._outbox_gone: list[bytes] = []
         self._dedup_dirty: dict[int, None] = {}
@@ -151,18 +153,31 @@ class Tables:
         found = self._invocations.get(invocation_id)
         if found is not None or invocation_id in self._removed:
             return found
-        return self._read(invocation_id) if self.waiting_rows or self.completed_rows else None
-
-    def _read(self, invocation_id: str) -> Invocation | None:
-        """The row of an invocation that does not run; it stays in memory until the next flush."""
+        if not self.waiting_rows and not self.completed_rows:
+            return None
         try:
             raw = ids.raw_id(invocation_id)
         except ids.InvalidId:
             return None
+        found = self._read(invocation_id, raw)
+        if found is None:
+            self._unknown = (invocation_id, raw)
+        return found
+
+    def invocation_at(self, raw: bytes) -> Invocation | None:
+        """The same by its raw id."""
+        invocation_id = ids.invocation_id_text(raw)
+        found = self._invocations.get(invocation_id)
+        if found is not None or invocation_id in self._removed:
+            return found
+        return self._read(invocation_id, raw)
+
+    def _read(self, invocation_id: str, raw: bytes) -> Invocation | None:
+        """The row of an invocation that does not run; it stays in memory until the next flush."""
         for table, count in ((rows.WAITING, self.waiting_rows), (rows.COMPLETED, self.completed_rows)):
             value = self._storage.get(table + raw) if count else None
             if value is not None:
-                found = rows.decode_invocation(value, table)
+                found = rows.decode_invocation(value, table, raw)
                 assert _table_of(found.status) == table, "what runs stays in memory, the rest under its own table"
                 self._invocations[invocation_id] = found
                 self._read_back[invocation_id] = None
@@ -236,6 +251,8 @@ class Tables:
     def add(self, invocation: Invocation) -> None:
         """Take in a new *invocation*."""
         assert invocation.id not in self._invocations, "an id is taken once"
+        if self._unknown[0] == invocation.id:
+            invocation.take_raw(self._unknown[1])
         self._invocations[invocation.id] = invocation
         self.touch(invocation)
 
