@@ -14,7 +14,6 @@ from __future__ import annotations
 import binascii
 import hashlib
 import string
-from types import MappingProxyType
 from typing import Final
 
 from xxhash import xxh3_64_intdigest
@@ -38,11 +37,13 @@ _KEY_CHARS: Final = 11
 _UUID_CHARS: Final = 22
 _AWAKEABLE_CHARS: Final = 38
 _ALPHABET: Final = string.digits + string.ascii_lowercase + string.ascii_uppercase
-# Base62 two digits at a time: half the divisions of big integers.
+# Base62 goes in pieces of eleven digits, which hold 65 bits, written two digits at a time: divisions of big integers,
+# and turns of a loop, are what an id costs, and each request has one.
 _PAIRS: Final = tuple(high + low for high in _ALPHABET for low in _ALPHABET)
-_PAIR_VALUES: Final = MappingProxyType({pair: value for value, pair in enumerate(_PAIRS)})
-_DIGIT_VALUES: Final = MappingProxyType({digit: value for value, digit in enumerate(_ALPHABET)})
 _PAIR_BASE: Final = 62 * 62
+_PIECE_DIGITS: Final = 11
+_PIECE_BASE: Final = 62**_PIECE_DIGITS
+_DIGIT_VALUES: Final = bytes.maketrans(_ALPHABET.encode(), bytes(range(62)))
 
 
 class InvalidId(ValueError):
@@ -50,40 +51,41 @@ class InvalidId(ValueError):
 
 
 def _encode_uuid(value: bytes) -> str:
-    number = int.from_bytes(value, "little")
-    pairs = []
-    for _ in range(_UUID_CHARS // 2):
-        number, pair = divmod(number, _PAIR_BASE)
-        pairs.append(_PAIRS[pair])
-    pairs.reverse()
-    return "".join(pairs)
+    high, low = divmod(int.from_bytes(value, "little"), _PIECE_BASE)
+    return _encode_piece(high) + _encode_piece(low)
 
 
 def _encode_key(value: bytes) -> str:
-    number = int.from_bytes(value, "little")
-    pairs = []
-    for _ in range(_KEY_CHARS // 2):
-        number, pair = divmod(number, _PAIR_BASE)
-        pairs.append(_PAIRS[pair])
-    pairs.append(_ALPHABET[number])
-    pairs.reverse()
-    return "".join(pairs)
+    return _encode_piece(int.from_bytes(value, "little"))
+
+
+def _encode_piece(number: int) -> str:
+    number, e = divmod(number, _PAIR_BASE)
+    number, d = divmod(number, _PAIR_BASE)
+    number, c = divmod(number, _PAIR_BASE)
+    number, b = divmod(number, _PAIR_BASE)
+    number, a = divmod(number, _PAIR_BASE)
+    return _ALPHABET[number] + _PAIRS[a] + _PAIRS[b] + _PAIRS[c] + _PAIRS[d] + _PAIRS[e]
 
 
 def _decode(text: str, length: int, whole: str) -> bytes:
-    """*length* bytes from base62 *text*; *whole* is the identifier it comes from, for the error."""
-    number = 0
+    """*length* bytes from one or two pieces of base62; *whole* is the identifier they come from, for the error."""
+    if not (text.isascii() and text.isalnum()):
+        raise InvalidId(f"{whole!r} is no identifier: it has a character outside 0-9, a-z, A-Z")
+    digits = text.encode().translate(_DIGIT_VALUES)
+    number = _decode_piece(digits[:_PIECE_DIGITS])
+    if len(digits) > _PIECE_DIGITS:
+        number = number * _PIECE_BASE + _decode_piece(digits[_PIECE_DIGITS:])
     try:
-        at = len(text) % 2
-        if at:
-            number = _DIGIT_VALUES[text[0]]
-        for start in range(at, len(text), 2):
-            number = number * _PAIR_BASE + _PAIR_VALUES[text[start : start + 2]]
         return number.to_bytes(length, "little")
-    except KeyError:
-        raise InvalidId(f"{whole!r} is no identifier: it has a character outside 0-9, a-z, A-Z") from None
     except OverflowError:
         raise InvalidId(f"{whole!r} is no identifier: its number is too large") from None
+
+
+def _decode_piece(digits: bytes) -> int:
+    a, b, c, d, e, f, g, h, i, j, k = digits
+    high = ((((a * 62 + b) * 62 + c) * 62 + d) * 62 + e) * 62 + f
+    return high * 62**5 + ((((g * 62 + h) * 62 + i) * 62 + j) * 62 + k)
 
 
 def invocation_id_text(raw: bytes) -> str:
