@@ -1,4 +1,4 @@
-"""A real `understudy dev` process on free ports, and a client that asks it."""
+"""Real `understudy` processes on free ports, and a client that asks them."""
 
 from __future__ import annotations
 
@@ -21,23 +21,16 @@ START_SECONDS = 30
 STOP_SECONDS = 30
 
 
-class Server:
-    """One life of `understudy dev`.  `lines` is what it wrote to stderr."""
+class Started:
+    """One life of a process.  `lines` is what it wrote to stderr."""
 
-    def __init__(self, data: Path, *options: str, app: str = "tests.live.services:app") -> None:
-        command = [sys.executable, "-m", "understudy", "dev", app, "--data", str(data)]
+    def __init__(self, *arguments: str) -> None:
         self.process = subprocess.Popen(
-            [*command, "--ingress-port", "0", "--admin-port", "0", *options],
-            cwd=ROOT,
-            stderr=subprocess.PIPE,
-            text=True,
+            [sys.executable, "-m", "understudy", *arguments], cwd=ROOT, stderr=subprocess.PIPE, text=True
         )
         self.lines: list[str] = []
         self._read = threading.Thread(target=self._follow, daemon=True)
         self._read.start()
-        self.ingress_port = self._await_port("ingress")
-        self.admin_port = self._await_port("admin")
-        self.await_line("ready")
 
     def _follow(self) -> None:
         assert self.process.stderr is not None
@@ -51,12 +44,41 @@ class Server:
             for line in self.lines:
                 if match := re.search(pattern, line):
                     return match
-            assert self.process.poll() is None, f"dev ended early: {self.lines}"
+            assert self.process.poll() is None, f"it ended early: {self.lines}"
             time.sleep(0.02)
         raise AssertionError(f"no {pattern!r} in {self.lines}")
 
-    def _await_port(self, name: str) -> int:
+    def await_port(self, name: str) -> int:
         return int(self.await_line(rf"{name} +http://127\.0\.0\.1:(\d+)")[1])
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Signal the process and wait for its end; the exit code."""
+        self.process.send_signal(number)
+        return self.end()
+
+    def end(self) -> int:
+        code = self.process.wait(STOP_SECONDS)
+        self._read.join(STOP_SECONDS)
+        assert self.process.stderr is not None
+        self.process.stderr.close()
+        return code
+
+    def kill(self) -> None:
+        """`kill -9`, unless it has ended."""
+        if self.process.stderr is not None and not self.process.stderr.closed:
+            self.process.kill()
+            self.end()
+
+
+class Server(Started):
+    """One life of `understudy dev`, or of `understudy serve` when *app* is None."""
+
+    def __init__(self, data: Path, *options: str, app: str | None = "tests.live.services:app") -> None:
+        command = ["serve"] if app is None else ["dev", app]
+        super().__init__(*command, "--data", str(data), "--ingress-port", "0", "--admin-port", "0", *options)
+        self.ingress_port = self.await_port("ingress")
+        self.admin_port = self.await_port("admin")
+        self.await_line("ready")
 
     def ask(
         self, method: str, path: str, body: Any = None, *, admin: bool = False, **headers: str
@@ -84,23 +106,14 @@ class Server:
         assert status == 200, value
         return value
 
-    def stop(self, number: int = signal.SIGTERM) -> int:
-        """Signal the process and wait for its end; the exit code."""
-        self.process.send_signal(number)
-        return self.end()
 
-    def end(self) -> int:
-        code = self.process.wait(STOP_SECONDS)
-        self._read.join(STOP_SECONDS)
-        assert self.process.stderr is not None
-        self.process.stderr.close()
-        return code
+class Endpoint(Started):
+    """One life of `understudy host`."""
 
-    def kill(self) -> None:
-        """`kill -9`, unless it has ended."""
-        if self.process.stderr is not None and not self.process.stderr.closed:
-            self.process.kill()
-            self.end()
+    def __init__(self, *options: str, app: str = "tests.live.services:app") -> None:
+        super().__init__("host", app, *(options or ("--port", "0")))
+        self.port = self.await_port("endpoint")
+        self.await_line("ready")
 
 
 class Servers:
@@ -108,12 +121,18 @@ class Servers:
 
     def __init__(self, data: Path) -> None:
         self.data = data
-        self.started: list[Server] = []
+        self.started: list[Started] = []
 
     def __call__(self, *options: str, **named: Any) -> Server:
         server = Server(self.data, *options, **named)
         self.started.append(server)
         return server
+
+    def endpoint(self, *options: str, **named: Any) -> Endpoint:
+        """Start an endpoint."""
+        endpoint = Endpoint(*options, **named)
+        self.started.append(endpoint)
+        return endpoint
 
 
 @pytest.fixture
@@ -121,8 +140,8 @@ def start(tmp_path: Path) -> Iterator[Servers]:
     """Start a server on this test's data folder."""
     servers = Servers(tmp_path / "data")
     yield servers
-    for server in servers.started:
-        server.kill()
+    for one in servers.started:
+        one.kill()
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import trio
 from click.testing import CliRunner
 from understudy_runtime.cli.errors import UsageProblem
 from understudy_runtime.cli.hosting import RealHost
-from understudy_runtime.cli.loading import load_app
+from understudy_runtime.cli.loading import load_app, load_asgi
 from understudy_runtime.cli.main import COMMANDS, understudy
 from understudy_runtime.node import sole_error
 
@@ -28,6 +28,38 @@ def test_an_application_is_found_in_the_working_directory(tmp_path, monkeypatch)
 def test_a_spec_without_both_halves(spec, tmp_path):
     with pytest.raises(UsageProblem, match="MODULE:ATTRIBUTE"):
         load_app(spec, tmp_path)
+
+
+class Callable3:
+    """An application as a class makes them."""
+
+    async def __call__(self, scope, receive, send) -> None: ...
+
+
+class Foreign(Callable3):
+    """One that needs another loop."""
+
+
+Foreign.__module__ = "restate.server"
+
+
+def test_any_asgi_application_can_be_hosted(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "asgi_apps.py").write_text(
+        "from tests.runtime.cli.test_pieces import Callable3, Foreign\n"
+        "import understudy\n"
+        "async def function(scope, receive, send): ...\n"
+        "async def too_few(scope): ...\n"
+        "def plain(scope, receive, send): ...\n"
+        "made, foreign, ours = Callable3(), Foreign(), understudy.app(services=[])\n"
+    )
+    for name in ("function", "made", "ours"):
+        assert callable(load_asgi(f"asgi_apps:{name}", tmp_path))
+    for name in ("too_few", "plain", "Callable3"):
+        with pytest.raises(UsageProblem, match="not an ASGI application"):
+            load_asgi(f"asgi_apps:{name}", tmp_path)
+    with pytest.raises(UsageProblem, match=r"needs asyncio.*hypercorn asgi_apps:foreign"):
+        load_asgi("asgi_apps:foreign", tmp_path)
 
 
 class World:
