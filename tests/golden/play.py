@@ -16,6 +16,7 @@ from understudy_runtime.model import ids
 from understudy_runtime.model.commands import Cancel, Invoke, Signal
 from understudy_runtime.model.events import Event
 from understudy_runtime.model.invocation import Success, Target
+from understudy_runtime.model.retention import retention_of
 from understudy_runtime.node import Deployment, Node
 
 from tests.runtime.node.fakes import FakeWorld
@@ -122,7 +123,7 @@ class Caller:
             payload,
             idempotency_key=key,
             execution_time_ms=now_ms + delay_ms if delay_ms else 0,
-            completion_retention_ms=handler.retention_ms(key, self.node.limits.completion_retention_ms),
+            completion_retention_ms=retention_of(handler, self.node.limits, can_ask_again=key is not None).result_ms,
             retry_policy=handler.options.retry_policy(self.node.limits.retry_policy),
         )
 

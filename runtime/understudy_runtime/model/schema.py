@@ -164,16 +164,6 @@ class Handler:
         """Whether the ingress may call it."""
         return not self.options.private
 
-    def retention_ms(self, idempotency_key: str | None, default_ms: int) -> int:
-        """How long the result of a call is kept: long for a key or a workflow's run, else as the journal is."""
-        if self.type is HandlerType.WORKFLOW:
-            retention = self.options.workflow_retention_ms
-            return default_ms if retention is None else retention
-        if idempotency_key is not None:
-            retention = self.options.idempotency_retention_ms
-            return default_ms if retention is None else retention
-        return self.options.journal_retention_ms or 0
-
 
 @attrs.frozen
 class Service:

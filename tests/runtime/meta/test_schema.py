@@ -66,19 +66,6 @@ def test_input_and_output_rules() -> None:
     assert (output.content_type, output.set_content_type_if_empty) == (None, True)
 
 
-def test_retention_is_long_for_keys_and_runs_only() -> None:
-    services = parse_manifest(manifest()).services
-    echo = services[0].handlers["echo"]
-    run = services[2].handlers["run"]
-    assert echo.retention_ms(None, 99) == 0
-    assert echo.retention_ms("k", 99) == 99
-    assert run.retention_ms(None, 99) == 99
-    value = changed("services.0.handlers.0.idempotencyRetention", 5)
-    value["services"][0]["handlers"][0]["journalRetention"] = 3
-    own = parse_manifest(value).services[0].handlers["echo"]
-    assert (own.retention_ms("k", 99), own.retention_ms(None, 99)) == (5, 3)
-
-
 def test_on_max_attempts_and_privacy() -> None:
     value = changed("services.0.retryPolicyOnMaxAttempts", "KILL")
     value["services"][0]["handlers"][0]["ingressPrivate"] = True

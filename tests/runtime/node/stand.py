@@ -20,6 +20,7 @@ from understudy_runtime.model.actions import Completed, InvokeAcked
 from understudy_runtime.model.commands import Invoke
 from understudy_runtime.model.events import Event, Observe
 from understudy_runtime.model.invocation import Target
+from understudy_runtime.model.retention import retention_of
 from understudy_runtime.node import Deployment, Node
 from understudy_runtime.slot import Slot
 
@@ -141,7 +142,7 @@ class Client:
             payload,
             idempotency_key=key,
             execution_time_ms=execution_time_ms,
-            completion_retention_ms=handler.retention_ms(key, self.node.limits.completion_retention_ms),
+            completion_retention_ms=retention_of(handler, self.node.limits, can_ask_again=key is not None).result_ms,
             retry_policy=handler.options.retry_policy(self.node.limits.retry_policy),
         )
 
