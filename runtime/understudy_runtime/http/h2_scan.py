@@ -25,7 +25,9 @@ END_STREAM: Final = 0x1
 END_HEADERS: Final = 0x4
 # What GOAWAY says at least: the last stream and a code.
 GOAWAY_BYTES_MIN: Final = 8
-GOAWAY_BYTES_MAX: Final = 16 * 1024
+DEBUG_BYTES_MAX: Final = 1024
+# The first bit of a stream's id means nothing.
+STREAM_BITS: Final = 0x7FFFFFFF
 # What our settings allow.
 FRAME_BYTES_MAX: Final = 64 * 1024
 # Frames a peer can send for nothing.
@@ -91,8 +93,8 @@ class FrameScanner:
 
     def _is_readable(self, data: bytes, at: int, length: int) -> bool:
         """A well-formed GOAWAY between header blocks; the others are the library's to refuse."""
-        on_connection = data[at + 5 : at + HEADER_BYTES] == b"\0\0\0\0"
-        return on_connection and GOAWAY_BYTES_MIN <= length <= GOAWAY_BYTES_MAX and not self.in_head
+        stream = int.from_bytes(data[at + 5 : at + HEADER_BYTES], "big") & STREAM_BITS
+        return stream == 0 and length >= GOAWAY_BYTES_MIN and not self.in_head
 
     def _count(self, kind: int, flags: int, length: int) -> None:
         if kind in (HEADERS, CONTINUATION):
@@ -104,14 +106,14 @@ class FrameScanner:
 def read_goaway(payload: bytes) -> GoAway:
     """The frame in *payload*."""
     assert len(payload) >= GOAWAY_BYTES_MIN, "checked before it was taken out"
-    last_stream = int.from_bytes(payload[:4], "big") & 0x7FFFFFFF
+    last_stream = int.from_bytes(payload[:4], "big") & STREAM_BITS
     return GoAway(last_stream, int.from_bytes(payload[4:8], "big"), payload[8:])
 
 
 def encode_goaway(last_stream: int, code: int, debug: bytes = b"") -> bytes:
     """The frame that says: nothing above *last_stream* was or will be processed."""
     assert 0 <= last_stream < 1 << 31, "a stream id has 31 bits"
-    assert len(debug) + GOAWAY_BYTES_MIN <= GOAWAY_BYTES_MAX, "a few words at most"
+    assert len(debug) <= DEBUG_BYTES_MAX, "a few words at most"
     length = GOAWAY_BYTES_MIN + len(debug)
     head = length.to_bytes(3, "big") + bytes((GOAWAY, 0)) + b"\0\0\0\0"
     return head + last_stream.to_bytes(4, "big") + code.to_bytes(4, "big") + debug

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
@@ -209,17 +210,21 @@ class Wire:
                 if isinstance(piece, GoAway):
                     events.append(piece)
                     continue
-                for event in self._h2.receive_data(piece):
+                for event in self._receive(piece):
                     translate = TRANSLATE.get(type(event))
                     if translate is not None:
                         translate(self, event, events)
-        except h2.exceptions.ProtocolError as error:
-            self.closing = True
-            raise WireError(f"the peer broke HTTP/2: {error}") from error
         except FrameTooLarge as error:
             self._give_up(FRAME_SIZE_ERROR, str(error))
         self._check_flood(now)
         return events
+
+    def _receive(self, data: bytes) -> list[h2.events.Event]:
+        try:
+            return self._h2.receive_data(data)
+        except h2.exceptions.ProtocolError as error:
+            self.closing = True
+            raise WireError(f"the peer broke HTTP/2: {error}") from error
 
     @property
     def in_head(self) -> bool:
@@ -306,7 +311,7 @@ class Wire:
     def reset(self, stream: int, code: int) -> None:
         """Give *stream* up; nothing of it is sent or told any more."""
         if self._forget(stream) and not self.closing:
-            self._h2.reset_stream(stream, code)
+            self._reset(stream, code)
 
     def forget(self, stream: int) -> None:
         """The peer has said that it never took *stream*: there is nobody to tell."""
@@ -365,6 +370,11 @@ class Wire:
 
     # Streams.
 
+    def _reset(self, stream: int, code: int) -> None:
+        # The peer may have reset it in the bytes that are being dealt with: that event is still to come.
+        with suppress(h2.exceptions.StreamClosedError):
+            self._h2.reset_stream(stream, code)
+
     def _we_ended(self, lane: Lane) -> None:
         lane.we_ended = True
         if lane.peer_ended:
@@ -409,7 +419,7 @@ class Wire:
         if not self._leaving:
             self._last_seen = max(self._last_seen, stream)
         if self._leaving or len(self._lanes) >= self._streams_max:
-            self._h2.reset_stream(stream, REFUSED_STREAM)
+            self._reset(stream, REFUSED_STREAM)
             return
         self._lanes[stream] = Lane(stream)
         self._head(stream, event, Kind.REQUEST, events)
@@ -474,6 +484,11 @@ class Wire:
         self._unblock_all()
         events.append(Ready())
 
+    def _on_terminated(self, event: h2.events.ConnectionTerminated, events: list[Event]) -> None:
+        """A GOAWAY the scanner did not take out: to the library the connection is over."""
+        self.closing = True
+        raise WireError("the peer said goodbye in the middle of something else")
+
     def _on_pong(self, event: h2.events.PingAckReceived, events: list[Event]) -> None:
         events.append(Pong())
 
@@ -491,6 +506,7 @@ TRANSLATE: Final = MappingProxyType[type[h2.events.Event], Callable[[Wire, Any, 
         h2.events.StreamReset: Wire._on_reset,
         h2.events.WindowUpdated: Wire._on_window,
         h2.events.RemoteSettingsChanged: Wire._on_settings,
+        h2.events.ConnectionTerminated: Wire._on_terminated,
         h2.events.PingAckReceived: Wire._on_pong,
     }
 )

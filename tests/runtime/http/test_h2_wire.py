@@ -55,6 +55,12 @@ def test_the_preface_is_no_frame():
     ]
 
 
+def test_a_goaway_with_the_bit_that_means_nothing():
+    goaway = bytearray(encode_goaway(3, 0))
+    goaway[5] |= 0x80
+    assert FrameScanner(preface=False).feed(bytes(goaway)) == [GoAway(3, 0)]
+
+
 def test_a_frame_above_the_bound_is_refused_before_it_comes():
     scanner = FrameScanner(preface=False)
     assert scanner.feed(FRAME_BYTES_MAX.to_bytes(3, "big") + bytes(6))
@@ -142,6 +148,20 @@ def test_a_malformed_head_ends_its_stream_alone():
     pair.exchange()
     assert [event.stream for event in pair.of(pair.server_events, Head)] == [good]
     assert pair.of(pair.client_events, Reset) == [Reset(bad, 1)]
+
+
+def test_a_stream_that_is_reset_in_the_bytes_that_open_it():
+    pair = Pair(streams_max=1)
+    bad = pair.client.open([*GET, (b"Upper", b"x")], b"", end=False)
+    pair.client.reset(bad, 8)
+    full = pair.client.open(GET, b"", end=False)
+    pair.client.reset(full, 8)
+    refused = pair.client.open(GET, b"", end=False)
+    pair.client.reset(refused, 8)
+    pair.exchange()
+    assert pair.of(pair.server_events, Reset)[0] == Reset(bad, 1, "b'Upper' is not a header's name in lower case")
+    assert (pair.client.streams, pair.server.streams) == (0, 0)
+    assert not pair.of(pair.client_events, GoAway)
 
 
 def test_what_is_kept_is_bounded():
