@@ -159,6 +159,12 @@ async def hour(ctx: Context, n: int) -> int:
     return n
 
 
+@sleeper.handler("waiting")
+async def waiting(ctx: Context, n: int) -> int:
+    await ctx.sleep(timedelta(hours=1))
+    return n
+
+
 SIDE_LOG = os.environ.get("BENCH_SIDE_LOG")
 
 
