@@ -16,6 +16,7 @@ from understudy.protocol.messages import MessageType as T
 from understudy.vm import VM, AttemptEnded
 
 from tests.sdk.fakes import FakeHost, FakeLink, cancel_signal, completed, start
+from tests.sdk.playing import play as played
 
 thing = VirtualObject("Thing")
 
@@ -143,3 +144,12 @@ def test_a_stream_that_ends_before_its_journal_is_a_violation(cut: int) -> None:
     link = play_against(JOURNAL[:cut])
     assert link.types() == [T.ERROR]
     assert pb.Error.FromString(link.sent[0].payload).code == 571
+
+
+async def test_a_recorded_result_that_cannot_be_read_is_an_error() -> None:
+    async def handle(ctx: ObjectContext) -> str:
+        return "x"
+
+    link = await played(handle, *start(b"", Frame(T.OUTPUT, b"\x72\xff")))
+    assert link.types() == [T.ERROR]
+    assert pb.Error.FromString(link.sent[0].payload).code == 500

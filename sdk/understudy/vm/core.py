@@ -257,7 +257,11 @@ class Core:
             self._issue(type_, payload)
             return
         recorded_type, recorded = self._take_recorded(type_, name)
-        if recorded_type != type_ or not same_command(type_, recorded, payload):
+        try:
+            is_same = recorded_type == type_ and same_command(type_, recorded, payload)
+        except VmError as error:
+            self.fail(error)  # What was recorded cannot be read.
+        if not is_same:
             self._mismatch(type_, payload, name, recorded_type, recorded)
 
     def _issue(self, type_: int, payload: bytes) -> None:
