@@ -61,6 +61,7 @@ class Play:
 
     def __init__(self, rules: int = RULES_CURRENT) -> None:
         self.driver = Driver(0, 2, idle_objects_max=1, rules=rules)
+        self.rules_next = RULES_CURRENT
         self.sequences = 0
         # Invocations whose handlers may speak: what an attempt sends is drawn among these.
         self.operations: tuple[Callable[[int, int], None], ...] = (
@@ -220,7 +221,7 @@ class Play:
     def elect(self, a: int, _: int) -> None:
         if a % 4 == 0:
             self.driver.epoch += 1
-            self.driver.do(LeaderElected(self.driver.epoch, RULES_CURRENT))
+            self.driver.do(LeaderElected(self.driver.epoch, self.rules_next))
 
     def flush(self, a: int, _: int) -> None:
         if a % 4:
