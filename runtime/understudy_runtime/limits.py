@@ -64,6 +64,8 @@ class Limits:
     journal_retention_ms: int = 0
     # Log bytes after which a snapshot is written and the log before it is dropped.
     snapshot_log_bytes: int = 64 * MIB
+    # Rows of a snapshot written after each batch; the next batch waits for that long.
+    snapshot_slice_rows: int = 256
     # Streams on one HTTP/2 connection to an endpoint; a further attempt opens another connection.
     h2_streams_max: int = 128
     # Requests in flight on one HTTP/2 connection of a client; a further one is refused, to be tried again.
@@ -83,6 +85,7 @@ class Limits:
     def __attrs_post_init__(self) -> None:
         assert self.attempts_max >= 1, "at least one attempt must be able to run"
         assert 1 <= self.batch_commands_max <= self.queue_commands_max, "a batch must fit the queue"
+        assert self.snapshot_slice_rows >= 1, "a snapshot goes on"
         assert self.batch_bytes_max >= 1, "a batch holds a command"
         assert self.flush_rows >= 1, "a flush writes at least one row"
         assert self.timers_max >= 1, "the next timer is held"

@@ -212,7 +212,7 @@ class Partition:
     async def _snapshot_step(self, snapshots: Snapshots) -> None:
         """One slice of the snapshot; after the last one, drop what it stands for."""
         try:
-            written = await snapshots.step()
+            written = await snapshots.step(self._limits.snapshot_slice_rows)
         except DiskFull as error:
             self._observe(SnapshotAbandoned(self.index, self.tables.applied_lsn, str(error)))
             return

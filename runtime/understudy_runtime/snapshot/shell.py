@@ -16,8 +16,7 @@ from understudy_runtime.snapshot.core import Row, SnapshotDamaged
 from understudy_runtime.storage.port import View
 from understudy_runtime.world import Disk, DiskFull, File
 
-# One slice is what the partition's loop waits for between two batches.
-SLICE_ROWS: Final = 256
+# A slice is what the partition's loop waits for between two batches.
 SLICE_BYTES: Final = 128 * 1024
 # So many bytes are synced at once: a sync of a whole snapshot would stop the loop for as long as the medium needs.
 SYNC_BYTES: Final = 1024 * 1024
@@ -57,9 +56,12 @@ class Writing:
         self.bytes += len(data)
         self._unsynced += len(data)
 
-    async def step(self) -> bool:
-        """Write the next slice; False when there is none and the file is synced.  Raises DiskFull, SyncFailed."""
-        rows = self._view.take(SLICE_ROWS, SLICE_BYTES)
+    async def step(self, rows_max: int) -> bool:
+        """Write the next slice of at most *rows_max* rows; False when there is none and the file is synced.
+
+        Raises DiskFull, SyncFailed.
+        """
+        rows = self._view.take(rows_max, SLICE_BYTES)
         if not rows:
             self._put(core.encode_end(self._seed, self._frames, self.rows))
             await self._file.fdatasync()
@@ -95,14 +97,14 @@ class Snapshots:
         Raises SnapshotForeign (names the file) and DiskError.
         """
         snapshots = cls(disk, folder, identity)
-        disk.make_dir(folder)
+        if not disk.exists(folder):
+            disk.make_dir(folder)
+            await disk.sync_dir("")
         for name in disk.list_dir(folder):
             if name.endswith(core.UNFINISHED):
                 disk.unlink(f"{folder}/{name}")
             else:
                 snapshots._lsns.append(core.snapshot_lsn(folder, name))
-        # Names of the process before may not be durable yet, and what is built on them next must not outlive them.
-        await disk.sync_dir(folder)
         return snapshots
 
     @property
@@ -142,15 +144,15 @@ class Snapshots:
             self.give_up()
             raise
 
-    async def step(self) -> Written | None:
-        """Write one slice; once nothing is left, make the snapshot durable under its name and tell.
+    async def step(self, rows_max: int) -> Written | None:
+        """Write one slice of at most *rows_max* rows; after the last one the snapshot is durable under its name.
 
         Raises DiskFull: the snapshot is given up then.  Raises SyncFailed: the process must stop.
         """
         writing = self._writing
         assert writing is not None, "a snapshot is being written"
         try:
-            if await writing.step():
+            if await writing.step(rows_max):
                 return None
         except DiskFull:
             self.give_up()

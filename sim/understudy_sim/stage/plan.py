@@ -180,6 +180,7 @@ def draw_limits(choices: Choices) -> Limits:
         segment_bytes_max=bound("segment_bytes_max", 64 * MIB, 4 * KIB, 16 * KIB, 128 * KIB),
         log_prewrite_bytes=bound("log_prewrite_bytes", 16 * KIB, 0, 4 * KIB),
         snapshot_log_bytes=bound("snapshot_log_bytes", 64 * MIB, 2 * KIB, 4 * KIB, 16 * KIB),
+        snapshot_slice_rows=bound("snapshot_slice_rows", 256, 1, 4, 32),
         eager_state_bytes_max=bound("eager_state_bytes_max", 32 * MIB, 0, 10, 64),
         outbox_in_flight_max=bound("outbox_in_flight_max", 64, 1, 2, 5),
         queue_commands_max=bound("queue_commands_max", 10_000, 256, 300),

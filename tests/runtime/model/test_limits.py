@@ -38,6 +38,7 @@ SHOWN_BY = {
     "header_timeout_ms": "http/test_h1_server.py::test_a_slow_head_is_cut_off",
     "idle_timeout_ms": "http/test_h1_server.py::test_an_idle_connection_is_closed",
     "snapshot_log_bytes": "snapshot/test_partition.py::test_a_snapshot_lets_the_log_before_it_go",
+    "snapshot_slice_rows": "snapshot/test_partition.py::test_a_snapshot_is_written_in_slices_between_batches",
     "h2_streams_max": "http/test_h2_client.py::test_attempts_share_a_connection_up_to_the_bound",
     "h2_requests_max": "http/test_h2_server.py::test_more_streams_than_allowed_are_refused_one_by_one",
     "h2_ping_interval_ms": "http/test_h2_client.py::test_pings_keep_a_quiet_attempt_and_find_a_dead_peer",

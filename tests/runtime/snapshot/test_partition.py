@@ -7,6 +7,7 @@ import pytest
 from understudy_runtime.limits import Limits
 from understudy_runtime.log.core import LogCorrupt
 from understudy_runtime.model.events import (
+    Committed,
     Event,
     LogTrimmed,
     SnapshotAbandoned,
@@ -51,6 +52,18 @@ async def test_a_snapshot_lets_the_log_before_it_go() -> None:
     assert int(world.disk.list_dir("partition-0")[0][:20]) > 1
     log_bytes = sum(len(world.disk.files[f"partition-0/{name}"].seen) for name in world.disk.list_dir("partition-0"))
     assert log_bytes < 3 * LIMITS.snapshot_log_bytes + LIMITS.segment_bytes_max
+
+
+async def test_a_snapshot_is_written_in_slices_between_batches() -> None:
+    events: list[Event] = []
+    partition = await start(World(), events, attrs.evolve(LIMITS, snapshot_slice_rows=2))
+    await work(partition, COMMANDS)
+    (first, *_) = of(SnapshotWritten, events)
+    assert isinstance(first, SnapshotWritten)
+    at = events.index(first)
+    begun = next(i for i, e in enumerate(events) if isinstance(e, StorageFlushed) and e.applied_lsn == first.lsn)
+    assert first.rows >= 8
+    assert len(of(Committed, events[begun:at])) >= first.rows // 2
 
 
 async def test_everything_applied_is_written_behind_before_a_snapshot() -> None:
