@@ -157,7 +157,7 @@ class Node:
 
     async def result(self, invocation_id: str) -> Completed | None:
         """Wait for a result; None when there is no such invocation.  Raises InvalidId."""
-        known = self.partition_for(invocation_id).tables.invocation(invocation_id)
+        known = self.partition_for(invocation_id).tables.peek(invocation_id)
         if known is None:
             return None
         if known.result is not None:
@@ -166,7 +166,7 @@ class Node:
 
     def known(self, invocation_id: str) -> Known | None:
         """What the tables say about *invocation_id* now.  Raises InvalidId."""
-        found = self.partition_for(invocation_id).tables.invocation(invocation_id)
+        found = self.partition_for(invocation_id).tables.peek(invocation_id)
         if found is None:
             return None
         return Known(found.target, found.status, found.result, found.expires_ms)
@@ -176,7 +176,7 @@ class Node:
     def described(self, invocation_id: str) -> Described | None:
         """What the tables say about *invocation_id* now.  Raises InvalidId."""
         partition = self.partition_for(invocation_id)
-        found = partition.tables.invocation(invocation_id)
+        found = partition.tables.peek(invocation_id)
         if found is None:
             return None
         return description(found, self.invokers[partition.index].job(found.id, found.lease))

@@ -149,20 +149,21 @@ class Tables:
     # Reading.
 
     def invocation(self, invocation_id: str) -> Invocation | None:
-        """What is known about *invocation_id*; None when it is unknown, purged or no id at all."""
+        """What is known about *invocation_id*; None when it is unknown, purged or no id at all.
+
+        What was read back stays in memory until the next flush, so that it may be changed.
+        """
         found = self._invocations.get(invocation_id)
         if found is not None or invocation_id in self._removed:
             return found
-        if not self.waiting_rows and not self.completed_rows:
+        raw = self._raw_if_stored(invocation_id)
+        if not raw:
             return None
-        try:
-            raw = ids.raw_id(invocation_id)
-        except ids.InvalidId:
-            return None
-        found = self._read(invocation_id, raw)
+        found = self._read_row(raw)
         if found is None:
             self._unknown = (invocation_id, raw)
-        return found
+            return None
+        return self._keep(found)
 
     def invocation_at(self, raw: bytes) -> Invocation | None:
         """The same by its raw id."""
@@ -170,19 +171,40 @@ class Tables:
         found = self._invocations.get(invocation_id)
         if found is not None or invocation_id in self._removed:
             return found
-        return self._read(invocation_id, raw)
+        found = self._read_row(raw)
+        return None if found is None else self._keep(found)
 
-    def _read(self, invocation_id: str, raw: bytes) -> Invocation | None:
-        """The row of an invocation that does not run; it stays in memory until the next flush."""
+    def peek(self, invocation_id: str) -> Invocation | None:
+        """The same, only to look at: what is not in memory does not stay there."""
+        found = self._invocations.get(invocation_id)
+        if found is not None or invocation_id in self._removed:
+            return found
+        raw = self._raw_if_stored(invocation_id)
+        return self._read_row(raw) if raw else None
+
+    def _raw_if_stored(self, invocation_id: str) -> bytes:
+        """The raw form of an id that may have a row; empty when there is nothing to look for."""
+        if not self.waiting_rows and not self.completed_rows:
+            return b""
+        try:
+            return ids.raw_id(invocation_id)
+        except ids.InvalidId:
+            return b""
+
+    def _read_row(self, raw: bytes) -> Invocation | None:
+        """An invocation that does not run, from its row."""
         for table, count in ((rows.WAITING, self.waiting_rows), (rows.COMPLETED, self.completed_rows)):
             value = self._storage.get(table + raw) if count else None
             if value is not None:
                 found = rows.decode_invocation(value, table, raw)
                 assert _table_of(found.status) == table, "what runs stays in memory, the rest under its own table"
-                self._invocations[invocation_id] = found
-                self._read_back[invocation_id] = None
                 return found
         return None
+
+    def _keep(self, invocation: Invocation) -> Invocation:
+        self._invocations[invocation.id] = invocation
+        self._read_back[invocation.id] = None
+        return invocation
 
     def running(self) -> list[Invocation]:
         """The invocations that are INVOKED, in the order they were started."""
@@ -200,7 +222,7 @@ class Tables:
 
     def journal(self, invocation_id: str) -> Sequence[Entry]:
         """The journal of *invocation_id* from its Input on; empty when it is unknown or no longer kept."""
-        invocation = self.invocation(invocation_id)
+        invocation = self.peek(invocation_id)
         return () if invocation is None else self.entries(invocation)
 
     def entries(self, invocation: Invocation) -> list[Entry]:
@@ -322,8 +344,11 @@ class Tables:
 
     @property
     def dirty_rows(self) -> int:
-        """Changes since the last flush: at least the rows a flush would write, and a bound for the replay."""
-        return self._changes + self.objects.changes + self.timers.changes + self.expiries.changes
+        """Changes since the last flush: at least the rows a flush would write, and a bound for the replay.
+
+        What was read back counts too: it leaves memory with a flush.
+        """
+        return len(self._read_back) + self._changes + self.objects.changes + self.timers.changes + self.expiries.changes
 
     def flush(self, storage: Storage) -> int:
         """Write what is dirty in one commit and let whatever does not run leave memory.

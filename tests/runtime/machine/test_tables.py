@@ -8,6 +8,7 @@ from understudy.protocol import service_pb2 as pb
 from understudy_runtime.machine import rows
 from understudy_runtime.machine.apply import RULES_CURRENT, RulesUnknown, apply, outstanding
 from understudy_runtime.machine.tables import Tables
+from understudy_runtime.model import ids
 from understudy_runtime.model.actions import InvokeAcked, StartAttempt
 from understudy_runtime.model.commands import (
     Callee,
@@ -234,6 +235,30 @@ def test_objects_leave_memory_down_to_a_bound_idle_ones_first() -> None:
     assert [key for _, key in driver.tables.objects._objects] == ["held", "d"]
     assert [driver.tables.state("Counter", key)[b"n"] for key in "abcd"] == [b"a", b"b", b"c", b"d"]
     assert driver.tables.lock_holder("Counter", "held") == held
+
+
+def test_looking_keeps_nothing_in_memory_and_reading_back_counts() -> None:
+    driver = Driver()
+    ended = driver.invoke(completion_retention_ms=60_000)
+    driver.finish(ended, b"kept")
+    asleep = driver.invoke()
+    driver.attempt(asleep, proposed(M.SLEEP, wake_up_time=9_000, result_completion_id=1))
+    driver.suspend(asleep, 1)
+    restarted(driver)
+    tables = driver.tables
+    for id_, status in ((ended, Status.COMPLETED), (asleep, Status.SUSPENDED)):
+        found = tables.peek(id_)
+        assert found is not None
+        assert found.status is status
+        assert found.raw == ids.raw_id(id_)
+    assert [entry.type for entry in tables.journal(asleep)] == [M.INPUT, M.SLEEP]
+    assert (tables._invocations, tables.dirty_rows) == ({}, 0)
+    assert tables.peek("no id") is None
+    assert tables.peek(make_id(77)) is None
+    assert tables.invocation(ended) is tables.invocation(ended)
+    assert tables.dirty_rows == 1, "whoever only reads back is bounded, too"
+    driver.flush()
+    assert (tables._invocations, tables.dirty_rows) == ({}, 0)
 
 
 def test_a_newer_format_is_refused_by_name() -> None:
