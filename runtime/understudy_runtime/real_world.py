@@ -18,7 +18,9 @@ import sysconfig
 import threading
 import time
 from collections.abc import Callable, Sequence
+from inspect import CO_COROUTINE
 from pathlib import Path, PurePosixPath
+from types import FrameType
 from typing import Final
 
 import trio
@@ -36,6 +38,8 @@ EXHAUSTED_PAUSE_SECONDS: Final = 0.1
 # The connection was gone before it was accepted: not ours to report.
 GONE_BEFORE: Final = (errno.ECONNABORTED, errno.EPROTO, errno.EPERM, errno.EHOSTUNREACH, errno.ENETUNREACH)
 BACKLOG: Final = 4096
+# The function of trio's loop that calls tasks.  Under another name no stall would be seen; the live tests would tell.
+LOOP_FUNCTION: Final = "unrolled_run"
 
 
 def disk_error(what: str, path: str, error: OSError) -> DiskError:
@@ -239,11 +243,11 @@ class LoopWatch(trio.abc.Instrument):
     """Looks at trio's loop from a thread of its own and tells *report*, in that thread, of each stall.
 
     Add it as an instrument in the loop's thread, then `start` it; `stop` ends the thread.  It costs the loop two short
-    calls a turn.
+    calls a turn.  A step is one task's share of a turn: many short ones in a turn are no stall.
     """
 
     def __init__(self, report: Callable[[Stall], None], *, ours: Sequence[str] = ()) -> None:
-        self._step = 0
+        self._turn = 0
         self._is_running = True
         self._report = report
         self._foreign = (*ours, *(sysconfig.get_path(name) + os.sep for name in ("stdlib", "purelib", "platlib")))
@@ -253,12 +257,15 @@ class LoopWatch(trio.abc.Instrument):
         self._loop_thread = threading.get_ident()
         of_thread = getattr(time, "pthread_getcpuclockid", None)
         self._clock = None if of_thread is None else of_thread(self._loop_thread)
+        # The step that was seen last: its turn, its task's outermost frame, its number.
+        self._seen: tuple[int, FrameType] | None = None
+        self._step = 0
 
     def before_io_wait(self, timeout: float) -> None:
         self._is_running = False
 
     def after_io_wait(self, timeout: float) -> None:
-        self._step += 1
+        self._turn += 1
         self._is_running = True
 
     def start(self) -> None:
@@ -271,11 +278,33 @@ class LoopWatch(trio.abc.Instrument):
 
     def _watch(self) -> None:
         while not self._stopped.wait(LOOK_MS / 1000):
-            step = self._step if self._is_running else None
+            step = self._step_now()
             cpu_ms = None if self._clock is None else time.clock_gettime(self._clock) * 1000
             stall = self._core.look(Look(time.monotonic() * 1000, step, cpu_ms), self._stack)
             if stall is not None:
                 self._report(stall)
+
+    def _step_now(self) -> int | None:
+        """The number of the step under way; None while the loop waits, or is busy with itself."""
+        task = self._task_frame() if self._is_running else None
+        if task is None:
+            self._seen = None
+            return None
+        turn = self._turn
+        if self._seen is None or self._seen[0] != turn or self._seen[1] is not task:
+            self._seen = (turn, task)
+            self._step += 1
+        return self._step
+
+    def _task_frame(self) -> FrameType | None:
+        """The outermost frame of the task that runs: the coroutine that trio's loop has called."""
+        frame = sys._current_frames().get(self._loop_thread)
+        inner = None
+        while frame is not None and frame.f_code.co_name != LOOP_FUNCTION:
+            inner, frame = frame, frame.f_back
+        if frame is None or inner is None or not inner.f_code.co_flags & CO_COROUTINE:
+            return None
+        return inner
 
     def _stack(self) -> list[Place]:
         """What the loop's thread runs now."""

@@ -6,9 +6,10 @@ Nobody reading is no reason to stop: a write that fails is dropped.
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, TextIO
+from typing import Any, Final, TextIO
 
 import click
 import structlog
@@ -18,7 +19,8 @@ from understudy_runtime.cli.filters import LEVELS, LogFilter
 from understudy_runtime.model.events import Event, Observe
 from understudy_runtime.telemetry.log import LINES, TARGETS, is_routine, log_line
 
-Write = Callable[..., None]
+# Of one kind.  An endpoint that is gone makes two lines for every invocation that waits for it, at each try.
+LINES_PER_SECOND: Final = 50
 
 
 class Unread:
@@ -52,11 +54,34 @@ def renderer(logging: Logging, *, is_terminal: bool) -> Any:
     return structlog.dev.ConsoleRenderer(colors=is_terminal and not logging.plain)
 
 
-class Logger:
-    """Writes lines that the filter lets through: `logger.warning(target, event, **fields)` and its like."""
+class Spate:
+    """Lets so many lines of a kind through a second, and counts the others: writing them would stop the loop."""
 
-    def __init__(self, logging: Logging, stream: TextIO | None = None) -> None:
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._kinds: dict[str, tuple[int, int, int]] = {}
+
+    def passes(self, kind: str) -> tuple[bool, int]:
+        """Whether a line of *kind* is written, and how many were not since the last one that was."""
+        second = int(self._monotonic())
+        since, count, left_out = self._kinds.get(kind, (second, 0, 0))
+        if since != second:
+            since, count = second, 0
+        if count >= LINES_PER_SECOND:
+            self._kinds[kind] = (since, count, left_out + 1)
+            return False, 0
+        self._kinds[kind] = (since, count + 1, 0)
+        return True, left_out
+
+
+class Logger:
+    """Writes lines that the filter lets through; of a spate of one kind only the first of each second."""
+
+    def __init__(
+        self, logging: Logging, stream: TextIO | None = None, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
         stream = stream or sys.stderr
+        self._spate = Spate(monotonic)
         self.filter = logging.filter
         self._lines: Any = structlog.wrap_logger(
             structlog.PrintLogger(Unread(stream)),  # type: ignore[arg-type]
@@ -72,8 +97,15 @@ class Logger:
         """Write one line, if it passes."""
         assert level in LEVELS, "a level that lines can have"
         assert target in TARGETS, "lines are about a target"
-        if self.filter.passes(level, target):
-            getattr(self._lines, level)(event, target=target, **fields)
+        if not self.filter.passes(level, target):
+            return
+        if level != "debug":
+            is_written, left_out = self._spate.passes(event)
+            if not is_written:
+                return
+            if left_out:
+                fields["left_out_before"] = left_out
+        getattr(self._lines, level)(event, target=target, **fields)
 
 
 def event_logger(logger: Logger) -> Observe:
