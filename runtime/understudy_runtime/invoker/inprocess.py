@@ -26,7 +26,7 @@ class App(Protocol):
 
 
 class Exchange:
-    """One attempt's two-way stream in memory."""
+    """One attempt's two-way stream in memory.  It is the SDK's end itself, a Link."""
 
     __slots__ = ("_closed", "_inbox", "_peer", "_slot")
 
@@ -46,12 +46,12 @@ class Exchange:
         self._closed = True
         self._wake()
 
-    async def give(self, frames: Sequence[Frame]) -> None:
+    async def send(self, frames: Sequence[Frame]) -> None:
         """From the SDK: frames for the server; waits while the server is behind."""
         self._peer.received(frames)
         await self._peer.room()
 
-    async def take(self) -> Sequence[Frame] | None:
+    async def receive(self) -> Sequence[Frame] | None:
         """For the SDK: wait for frames; None once the server has closed its side and all is read."""
         while not self._inbox:
             if self._closed:
@@ -65,34 +65,14 @@ class Exchange:
             self._slot.wake()
 
 
-class SdkEnd:
-    """The SDK's end: a Link."""
-
-    __slots__ = ("_exchange",)
-
-    def __init__(self, exchange: Exchange) -> None:
-        self._exchange = exchange
-
-    async def send(self, frames: Sequence[Frame]) -> None:
-        await self._exchange.give(frames)
-
-    async def receive(self) -> Sequence[Frame] | None:
-        return await self._exchange.take()
-
-
 class ServerEnd:
     """The server's sending half: an AttemptStream."""
 
-    __slots__ = ("_exchange",)
+    __slots__ = ("close_send", "send")
 
     def __init__(self, exchange: Exchange) -> None:
-        self._exchange = exchange
-
-    def send(self, frames: Sequence[Frame]) -> None:
-        self._exchange.put(frames)
-
-    def close_send(self) -> None:
-        self._exchange.close()
+        self.send = exchange.put
+        self.close_send = exchange.close
 
 
 class InProcessTransport:
@@ -110,7 +90,7 @@ class InProcessTransport:
             service=head.target.service,
             handler=head.target.handler,
             version=head.protocol_version,
-            link=SdkEnd(exchange),
+            link=exchange,
             host=self._host,
         )
 
