@@ -11,11 +11,13 @@ from understudy_runtime.invoker.port import TransportError, WrongHttpVersion
 from understudy_runtime.model.endpoint import Endpoint
 from understudy_runtime.model.ids import parse_deployment_id
 from understudy_runtime.model.invocation import Success, Target
-from understudy_runtime.node import Deployment
+from understudy_runtime.model.registration import Registration, RegistrationRefused, Why
+from understudy_runtime.node import Deployment, Node
 
 from tests.runtime.admin.stand import (
     COUNTER,
     ECHO,
+    LIMITS,
     FakeConnect,
     FakeEndpoint,
     FakeTransport,
@@ -25,6 +27,8 @@ from tests.runtime.admin.stand import (
     service,
     standing,
 )
+from tests.runtime.node.fakes import FakeDisk, FakeFile, FakeWorld
+from tests.runtime.node.stand import ignore
 
 ONE = "http://one:1/"
 TWO = "http://two:1/"
@@ -277,3 +281,59 @@ async def test_the_services_of_the_server_itself_stay() -> None:
         assert (await stand.ask("DELETE", f"/deployments/{own.id}?force=true")).status == 400
         assert (await stand.ask("PATCH", f"/deployments/{own.id}", {"uri": TWO})).status == 400
         assert (await stand.register(TWO))[0] == 201
+
+
+async def test_a_node_that_reaches_nobody_says_so() -> None:
+    world = FakeWorld()
+    async with standing(network(one=FakeEndpoint()), world=world) as stand:
+        _, one = await stand.register(ONE)
+    world.disk.power_cut()
+    node = Node(world, LIMITS, observe=ignore)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(node.run)
+        with pytest.raises(RegistrationRefused) as refused:
+            await node.registrar.register(Registration(endpoint=Endpoint(uri=TWO)))
+        assert refused.value.why is Why.BAD_ADDRESS
+        assert list(node.schema.deployments) == [one["id"]]
+        assert node.registrar.transports == {}
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_registration_that_is_given_up_leaves_nothing(autojump_clock: trio.testing.MockClock) -> None:
+    async with standing(network(one=FakeEndpoint(seconds=5))) as stand:
+        with trio.move_on_after(1) as scope:
+            await stand.register(ONE)
+        assert scope.cancelled_caught
+        assert await stand.get("/deployments") == {"deployments": []}
+        assert stand.network.made[-1].closed
+        assert (await stand.register(ONE))[0] == 201
+
+
+class SlowFile(FakeFile):
+    async def fdatasync(self) -> None:
+        await trio.lowlevel.checkpoint()
+        await super().fdatasync()
+
+
+class SlowDisk(FakeDisk):
+    """A disk whose syncs take a while, so that others come in between."""
+
+    def open(self, path: str, *, create: bool = False) -> SlowFile:
+        super().open(path, create=create)
+        return SlowFile(self, self.files[path])
+
+
+async def test_a_registration_that_is_being_written_is_written_whole() -> None:
+    world = FakeWorld(SlowDisk())
+    async with standing(network(one=FakeEndpoint()), world=world) as stand:
+        with trio.CancelScope() as scope:
+            world.disk.before_write = lambda data: scope.cancel()
+            await stand.register(ONE)
+        world.disk.before_write = lambda data: None
+        (deployment,) = stand.node.schema.deployments.values()
+        assert deployment.origin.endpoint.uri == ONE
+        assert (await stand.client.call(ECHO_TARGET)).result == Success(deployment.id.encode())
+        schema = stand.node.schema
+    world.disk.power_cut()
+    async with standing(network(one=FakeEndpoint()), world=world) as stand:
+        assert stand.node.schema == schema
