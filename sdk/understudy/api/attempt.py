@@ -88,6 +88,7 @@ class Attempt:
         # _NOBODY while the context must not be used by anybody; `_refuse` knows why.
         self._owner: object = self._current_task()
         self._deadline = self.tasks.deadline()
+        self._scopes = self.tasks.scopes()
         self._cut_off_at: Site | None = None
         self._handler: Coroutine[Any, Any, Any] | None = None
         self._specs: dict[Leaf, RunSpec] = {}
@@ -170,9 +171,10 @@ class Attempt:
     async def _wait_outside(self) -> None:
         """Flush, then take in what the server sends next (or note that a run has finished)."""
         vm = self.vm
-        # Minus infinity is no timeout: a scope around us was cancelled, the attempt is being cut off.
-        if -math.inf < self.tasks.deadline() < self._deadline:
-            self._report_local_timeout(calling_site())
+        # To ask for the deadline walks all scopes up to the loop; mostly none has been entered since the attempt began.
+        scopes = self.tasks.scopes()
+        if scopes is not self._scopes or scopes is None:
+            self._check_local_timeout()
         self.in_operation = True
         try:
             output = vm.take_output()
@@ -193,6 +195,11 @@ class Attempt:
             vm.notify_input_closed()
         elif frames:
             vm.notify_input(frames)
+
+    def _check_local_timeout(self) -> None:
+        # Minus infinity is no timeout: a scope around us was cancelled, the attempt is being cut off.
+        if -math.inf < self.tasks.deadline() < self._deadline:
+            self._report_local_timeout(calling_site())
 
     def _report_local_timeout(self, site: Site) -> None:
         self.report(

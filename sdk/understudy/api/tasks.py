@@ -22,6 +22,9 @@ class Tasks(Protocol):
     def deadline(self) -> float:
         """When the innermost timeout around the current task fires, on the scheduler's clock; infinite when unknown."""
 
+    def scopes(self) -> object:
+        """A token of the scopes the current task is in: the same while none is entered or left; None when unknown."""
+
     async def raise_if_cancelled(self) -> None:
         """Raise the scheduler's cancellation if the current task is cancelled from outside right now."""
 
@@ -42,6 +45,10 @@ class TrioTasks:
     def deadline(self) -> float:
         """The effective deadline of the current task."""
         return self._trio.current_effective_deadline()
+
+    def scopes(self) -> object:
+        """trio keeps it under a private name; should that go, nobody is told and `deadline` is asked each time."""
+        return getattr(self.current_task(), "_cancel_status", None)
 
     async def raise_if_cancelled(self) -> None:
         """Cancellation is level-triggered in trio: a checkpoint tells."""
@@ -67,6 +74,10 @@ class AsyncioTasks:
     def deadline(self) -> float:
         """asyncio's timeouts cannot be seen from inside."""
         return math.inf
+
+    def scopes(self) -> object:
+        """Nothing to see: always the same."""
+        return self
 
     async def raise_if_cancelled(self) -> None:
         """A cancel request that nobody has taken back came from outside: a local timeout takes its own back."""
