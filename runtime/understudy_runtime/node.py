@@ -49,7 +49,8 @@ from understudy_runtime.partition import Partition
 from understudy_runtime.recovery import open_partition
 from understudy_runtime.world import Disk, World
 
-FORMAT: Final = 1
+# 1: logs whose first record is always there.  2: logs of format 2, trimmed behind snapshots.
+FORMAT: Final = 2
 FORMAT_FILE: Final = "format"
 LOCK_FILE: Final = "lock"
 PARTITIONS_MAX: Final = 1024
@@ -76,6 +77,7 @@ class FolderFormat:
 
     identity: int
     partition_count: int
+    format: int = FORMAT
 
 
 class Node:
@@ -264,6 +266,9 @@ class Node:
         await self._open_meta(folder)
         for index in range(folder.partition_count):
             await self._open_partition(index, folder)
+        if folder.format < FORMAT:
+            # Everything in it has been read and taken over: only now an older program may be told to keep off.
+            await write_format(disk, folder)
 
     async def _open_meta(self, folder: FolderFormat) -> None:
         self._meta = await Meta.open(self.world, identity=folder.identity, limits=self.limits, observe=self._observe)
@@ -408,7 +413,7 @@ def read_format(disk: Disk) -> FolderFormat:
         )
     if len(value) != 3 or not all(type(item) is int for item in value) or not 1 <= value[2] <= PARTITIONS_MAX:
         raise DataFolderError(f"{FORMAT_FILE}: damaged; restore the data folder from a backup")
-    return FolderFormat(value[1], value[2])
+    return FolderFormat(value[1], value[2], value[0])
 
 
 def partition_identity(identity: int, index: int) -> int:

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import trio
 from understudy_runtime.machine.apply import outstanding
 from understudy_runtime.machine.tables import Tables
 from understudy_runtime.model.actions import ArmTimer, Send, StartAttempt
@@ -108,29 +109,31 @@ async def opened(world: FakeWorld, observe: Any) -> Node:
 
 
 async def describe_folder(disk: FakeDisk, wanted: list[dict[str, Any]] | None = None) -> list[dict[str, Any]]:
-    """What the tables of each partition hold after a start from *disk* alone, the new leader's record included."""
+    """What the tables of each partition hold after a start from *disk* alone, the new leader's record included.
+
+    Asked for are the invocations whose records are replayed, and those of *wanted*, an earlier answer.
+    """
     ids: list[str] = []
-
-    def observe(event: Any) -> None:
-        command = getattr(getattr(event, "record", None), "command", None)
-        for holder in (command, getattr(command, "message", None)):
-            if (found := getattr(holder, "invocation_id", None)) is not None:
-                ids.append(found)
-
-    node = await opened(FakeWorld(disk=disk), observe)
+    node = await opened(FakeWorld(disk=disk), lambda event: ids.extend(ids_in(event)))
     ids += [id_ for part in wanted or () for id_ in part["invocations"]]
     keys = [("Seat", f"seat-{number}") for number in range(7)] + [("Order", "o-1"), ("Order", "o-2")]
     return [described(partition.tables, sorted(set(ids)), keys) for partition in node.partitions]
 
 
+def ids_in(event: Any) -> list[str]:
+    """The invocations that the record of *event*, if it has one, speaks of."""
+    command = getattr(getattr(event, "record", None), "command", None)
+    found = [getattr(one, "invocation_id", None) for one in (command, getattr(command, "message", None))]
+    return [id_ for id_ in found if id_ is not None]
+
+
 def main() -> None:
     """Record the play with this build."""
-    import trio
-
     folder = HERE / f"format-{int(sys.argv[1])}"
     assert not folder.exists(), "a golden folder is written once"
-    write_folder(folder, recorded().disk)
-    found = trio.run(describe_folder, read_folder(folder))
+    ids: list[str] = []
+    write_folder(folder, recorded(lambda event: ids.extend(ids_in(event))).disk)
+    found = trio.run(describe_folder, read_folder(folder), [{"invocations": ids}])
     (folder / "tables.json").write_text(json.dumps(found, indent=1) + "\n")
 
 

@@ -23,7 +23,9 @@ from tests.runtime.node.fakes import FakeWorld
 
 T = TypeVar("T")
 PARTITIONS = 2
-LIMITS = Limits(log_prewrite_bytes=64, segment_bytes_max=3_000, inactivity_timeout_ms=1_000)
+LIMITS = Limits(
+    log_prewrite_bytes=64, segment_bytes_max=3_000, inactivity_timeout_ms=1_000, snapshot_log_bytes=4_000, flush_rows=50
+)
 HOUR = timedelta(hours=1)
 
 
@@ -175,9 +177,9 @@ async def live(world: FakeWorld, life: Callable[[Caller], Awaitable[None]], obse
         nursery.cancel_scope.cancel()
 
 
-def recorded() -> FakeWorld:
-    """The world after the play, with all that was written made durable."""
+def recorded(observe: Callable[[Event], None] = lambda event: None) -> FakeWorld:
+    """The world after the play."""
     world = FakeWorld()
     for life in (first_life, second_life):
-        trio.run(live, world, life, lambda event: None, clock=MockClock(autojump_threshold=0))
+        trio.run(live, world, life, observe, clock=MockClock(autojump_threshold=0))
     return world

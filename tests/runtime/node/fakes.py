@@ -9,6 +9,7 @@ from typing import NoReturn
 import attrs
 import trio
 from understudy_runtime.storage.port import View
+from understudy_runtime.storage.view import SlicedView
 from understudy_runtime.world import Listener, SyncFailed
 
 
@@ -138,7 +139,8 @@ class FakeStorage:
         self.rows, self.lsn = dict(rows), applied_lsn
 
     def view(self) -> View:
-        raise AssertionError("a store that is viewed is a MemoryStorage")
+        rows = sorted(self.rows.items())
+        return SlicedView(self.lsn, lambda after: (row for row in rows if after is None or row[0] > after))
 
     def applied_lsn(self) -> int:
         return self.lsn

@@ -306,7 +306,7 @@ async def test_the_partition_count_is_fixed_at_creation(autojump_clock: MockCloc
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (cbor2.dumps([2, 1, 1]), "has format 2, this program knows up to 1"),
+        (cbor2.dumps([3, 1, 1]), "has format 3, this program knows up to 2"),
         (cbor2.dumps([1, 1, 0]), "damaged"),
         (cbor2.dumps({}), "not written by this program"),
         (b"", "not written by this program"),
