@@ -11,7 +11,7 @@ import trio
 
 from understudy_runtime.http.deployment import HttpTransport, dial
 from understudy_runtime.http.exchange import Address, Words, check_headers, parse_uri
-from understudy_runtime.http.h2_client import H2Pool
+from understudy_runtime.http.h2_client import ExchangeLost, H2Pool
 from understudy_runtime.http.h2_transport import H2Transport
 from understudy_runtime.invoker.port import Sign, Transport
 from understudy_runtime.limits import Limits
@@ -33,6 +33,7 @@ class Connector:
         self._sign = sign
         self._headers = check_headers(headers)
         self._nursery: trio.Nursery | None = None
+        self._has_ended = False
 
     def __call__(self, endpoint: Endpoint) -> Transport:
         """The way to *endpoint*; nothing is opened yet.  Raises BadEndpoint (a ValueError)."""
@@ -61,6 +62,7 @@ class Connector:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Hold the connections' tasks until cancelled."""
         assert self._nursery is None, "a connector runs once"
+        assert not self._has_ended, "a connector runs once"
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
@@ -68,6 +70,7 @@ class Connector:
                 await trio.sleep_forever()
         finally:
             self._nursery = None
+            self._has_ended = True
 
     def _dialer(self, address: Address) -> Callable[[], Awaitable[trio.abc.HalfCloseableStream]]:
         async def open_stream() -> trio.abc.HalfCloseableStream:
@@ -76,6 +79,8 @@ class Connector:
         return open_stream
 
     def _spawn(self, function: Callable[[], Awaitable[None]]) -> None:
+        if self._has_ended:
+            raise ExchangeLost("the server is stopping", reached=False)
         assert self._nursery is not None, "Connector.run comes first"
         self._nursery.start_soon(function)
 

@@ -65,16 +65,8 @@ class HttpTransport:
         try:
             await self._attempt(connection, opening, outgoing, head, peer)
         except ConnectionLost as lost:
-            if not (lost.unread and connection.reused) or outgoing.used:
-                raise self._words.lost(lost) from None
-        else:
-            return
-        # The peer had closed the kept connection in order: nobody has read this request.  After a reset nobody knows.
-        await self._pool.drop_idle()
-        connection = await self._acquire(fresh=True)
-        try:
-            await self._attempt(connection, opening, outgoing, head, peer)
-        except ConnectionLost as lost:
+            # Nobody knows: an endpoint may act upon a request before it has all of it, and a process that stops closes in
+            # order what it was working on.  So it is never sent a second time here.
             raise self._words.lost(lost) from None
 
     async def discover(self) -> Discovery:
@@ -100,9 +92,9 @@ class HttpTransport:
     async def _dial(self) -> trio.abc.HalfCloseableStream:
         return await dial(self._world, self._words.address, self._connect_timeout_ms)
 
-    async def _acquire(self, *, fresh: bool = False) -> ClientConnection:
+    async def _acquire(self) -> ClientConnection:
         try:
-            return await self._pool.acquire(fresh=fresh)
+            return await self._pool.acquire()
         except OSError as error:
             raise self._words.unreachable(error) from None
 

@@ -389,11 +389,14 @@ class Dialing:
 
     done: trio.Event = attrs.field(factory=trio.Event)
     failure: ExchangeLost | None = None
+    connection: ClientConnection | None = None
 
 
 class H2Pool:
-    """Connections to one peer.  *dial* opens a stream and raises OSError; *spawn* starts a task that lives as long as
-    the pool may."""
+    """Connections to one peer.  *dial* opens a stream and raises OSError.
+
+    *spawn* starts a task that lives as long as the pool may; it raises ExchangeLost when that time is over.
+    """
 
     def __init__(self, dial: Dial, limits: Limits, spawn: Callable[[Callable[[], Awaitable[None]]], None]) -> None:
         self._dial = dial
@@ -420,11 +423,17 @@ class H2Pool:
                     return connection.open(headers, data, end=end)
             dialing = self._dialing
             if dialing is None:
-                dialing = self._dialing = Dialing()
                 self._spawn(self._live)
+                dialing = self._dialing = Dialing()
             await dialing.done.wait()
             if dialing.failure is not None:
                 raise dialing.failure
+            opened = dialing.connection
+            assert opened is not None, "a dial fails or gives a connection"
+            if opened.failure is not None:
+                raise ExchangeLost(str(opened.failure), reached=False)
+            if not opened.streams and not opened.has_room:
+                raise ExchangeLost("the peer takes no requests on a new connection", reached=False)
 
     def retire(self) -> None:
         """Let every connection end with its last exchange."""
@@ -450,10 +459,11 @@ class H2Pool:
     def _is_up(self, connection: ClientConnection) -> None:
         if connection not in self._connections:
             self._connections.append(connection)
-            self._dialed(None)
+            self._dialed(None, connection)
 
-    def _dialed(self, failure: ExchangeLost | None) -> None:
+    def _dialed(self, failure: ExchangeLost | None, connection: ClientConnection | None = None) -> None:
         dialing, self._dialing = self._dialing, None
         assert dialing is not None, "one connection is opened at a time"
         dialing.failure = failure
+        dialing.connection = connection
         dialing.done.set()

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import h2.errors
 import h2.events
+import h2.settings
 import pytest
 import trio
 import trio.testing
 from understudy.protocol.framing import Frame, encode_frames
+from understudy_runtime.http.connect import connector
 from understudy_runtime.http.exchange import Address, Words
 from understudy_runtime.http.h2_client import H2Pool
 from understudy_runtime.http.h2_transport import H2Transport
 from understudy_runtime.http.h2_wire import STREAM_WINDOW
 from understudy_runtime.invoker.port import TransportError, WrongHttpVersion
 from understudy_runtime.limits import Limits
+from understudy_runtime.model.endpoint import Endpoint
 
 from tests.runtime.http.foreign import ForeignServer
 from tests.runtime.http.ways import HEAD, START, V6, Peer, net
@@ -444,6 +447,37 @@ async def test_closing_the_transport_lets_attempts_finish(net, way):
     assert way.pool.connections == 0
 
 
+async def test_a_peer_that_takes_nothing_is_not_dialed_for_ever(net, way):
+    attempts = [way.attempt(), way.attempt()]
+    server = ForeignServer(await net.listener.accept())
+    server.h2.local_settings = h2.settings.Settings(client=False, initial_values={3: 0})
+    await server.start()
+    for attempt in attempts:
+        assert not (await attempt.failed()).reached
+    assert net.dials == 1
+
+
+async def test_a_peer_that_greets_with_goodbye(net, way):
+    attempt = way.attempt()
+    stream = await net.listener.accept()
+    await stream.send_all(b"\x00\x00\x00\x04\x00\x00\x00\x00\x00" + b"\x00\x00\x08\x07\x00\x00\x00\x00\x00" + bytes(8))
+    assert not (await attempt.failed()).reached
+    await settled()
+    assert (net.dials, way.pool.connections) == (1, 0)
+
+
+async def test_who_asks_a_connector_that_has_ended_is_told(net):
+    connect = connector(net, LIMITS)
+    transport = connect(Endpoint(uri="http://h:1"))
+    async with trio.open_nursery() as nursery:
+        await nursery.start(connect.run)
+        nursery.cancel_scope.cancel()
+    with pytest.raises(TransportError, match="stopping") as failure:
+        await transport.discover()
+    assert not failure.value.reached
+    assert net.dials == 0
+
+
 # Silence.
 
 
@@ -459,9 +493,6 @@ async def test_a_peer_that_never_greets(autojump_clock, net, way):
 
 
 async def test_a_dial_that_hangs(autojump_clock, nursery):
-    from understudy_runtime.http.connect import connector
-    from understudy_runtime.model.endpoint import Endpoint
-
     class Hanging:
         async def dial(self, host, port):
             await trio.sleep_forever()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import h2.errors
 import h2.events
 import h2.settings
@@ -341,6 +343,30 @@ async def test_rapid_resets_end_the_connection(client, app, server):
     await client.read_to_end()
     await quiet(client)
     assert (app.running, server.connections) == (0, 0)
+
+
+async def test_a_head_in_endless_pieces_ends_the_connection(client, server):
+    await client.answer(await client.request("GET", "/"))
+    stream = client.h2.get_next_available_stream_id().to_bytes(4, "big")
+    with suppress(trio.BrokenResourceError):
+        await client.stream.send_all(b"\x00\x00\x01\x01\x00" + stream + b"\x82")
+        await client.stream.send_all((b"\x00\x00\x00\x09\x00" + stream) * 10_000)
+    goaway = await client.until(h2.events.ConnectionTerminated)
+    assert goaway.error_code != h2.errors.ErrorCodes.NO_ERROR
+    await client.read_to_end()
+    await quiet(client)
+    assert server.connections == 0
+
+
+async def test_a_head_that_unpacks_to_far_more_ends_the_connection(client, server):
+    await client.answer(await client.request("GET", "/"))
+    stream = client.h2.get_next_available_stream_id().to_bytes(4, "big")
+    # One field of 4,000 bytes enters the table, and is named a thousand times.
+    block = b"\x40\x01a\x7f" + b"\xa1\x1e" + b"x" * 4000 + b"\xbe" * 1000
+    await client.stream.send_all(len(block).to_bytes(3, "big") + b"\x01\x05" + stream + block)
+    goaway = await client.until(h2.events.ConnectionTerminated)
+    assert goaway.error_code == h2.errors.ErrorCodes.ENHANCE_YOUR_CALM
+    await client.read_to_end()
 
 
 async def test_a_keep_alive_of_days_is_no_flood(autojump_clock, client, server, app):
