@@ -65,8 +65,8 @@ class HttpTransport:
         try:
             await self._attempt(connection, opening, outgoing, head, peer)
         except ConnectionLost as lost:
-            # Nobody knows: an endpoint may act upon a request before it has all of it, and a process that stops closes in
-            # order what it was working on.  So it is never sent a second time here.
+            # Nobody knows: an endpoint may act upon a request before it has all of it, and a process that stops closes
+            # in order what it was working on.  So it is never sent a second time here.
             raise self._words.lost(lost) from None
 
     async def discover(self) -> Discovery:
