@@ -81,6 +81,8 @@ PAIRINGS: Mapping[str, Pairing] = {
     "our_server-official_python": Pairing(our_server, official_python_app),
     "our_server-official_python-suspending": Pairing(our_server, official_python_app, SUSPENDING),
     "our_server-official_typescript": Pairing(our_server, official_typescript_app),
+    "official_server-our_sdk-http1": Pairing(official_server, our_app_http_1),
+    "our_server-official_typescript-suspending": Pairing(our_server, official_typescript_app, SUSPENDING),
     "our_server-our_sdk": Pairing(our_server, our_app),
     "our_server-our_sdk-http1": Pairing(our_server, our_app_http_1),
     "our_server-our_sdk-our_host": Pairing(our_server, our_app_hosted),

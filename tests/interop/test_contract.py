@@ -57,6 +57,22 @@ def test_health_names_the_services(client: Client) -> None:
     assert {"Counter", "Proxy", "BlockAndWaitWorkflow"} <= set(client.get("restate/health").json()["services"])
 
 
+def test_the_result_of_a_send_is_kept_for_whoever_has_its_id(client: Client) -> None:
+    invocation_id = client.send("TestUtilsService/uppercaseEcho", "kept")["invocationId"]
+    assert client.get(f"restate/invocation/{invocation_id}/attach").json() == "KEPT"
+    assert client.get(f"restate/invocation/{invocation_id}/output").json() == "KEPT"
+
+
+def test_delayed_send_and_its_cancel(client: Client, name: str) -> None:
+    sent = client.send(f"Counter/{name}/add", 1, delay="1h")
+    assert sent["executionTime"].endswith("Z")
+    with pytest.raises(Refused) as early:
+        client.get(f"restate/invocation/{sent['invocationId']}/output")
+    assert early.value.status == 470
+    client.cancel(sent["invocationId"])
+    assert client.call(f"Counter/{name}/get") == 0
+
+
 # --- state --------------------------------------------------------------------------------------------------
 
 
