@@ -17,7 +17,7 @@ async def test_a_scope_entered_changes_the_token_and_leaving_it_brings_it_back()
     assert tasks.scopes() is before
     await trio.lowlevel.checkpoint()
     assert tasks.scopes() is before
-    with trio.move_on_after(60):
+    with trio.move_on_after(60):  # noqa: ASYNC100 - only looked at
         assert tasks.scopes() is not before
         assert tasks.deadline() < math.inf
     assert tasks.scopes() is before
@@ -35,7 +35,7 @@ def test_asyncio_shows_no_scopes() -> None:
         tasks = current_tasks()
         assert isinstance(tasks, AsyncioTasks)
         before = tasks.scopes()
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(60):  # noqa: ASYNC100 - only looked at
             assert tasks.scopes() is before
             assert tasks.deadline() == math.inf
 
