@@ -1,1 +1,1 @@
-"""HTTP/1.1 on trio streams: a thin server loop, ASGI hosting on it, a client, and the transport to endpoints."""
+"""HTTP/1.1 and HTTP/2 on trio streams: thin server loops, ASGI hosting, clients, and the transports to endpoints."""

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from understudy_runtime.http import h2_wire as wires
+from understudy_runtime.http import h2_events as codes
 from understudy_runtime.http.asgi_messages import (
     DISCONNECT,
     ApplicationError,
@@ -23,8 +23,8 @@ from understudy_runtime.http.asgi_messages import (
 from understudy_runtime.http.connections import Connection
 from understudy_runtime.http.h1_parse import Headers
 from understudy_runtime.http.h1_write import BODILESS
+from understudy_runtime.http.h2_events import BytePairs, Data, Head
 from understudy_runtime.http.h2_server import H2Conversation, Inbound, StreamPhase, parts_of_head
-from understudy_runtime.http.h2_wire import Data, Head
 from understudy_runtime.limits import Limits
 from understudy_runtime.slot import Slot
 
@@ -94,7 +94,7 @@ class H2Exchange(Inbound):
         self._news = Slot()
         self._sent = Sent.NOTHING
         self._status = 0
-        self._headers: wires.BytePairs = []
+        self._headers: BytePairs = []
 
     def scope(self) -> Message:
         """The ASGI scope."""
@@ -201,7 +201,7 @@ class H2Exchange(Inbound):
         if self._sent in (Sent.NOTHING, Sent.STARTED):
             wire.respond(self.stream, [(b":status", b"500"), (b"content-length", b"0")], end=True)
         elif self._sent is Sent.BODY:
-            wire.reset(self.stream, wires.INTERNAL_ERROR)
+            wire.reset(self.stream, codes.INTERNAL_ERROR)
         self._sent = Sent.ALL
 
     def close(self) -> None:

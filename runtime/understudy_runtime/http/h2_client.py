@@ -16,10 +16,11 @@ from typing import Any, Final
 import attrs
 import trio
 
-from understudy_runtime.http import h2_wire as wires
+from understudy_runtime.http import h2_events as codes
 from understudy_runtime.http.h1_parse import Headers
+from understudy_runtime.http.h2_events import BytePairs, Data, Ended, Head, Pong, Ready, Reset
 from understudy_runtime.http.h2_scan import SETTINGS, GoAway
-from understudy_runtime.http.h2_wire import BytePairs, Data, Ended, Head, Pong, Ready, Reset, Wire, WireError
+from understudy_runtime.http.h2_wire import Wire, WireError
 from understudy_runtime.limits import Limits
 from understudy_runtime.slot import Slot
 
@@ -187,7 +188,7 @@ class ClientConnection:
         if exchange.has_ended and not wire.queued(stream):
             wire.send(stream, b"", end=True)
         else:
-            wire.reset(stream, wires.CANCEL)
+            wire.reset(stream, codes.CANCEL)
         self._writer.wake()
         if not self._exchanges:
             self._idle_from = trio.current_time()
@@ -348,9 +349,9 @@ class ClientConnection:
     def _on_reset(self, event: Reset) -> None:
         exchange = self._exchanges.get(event.stream)
         if exchange is not None:
-            reached = event.code not in (wires.REFUSED_STREAM, wires.HTTP_1_1_REQUIRED)
+            reached = event.code not in (codes.REFUSED_STREAM, codes.HTTP_1_1_REQUIRED)
             message = f"the answer is malformed: {event.why}" if event.why else f"stream reset with code {event.code}"
-            exchange.fail(ExchangeLost(message, reached=reached, wrong_version=event.code == wires.HTTP_1_1_REQUIRED))
+            exchange.fail(ExchangeLost(message, reached=reached, wrong_version=event.code == codes.HTTP_1_1_REQUIRED))
 
     def _on_goaway(self, event: GoAway) -> None:
         """The peer takes no more: what it did not take goes elsewhere, the rest goes on."""

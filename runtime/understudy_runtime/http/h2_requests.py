@@ -14,8 +14,8 @@ import trio
 from understudy_runtime.http.connections import Connection
 from understudy_runtime.http.h1_parse import HEAD_BYTES_MAX, HEADERS_MAX, Headers, Refusal
 from understudy_runtime.http.h1_write import BODILESS
+from understudy_runtime.http.h2_events import Data, Head
 from understudy_runtime.http.h2_server import H2Conversation, Inbound, StreamPhase, parts_of_head
-from understudy_runtime.http.h2_wire import Data, Head
 from understudy_runtime.ingress.port import Request, Response
 from understudy_runtime.limits import Limits
 

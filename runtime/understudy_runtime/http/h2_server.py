@@ -13,11 +13,12 @@ from typing import Any, Final
 
 import trio
 
-from understudy_runtime.http import h2_wire as wires
+from understudy_runtime.http import h2_events as codes
 from understudy_runtime.http.connections import GONE, Connection, Phase
 from understudy_runtime.http.h1_parse import Headers
+from understudy_runtime.http.h2_events import Data, Ended, Head, Pong, Ready, Reset
 from understudy_runtime.http.h2_scan import PREFACE, GoAway
-from understudy_runtime.http.h2_wire import Data, Ended, Head, Pong, Ready, Reset, Wire, WireError
+from understudy_runtime.http.h2_wire import Wire, WireError
 from understudy_runtime.limits import Limits
 from understudy_runtime.slot import Slot
 
@@ -173,7 +174,7 @@ class H2Conversation:
         for inbound in tuple(self._sending.values()):
             if wire.has_said_all(inbound.stream):
                 # The rest of a request that is answered already is of no use.
-                wire.reset(inbound.stream, wires.NO_ERROR)
+                wire.reset(inbound.stream, codes.NO_ERROR)
                 self.leave(inbound)
         self.has_sent()
 
@@ -196,7 +197,7 @@ class H2Conversation:
 
     def _look(self, now: float) -> None:
         if self._head_from is not None and now - self._head_from >= self._header_seconds:
-            self.wire.goaway(wires.ENHANCE_YOUR_CALM, b"a head took too long to arrive")
+            self.wire.goaway(codes.ENHANCE_YOUR_CALM, b"a head took too long to arrive")
             self._lose_all()
             self._finish()
             return
@@ -206,7 +207,7 @@ class H2Conversation:
                 inbound.seen_mark = mark
                 inbound.seen_at = now
             elif now - inbound.seen_at >= self._idle_seconds:
-                self.wire.reset(inbound.stream, wires.CANCEL)
+                self.wire.reset(inbound.stream, codes.CANCEL)
                 self._lose(inbound)
                 self._writer.wake()
 

@@ -14,7 +14,7 @@ from understudy.protocol.framing import Frame, encode_frames
 
 from understudy_runtime.http.exchange import DISCOVERY_SECONDS, MANIFEST_BYTES_MAX, Answer, Pairs, Words
 from understudy_runtime.http.h2_client import Exchange, ExchangeLost, H2Pool
-from understudy_runtime.http.h2_wire import BytePairs
+from understudy_runtime.http.h2_events import BytePairs
 from understudy_runtime.invoker.port import AttemptHead, AttemptPeer, Discovery, TransportError, WrongHttpVersion
 
 HTTP_2 = "HTTP/2.0"

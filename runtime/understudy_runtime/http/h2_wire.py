@@ -13,11 +13,10 @@ Rules:
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import h2.config
 import h2.connection
@@ -27,9 +26,25 @@ import h2.exceptions
 import h2.settings
 from h2.settings import SettingCodes
 
-from understudy_runtime.http.h1_parse import HEAD_BYTES_MAX, Headers
+from understudy_runtime.http.h1_parse import HEAD_BYTES_MAX
 from understudy_runtime.http.h2_check import Kind, malformed
+from understudy_runtime.http.h2_events import (
+    ENHANCE_YOUR_CALM,
+    FRAME_SIZE_ERROR,
+    NO_ERROR,
+    PROTOCOL_ERROR,
+    REFUSED_STREAM,
+    BytePairs,
+    Data,
+    Ended,
+    Event,
+    Head,
+    Pong,
+    Ready,
+    Reset,
+)
 from understudy_runtime.http.h2_headers import KeepingDecoder, PlainEncoder
+from understudy_runtime.http.h2_lane import Lane
 from understudy_runtime.http.h2_scan import FRAME_BYTES_MAX, FrameScanner, FrameTooLarge, GoAway, encode_goaway
 
 OUT_BYTES_MAX: Final = 256 * 1024
@@ -43,103 +58,9 @@ STREAM_MAX: Final = (1 << 31) - 1
 FLOOD_FRAMES_MAX: Final = 1_000
 FLOOD_SECONDS: Final = 10
 
-NO_ERROR: Final = 0x0
-PROTOCOL_ERROR: Final = 0x1
-INTERNAL_ERROR: Final = 0x2
-FRAME_SIZE_ERROR: Final = 0x6
-REFUSED_STREAM: Final = 0x7
-CANCEL: Final = 0x8
-ENHANCE_YOUR_CALM: Final = 0xB
-HTTP_1_1_REQUIRED: Final = 0xD
-
-BytePairs = list[tuple[bytes, bytes]]
-
 
 class WireError(Exception):
     """The connection cannot go on: the peer broke HTTP/2, or asks for too much.  Says what was found."""
-
-
-class Head(NamedTuple):
-    """The headers of a request or a response (pseudo-headers first); `ended`: nothing follows."""
-
-    stream: int
-    headers: Headers
-    ended: bool
-
-
-class Data(NamedTuple):
-    """A part of a body.  `size` is what it took of the windows: give it back with `credit`."""
-
-    stream: int
-    data: bytes
-    size: int
-    ended: bool
-
-
-class Ended(NamedTuple):
-    """The peer's side of the stream has ended (by trailers)."""
-
-    stream: int
-
-
-class Reset(NamedTuple):
-    """The stream is gone: the peer reset it, or we did because what came on it was malformed (`why`)."""
-
-    stream: int
-    code: int
-    why: str = ""
-
-
-class Pong(NamedTuple):
-    """Our ping was answered."""
-
-
-class Ready(NamedTuple):
-    """The peer's settings have come."""
-
-
-Event = Head | Data | Ended | Reset | Pong | Ready | GoAway
-
-
-class Lane:
-    """What waits to be sent on one stream."""
-
-    __slots__ = ("ending", "first_at", "owed", "parts", "peer_ended", "queued", "stream", "we_ended")
-
-    def __init__(self, stream: int) -> None:
-        self.stream = stream
-        self.parts: deque[bytes] = deque()
-        self.first_at = 0
-        self.queued = 0
-        self.owed = 0
-        self.ending = False
-        self.we_ended = False
-        self.peer_ended = False
-
-    def put(self, data: bytes) -> None:
-        if data:
-            self.parts.append(data)
-            self.queued += len(data)
-
-    def take(self, length: int) -> bytes:
-        """The next *length* bytes, or all."""
-        parts = self.parts
-        if len(parts) == 1 and not self.first_at and self.queued <= length:
-            self.queued = 0
-            return parts.popleft()
-        taken: list[bytes] = []
-        left = min(length, self.queued)
-        self.queued -= left
-        while left:
-            first = parts[0]
-            piece = first[self.first_at : self.first_at + left]
-            taken.append(piece)
-            left -= len(piece)
-            self.first_at += len(piece)
-            if self.first_at == len(first):
-                parts.popleft()
-                self.first_at = 0
-        return b"".join(taken)
 
 
 class Wire:

@@ -17,9 +17,10 @@ from understudy.protocol.framing import Frame, encode_frames
 from understudy_runtime.http.asgi import AsgiServer
 from understudy_runtime.http.exchange import Address, Words
 from understudy_runtime.http.h2_client import H2Pool
+from understudy_runtime.http.h2_events import Data, Head, Reset
 from understudy_runtime.http.h2_scan import PREFACE
 from understudy_runtime.http.h2_transport import H2Transport
-from understudy_runtime.http.h2_wire import Data, Head, Reset, Wire, WireError
+from understudy_runtime.http.h2_wire import Wire, WireError
 from understudy_runtime.http.server import HttpServer
 from understudy_runtime.ingress.port import Request, Response
 from understudy_runtime.invoker.port import TransportError

@@ -7,9 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from understudy_runtime.http.h2_check import Kind, malformed
+from understudy_runtime.http.h2_events import Data, Head, Reset
 from understudy_runtime.http.h2_headers import KeepingDecoder, PlainEncoder, encode_integer
+from understudy_runtime.http.h2_lane import Lane
 from understudy_runtime.http.h2_scan import FRAME_BYTES_MAX, FrameScanner, FrameTooLarge, GoAway, encode_goaway
-from understudy_runtime.http.h2_wire import OUT_BYTES_MAX, STREAM_WINDOW, Data, Head, Lane, Reset, Wire, WireError
+from understudy_runtime.http.h2_wire import OUT_BYTES_MAX, STREAM_WINDOW, Wire, WireError
 
 GET = [(b":method", b"GET"), (b":path", b"/"), (b":scheme", b"http"), (b":authority", b"h")]
 NAMES = st.sampled_from([b":path", b":status", b"accept", b"content-type", b"x-a", b"date", b"x-restate-id"])
