@@ -33,7 +33,7 @@ from understudy_runtime.ingress.times import INSTANT_MS_MAX, MS_PER_DAY, BadDura
 from understudy_runtime.limits import Limits
 from understudy_runtime.model.actions import Completed, InvokeAcked
 from understudy_runtime.model.commands import Invoke, Signal
-from understudy_runtime.model.ids import invocation_id_for, workflow_run_id
+from understudy_runtime.model.ids import invocation_id_for, seed_of, workflow_run_id
 from understudy_runtime.model.invocation import Result, Success, Target
 from understudy_runtime.model.retention import retention_of
 from understudy_runtime.model.schema import Handler, InputRule, OutputRule, Schema, Service
@@ -257,9 +257,8 @@ def _field(target: Mapping[str, Any], name: str) -> str:
 def invoke_command(
     call: Call, *, now_ms: int, entropy: bytes, request_id: int, schema_revision: int, limits: Limits
 ) -> Invoke:
-    """The command that starts *call*.  *entropy* is ENTROPY_BYTES of `model/ids.py`; it also seeds the handler.
-
-    Of a repeated request the first command counts, and its seed.
+    """The command that starts *call*.  *entropy* is ENTROPY_BYTES of `model/ids.py`; it also seeds a handler whose id
+    is fresh.
     """
     assert now_ms >= 0, "the wall clock is after 1970"
     handler = call.handler
@@ -277,7 +276,7 @@ def invoke_command(
         call.idempotency_key,
         0 if delay_ms is None else min(now_ms + delay_ms, INSTANT_MS_MAX),
         retention.result_ms,
-        int.from_bytes(entropy[:8], "big"),
+        seed_of(invocation_id, entropy, is_derived=call.idempotency_key is not None or is_run(handler)),
         handler.options.retry_policy(limits.retry_policy),
         None,
         request_id,

@@ -55,7 +55,7 @@ def resolve_callee(
         service.type,
         handler.type,
         retention.result_ms,
-        ids.random_seed_for(ids.raw_id(invocation_id)),
+        ids.seed_of(invocation_id, entropy, is_derived=key is not None or handler.type is HandlerType.WORKFLOW),
         handler.options.retry_policy(limits.retry_policy),
         schema.revision,
         retention.journal_ms,

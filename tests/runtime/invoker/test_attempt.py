@@ -155,10 +155,11 @@ def test_a_callee_is_resolved_with_its_types_and_policies() -> None:
     assert callee.invocation_id == CALLEE
     assert (callee.service_type, callee.handler_type) == (ServiceType.SERVICE, HandlerType.SHARED)
     assert callee.completion_retention_ms == 0
-    assert callee.random_seed == ids.random_seed_for(ids.raw_id(CALLEE))
+    assert callee.random_seed == int.from_bytes(ENTROPY[:8], "big")
     assert callee.schema_revision == SCHEMA.revision
     keyed = only_callee(take(core_in(State.OPEN), call(service_name="Echo", handler_name="echo", idempotency_key="i")))
     assert keyed.completion_retention_ms == LIMITS.completion_retention_ms
+    assert keyed.random_seed == ids.random_seed_for(ids.raw_id(keyed.invocation_id))
     again = only_callee(take(core_in(State.OPEN), call(service_name="Echo", handler_name="echo", idempotency_key="i")))
     assert keyed.invocation_id == again.invocation_id
     counter = only_callee(take(core_in(State.OPEN), call(service_name="Counter", handler_name="add", key="k")))

@@ -125,6 +125,16 @@ def test_every_part_of_a_request_names_its_idempotent_invocation() -> None:
     assert len(made) == 8
 
 
+def test_recorded_seeds() -> None:
+    for row in VECTORS["encodings"]:
+        assert ids.random_seed_for(bytes.fromhex(row["raw_bytes_hex"])) == int(row["random_seed_on_wire"])
+    for row in VECTORS["random_seed"]:
+        expected = int(row["random_seed_field_on_wire"])
+        assert ids.random_seed_for(bytes.fromhex(row["raw_id_hex"])) == expected
+        assert ids.seed_of(row["invocation_id"], bytes(12), is_derived=True) == expected
+    assert ids.seed_of("", bytes(7) + b"\x05" + bytes(4), is_derived=False) == 5
+
+
 @given(RAW_IDS, RAW_IDS)
 def test_seeds_are_stable_and_differ(one: bytes, other: bytes) -> None:
     assert 0 <= ids.random_seed_for(one) < 2**64
