@@ -283,6 +283,21 @@ async def test_what_we_send_waits_for_the_peers_window_in_turns(net, way):
         assert attempt.failure is None
 
 
+async def test_an_answer_that_ends_before_the_request_could_leave(net, way):
+    attempt = way.attempt([Frame(0, b"x" * 200_000)])
+    server = await accepted(net)
+    server.credits = False
+    stream = await server.next_request()
+    while len(server.body(stream)) < 65_535:
+        await server.read()
+    await server.respond(stream, TYPE, encode_frames([END]))
+    await attempt.over.wait()
+    assert (attempt.failure, attempt.frames) == (None, [END])
+    reset = await server.until(h2.events.StreamReset, stream)
+    assert reset.error_code == h2.errors.ErrorCodes.CANCEL
+    assert way.pool.streams == 0
+
+
 async def test_an_abandoned_stream_gives_its_window_back(net, nursery):
     limits = Limits(h2_streams_max=1)
     way = Way(net, nursery, limits)
