@@ -13,6 +13,7 @@ import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from enum import IntEnum
+from operator import attrgetter
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, cast
 
@@ -51,6 +52,8 @@ class FieldPlan(NamedTuple):
     decode: Decode
     omit: bool
     omit_none: bool
+    # Neither left out nor None.
+    always: bool
 
 
 class Codec:
@@ -67,7 +70,7 @@ class Codec:
         return cbor.encode_array([encode[type(command)](command) for command in commands])
 
     def encode_within(self, commands: Sequence[Any], bytes_max: int) -> tuple[bytes, int]:
-        """The first of *commands* as one array, and how many: one at least, more while they have at most *bytes_max*."""
+        """The first of *commands* as one array, and how many: at least one, more while they fit *bytes_max*."""
         encode = self._encode
         parts: list[bytes] = []
         size = 0
@@ -104,12 +107,13 @@ def tagged(item: object, what: str) -> tuple[int, object]:
     return item[0], item[1]
 
 
-def class_encoder(class_: type) -> Encode:
-    """A function from a value of *class_* to its integer-keyed map."""
-    fields = [
-        (plan.name, cbor.encode_int(plan.number), plan.encode, plan.omit, plan.omit_none)
-        for plan in field_plans(class_)
-    ]
+def class_encoder(class_: type, start: bytes = b"") -> Encode:
+    """A function from a value of *class_* to *start* and its integer-keyed map."""
+    plans = field_plans(class_)
+    heads = [start + head for head in cbor.MAP_HEADS]
+    if len(plans) == 2 and plans[0].always and (plans[1].always or plans[1].omit_none):
+        return two_field_encoder(plans[0], plans[1], heads)
+    fields = [(plan.name, cbor.encode_int(plan.number), plan.encode, plan.omit, plan.omit_none) for plan in plans]
 
     def encode(value: Any) -> bytes:
         parts = [b""]
@@ -120,17 +124,32 @@ def class_encoder(class_: type) -> Encode:
                     parts += (key, cbor.NONE)
             elif item or not omit:
                 parts += (key, encode_field(item))
-        parts[0] = cbor.MAP_HEADS[len(parts) // 2]
+        parts[0] = heads[len(parts) // 2]
         return b"".join(parts)
+
+    return encode
+
+
+def two_field_encoder(first: FieldPlan, second: FieldPlan, heads: Sequence[bytes]) -> Encode:
+    """The same for two fields of which only the second may be None: entries of a journal, of which a step has two."""
+    first_of, encode_first = attrgetter(first.name), first.encode
+    second_of, encode_second = attrgetter(second.name), second.encode
+    alone = heads[1] + cbor.encode_int(first.number)
+    both = heads[2] + cbor.encode_int(first.number)
+    key = cbor.encode_int(second.number)
+
+    def encode(value: Any) -> bytes:
+        item = second_of(value)
+        if item is None:
+            return alone + encode_first(first_of(value))
+        return both + encode_first(first_of(value)) + key + encode_second(item)
 
     return encode
 
 
 def tagged_encoder(tag: int, class_: type) -> Encode:
     """A function from a value of *class_* to ``[tag, fields]``."""
-    start = cbor.head(cbor.ARRAY, 2) + cbor.encode_int(tag)
-    encode_fields = class_encoder(class_)
-    return lambda value: start + encode_fields(value)
+    return class_encoder(class_, PAIR + cbor.encode_int(tag))
 
 
 def class_decoder(class_: type) -> Decode:
@@ -189,13 +208,15 @@ def field_plan(field: attrs.Attribute[Any], hint: Any) -> FieldPlan:
     encode, decode = converters(hint)
     empty = any(field.default is e or (type(field.default) is type(e) and field.default == e) for e in EMPTY)
     zero_enum = isinstance(field.default, IntEnum) and field.default == 0
+    omit = (empty and field.default is not None) or zero_enum
     return FieldPlan(
         field.name,
         number,
         encode,
         decode,
-        omit=(empty and field.default is not None) or zero_enum,
+        omit=omit,
         omit_none=field.default is None,
+        always=not omit and field.default is not None and types.NoneType not in typing.get_args(hint),
     )
 
 
