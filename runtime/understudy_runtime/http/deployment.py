@@ -23,6 +23,8 @@ from understudy_runtime.invoker.port import AttemptHead, AttemptPeer, Discovery,
 from understudy_runtime.slot import Slot
 from understudy_runtime.world import World
 
+# A request is sent once, so a kept connection must not turn out to be closed: usual servers close idle ones after 5 s.
+KEPT_SECONDS: Final = 3
 # The SDK has ended its side: how long the rest of ours may take to leave.
 CLOSE_SECONDS: Final = 5
 
@@ -52,7 +54,7 @@ class HttpTransport:
         self._bidi = bidi
         self._message_bytes_max = message_bytes_max
         self._connect_timeout_ms = connect_timeout_ms
-        self._pool = ClientPool(self._dial)
+        self._pool = ClientPool(self._dial, idle_seconds_max=KEPT_SECONDS)
 
     async def run(self, head: AttemptHead, frames: Sequence[Frame], peer: AttemptPeer) -> None:
         """Run one attempt; see `Transport.run`."""

@@ -7,6 +7,7 @@ whoever reuses one must be ready to try again on a fresh one when the peer turns
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
 
@@ -55,6 +56,7 @@ class ClientConnection:
     def __init__(self, stream: trio.abc.HalfCloseableStream, body_bytes_max: int | None) -> None:
         self.stream = stream
         self.reused = False
+        self.idle_from = 0.0
         self._parser = ResponseParser(body_bytes_max)
 
     def start(self, *, head_only: bool = False) -> None:
@@ -98,10 +100,23 @@ class ClientConnection:
 
 
 class ClientPool:
-    """Connections to one peer.  *dial* opens one and raises OSError when it cannot."""
+    """Connections to one peer.  *dial* opens one and raises OSError when it cannot.
 
-    def __init__(self, dial: Dial, *, body_bytes_max: int | None = None, idle_max: int = IDLE_MAX) -> None:
+    At most *idle_max* are kept, each for *idle_seconds_max*: who cannot send a request twice asks for less than its
+    peer's own bound.
+    """
+
+    def __init__(
+        self,
+        dial: Dial,
+        *,
+        body_bytes_max: int | None = None,
+        idle_max: int = IDLE_MAX,
+        idle_seconds_max: float = math.inf,
+    ) -> None:
         assert idle_max >= 0, "a pool keeps no negative number of connections"
+        assert idle_seconds_max >= 0, "a pool keeps no connection for a negative time"
+        self._idle_seconds_max = idle_seconds_max
         self._dial = dial
         self._body_bytes_max = body_bytes_max
         self._idle_max = idle_max
@@ -115,19 +130,22 @@ class ClientPool:
     async def acquire(self, *, fresh: bool = False) -> ClientConnection:
         """A connection for one exchange, the youngest kept one unless *fresh*.  Raises OSError."""
         if self._idle and not fresh:
-            return self._idle.pop()
+            if trio.current_time() - self._idle[-1].idle_from < self._idle_seconds_max:
+                return self._idle.pop()
+            await self.drop_idle()
         return ClientConnection(await self._dial(), self._body_bytes_max)
 
     async def release(self, connection: ClientConnection) -> None:
         """Keep *connection*, whose exchange has ended in order, for the next one."""
         connection.reused = True
+        connection.idle_from = trio.current_time()
         if len(self._idle) < self._idle_max:
             self._idle.append(connection)
         else:
             await connection.close()
 
     async def drop_idle(self) -> None:
-        """Close what is kept: one of them was found closed, the others are as old or older."""
+        """Close what is kept: one of them was found closed or too old, the others are as old or older."""
         while self._idle:
             await self._idle.pop().close()
 

@@ -72,3 +72,14 @@ async def test_disconnect_reaches_a_waiting_application(net, host, listener):
     await stream.aclose()
     await trio.testing.wait_all_tasks_blocked()
     assert told == ["http.disconnect"]
+
+
+async def test_a_connection_kept_too_long_is_not_used_again(autojump_clock, net, host):
+    server = host(echo)
+    pool = ClientPool(lambda: net.dial("h", 1), idle_seconds_max=3)
+    for pause, dials in ((0, 1), (2, 1), (3, 2), (1, 2)):
+        await trio.sleep(pause)
+        assert (await pool.request("GET", "/", [HOST])).status == 200
+        assert net.dials == dials
+    await trio.testing.wait_all_tasks_blocked()
+    assert (pool.idle, server.connections) == (1, 1)
