@@ -5,12 +5,13 @@ from __future__ import annotations
 import inspect
 import os
 import signal
+import threading
 import time
 
 import pytest
 
 from tests.live import blocking
-from tests.live.test_life import dev, refuses
+from tests.live.test_life import await_running, dev, refuses
 
 APP = "tests.live.blocking:app"
 
@@ -92,6 +93,19 @@ def test_ctrl_c_is_the_servers_alone(apart):
     assert is_gone(child)
 
 
+def test_a_call_in_the_child_is_answered_before_the_server_ends(start):
+    server = start("--isolate")
+    answers = []
+    caller = threading.Thread(
+        target=lambda: answers.append(server.ask("POST", "/Greeter/doze", 1500, idempotency_key="d")[2])
+    )
+    caller.start()
+    await_running(server, "d")
+    assert server.stop(signal.SIGINT) == 0
+    caller.join()
+    assert answers == ["rested"]
+
+
 def is_gone(process: int) -> bool:
     """Whether *process* ends, soon."""
     deadline = time.monotonic() + 20
@@ -105,4 +119,6 @@ def is_gone(process: int) -> bool:
 
 
 def test_services_that_do_not_start_stop_the_start(tmp_path):
-    refuses(dev(tmp_path, "--isolate", app="tests.live.broken:app"), "ZeroDivisionError", "did not start", "code 2")
+    refuses(
+        dev(tmp_path, "--isolate", app="tests.live.broken:app"), "ZeroDivisionError", "did not start", "exit code 2"
+    )

@@ -98,10 +98,11 @@ class Outside:
         await transport.aclose()
         if found:
             return found[0]
+        code = child.poll()
         await end(child)
+        fate = f"did not answer within {READY_SECONDS} s" if code is None else f"ended with exit code {code}"
         raise ServicesFailed(
-            f"the services of {self._spec} did not start in their own process (exit code {child.returncode}): "
-            "what they said stands above"
+            f"the services of {self._spec} did not start in their own process, which {fate}: what it said stands above"
         )
 
     async def _supervise(self, child: trio.Process, bound: BoundSocket) -> None:

@@ -19,7 +19,7 @@ from understudy_runtime.cli.kinds import Address
 from understudy_runtime.cli.life import Drain, Life
 from understudy_runtime.cli.loading import AsgiApp, load_asgi
 from understudy_runtime.cli.options import CONFIG_OPTION, DUMP_OPTION, SettingsCommand, gathered, with_settings
-from understudy_runtime.cli.output import Logger, say
+from understudy_runtime.cli.output import Logger, say, take_in
 from understudy_runtime.cli.serving import PortTaken, listen
 from understudy_runtime.cli.settings import Values, dump
 from understudy_runtime.cli.table import HOST
@@ -49,6 +49,7 @@ def host(ctx: click.Context, app: str, inherited_port: int | None, config: Path 
         click.echo(dump(HOST, values), nl=False)
         return
     logger = Logger(logging_of(values))
+    take_in("understudy", logger)
     if inherited_port is not None:
         end_with_parent()
     sys.exit(Hosting(load_asgi(app, Path.cwd()), values, logger, inherited_port).run())

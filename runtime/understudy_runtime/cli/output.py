@@ -5,6 +5,7 @@ Nobody reading is no reason to stop: a write that fails is dropped.
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -44,14 +45,14 @@ class Unread:
             return  # As in write.
 
 
-def renderer(logging: Logging, *, is_terminal: bool) -> Any:
+def renderer(wanted: Logging, *, is_terminal: bool) -> Any:
     """The last processor: how a line looks."""
-    form = ("pretty" if is_terminal else "json") if logging.format == "auto" else logging.format
+    form = ("pretty" if is_terminal else "json") if wanted.format == "auto" else wanted.format
     if form == "json":
         return structlog.processors.JSONRenderer()
     if form == "compact":
         return structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "target", "event"])
-    return structlog.dev.ConsoleRenderer(colors=is_terminal and not logging.plain)
+    return structlog.dev.ConsoleRenderer(colors=is_terminal and not wanted.plain)
 
 
 class Spate:
@@ -78,17 +79,17 @@ class Logger:
     """Writes lines that the filter lets through; of a spate of one kind only the first of each second."""
 
     def __init__(
-        self, logging: Logging, stream: TextIO | None = None, monotonic: Callable[[], float] = time.monotonic
+        self, wanted: Logging, stream: TextIO | None = None, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
         stream = stream or sys.stderr
         self._spate = Spate(monotonic)
-        self.filter = logging.filter
+        self.filter = wanted.filter
         self._lines: Any = structlog.wrap_logger(
             structlog.PrintLogger(Unread(stream)),  # type: ignore[arg-type]
             processors=[
                 structlog.processors.add_log_level,
                 structlog.processors.TimeStamper(fmt="iso", utc=True),
-                renderer(logging, is_terminal=stream.isatty()),
+                renderer(wanted, is_terminal=stream.isatty()),
             ],
             wrapper_class=structlog.make_filtering_bound_logger(0),
         )
@@ -106,6 +107,29 @@ class Logger:
             if left_out:
                 fields["left_out_before"] = left_out
         getattr(self._lines, level)(event, target=target, **fields)
+
+
+class Bridge(logging.Handler):
+    """Takes what the SDK tells Python's logging into the log."""
+
+    def __init__(self, logger: Logger) -> None:
+        super().__init__()
+        self._logger = logger
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write *record* as a line about a handler."""
+        level = next(
+            (name for name in ("error", "warning", "info") if record.levelno >= getattr(logging, name.upper())), "debug"
+        )
+        self._logger.log(level, "handler", record.getMessage())
+
+
+def take_in(name: str, logger: Logger) -> None:
+    """Have all that is logged under *name* written by *logger*, and by nobody else."""
+    source = logging.getLogger(name)
+    source.setLevel(logging.DEBUG)
+    source.propagate = False
+    source.handlers = [Bridge(logger)]
 
 
 def event_logger(logger: Logger) -> Observe:

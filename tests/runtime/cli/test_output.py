@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 
 import pytest
 from understudy_runtime.cli.configuration import Logging
 from understudy_runtime.cli.filters import LogFilter, parse_filter
-from understudy_runtime.cli.output import LINES_PER_SECOND, Logger, event_logger
+from understudy_runtime.cli.output import LINES_PER_SECOND, Logger, event_logger, take_in
 from understudy_runtime.model.events import AttemptStarted, LogTailCut, RetryScheduled
 
 
@@ -70,3 +71,13 @@ def test_nobody_reading_is_no_reason_to_stop(error):
             raise error
 
     event_logger(logger_to(Gone()))(LogTailCut("partition-0", 3))
+
+
+def test_what_the_sdk_logs_is_taken_in():
+    stream = io.StringIO()
+    name = "understudy.test_what_the_sdk_logs_is_taken_in"
+    take_in(name, logger_to(stream))
+    for level in (logging.CRITICAL, logging.ERROR, logging.WARNING, logging.INFO, logging.DEBUG):
+        logging.getLogger(name).log(level, "said %s", "so")
+    assert [line["level"] for line in lines(stream)] == ["error", "error", "warning", "info"]
+    assert {line["event"] for line in lines(stream)} == {"said so"}
