@@ -14,6 +14,7 @@ from typing import Final
 
 import attrs
 
+from understudy_runtime.meta.checkpoint import Checkpoint, checkpoint_of, schema_of
 from understudy_runtime.model.endpoint import Endpoint
 from understudy_runtime.model.fields import numbered
 from understudy_runtime.model.registration import (
@@ -80,11 +81,11 @@ class PatchService:
     abort_timeout_ms: int | None = numbered(7, default=None)
 
 
-MetaCommand = RegisterDeployment | RemoveDeployment | MoveDeployment | PatchService
+MetaCommand = RegisterDeployment | RemoveDeployment | MoveDeployment | PatchService | Checkpoint
 
 # Tags on disk.  Numbers are never reused.
 META_TAGS: Final = MappingProxyType[int, type](
-    {1: RegisterDeployment, 2: RemoveDeployment, 3: MoveDeployment, 4: PatchService}
+    {1: RegisterDeployment, 2: RemoveDeployment, 3: MoveDeployment, 4: PatchService, 5: Checkpoint}
 )
 
 
@@ -280,6 +281,11 @@ def refuse_changed_types(schema: Schema, manifest: Manifest) -> None:
             )
 
 
+def checkpoint(state: MetaState) -> Checkpoint:
+    """All of *state* as the one command that makes it."""
+    return checkpoint_of(state.schema, state.manifests)
+
+
 def apply(state: MetaState, command: MetaCommand) -> None:
     """Bring *state* to where it is after *command*."""
     if isinstance(command, RegisterDeployment):
@@ -290,6 +296,9 @@ def apply(state: MetaState, command: MetaCommand) -> None:
         assert command.deployment_id in state.schema.deployments, "what is removed was known"
         state.schema = state.schema.without_deployment(command.deployment_id)
         del state.manifests[command.deployment_id]
+    elif isinstance(command, Checkpoint):
+        state.schema = schema_of(command)
+        state.manifests = {known.deployment_id: known.manifest for known in command.deployments}
     else:
         assert command.service in state.schema.services, "what is patched was known"
         state.schema = state.schema.with_options(command.service, patched_options(command))
