@@ -1,4 +1,4 @@
-"""What one echo and ten steps cost in CPU, without disk and sockets, as a ratio to a fixed piece of Python.
+"""What an echo, ten steps and a fan-out cost in CPU, without disk and sockets, as a ratio to a fixed piece of Python.
 
 The request enters at the ingress's `handle` and passes through every line of server and SDK up to the answer; 64
 clients in a closed loop.  Wall-clock rates depend on the neighbours, process time on the machine's speed of the moment;
@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 import attrs
 import trio
@@ -62,6 +63,16 @@ def steps_request(number: int) -> tuple[Request, bytes]:
     return Request("POST", "/Steps/ten", JSON, b"%d" % number), b"%d" % (number + 45)
 
 
+def fanout_request(number: int) -> tuple[Request, bytes]:
+    """Twenty calls and the sum of their answers."""
+    return Request("POST", "/Fan/out", JSON, b"%d" % number), b"%d" % (20 * number + 190)
+
+
+CASES: Mapping[str, tuple[RequestOf, int]] = MappingProxyType(
+    {"echo": (echo_request, 600), "ten steps": (steps_request, 100), "fan-out": (fanout_request, 64)}
+)
+
+
 async def measure(request_of: RequestOf, ops: int, rounds: int) -> Cost:
     """The cost of *ops* requests, the least of *rounds*."""
     world, limits = MemoryWorld(), Limits()
@@ -104,9 +115,9 @@ async def run_round(ingress: Ingress, request_of: RequestOf, ops: int) -> None:
 
 
 def main() -> None:
-    """Print both costs."""
-    for name, request_of, ops in (("echo", echo_request, 2_000), ("ten steps", steps_request, 400)):
-        cost = trio.run(measure, request_of, ops, 7)
+    """Print the costs."""
+    for name, (request_of, ops) in CASES.items():
+        cost = trio.run(measure, request_of, ops, 15)
         print(f"{name}: {cost.us_per_op:.0f} µs CPU, {cost.ratio:.4f} calibration loops")
 
 
