@@ -6,6 +6,7 @@ import os
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack
+from typing import NamedTuple
 
 import pytest
 
@@ -25,6 +26,24 @@ def stage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     running.stop()
     if failed:
         print(running.told())
+
+
+class Pair(NamedTuple):
+    """Both servers, each with our SDK's application."""
+
+    official: Stage
+    ours: Stage
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    """Both servers, for all tests of a module that compares them."""
+    with ExitStack() as stack:
+        stages = []
+        for name in ("official_server-our_sdk", "our_server-our_sdk"):
+            stages.append(Stage(PAIRINGS[name], tmp_path_factory.mktemp(name)))
+            stack.callback(stages[-1].stop)
+        yield Pair(*stages)
 
 
 @pytest.fixture

@@ -6,14 +6,15 @@ Texts and ids are each server's own.  Where the two differ on purpose, DIFFERENT
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import pytest
 
 from tests.interop.client import Response, ask
-from tests.interop.pairings import PAIRINGS, Stage
+from tests.interop.conftest import Pair
+from tests.interop.pairings import Stage
 
 JSON = {"content-type": "application/json"}
 HEADERS_COMPARED = ("content-type", "x-restate-error-source", "allow", "location")
@@ -167,24 +168,6 @@ ASKS = {
 
 # Requests that the two answer differently on purpose or not yet, and what ours answers.
 DIFFERENT: dict[str, str] = {}
-
-
-class Pair(NamedTuple):
-    official: Stage
-    ours: Stage
-
-
-@pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
-    official = Stage(PAIRINGS["official_server-our_sdk"], tmp_path_factory.mktemp("official"))
-    try:
-        ours = Stage(PAIRINGS["our_server-our_sdk"], tmp_path_factory.mktemp("ours"))
-    except BaseException:
-        official.stop()
-        raise
-    yield Pair(official, ours)
-    official.stop()
-    ours.stop()
 
 
 def asked(stage: Stage, one: Ask) -> Response:
