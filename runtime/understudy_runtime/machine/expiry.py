@@ -20,7 +20,7 @@ from understudy_runtime.storage.port import Storage
 # No other timer has this id: they are counted from 1.
 EXPIRY_TIMER: Final = 0
 # Part of rules 2: which removals share a record.
-CHUNK_IDS: Final = 256
+CHUNK_IDS: Final = 64
 _CHUNK_BYTES: Final = CHUNK_IDS * RAW_ID_BYTES
 
 # (second of expiry, number of the chunk in it)

@@ -38,7 +38,7 @@ from understudy_sim.stage.model_words import (
 
 CANCEL_SIGNAL: Final = 1
 EXPIRY_TIMER: Final = 0
-EXPIRED_AT_ONCE: Final = 256
+EXPIRED_AT_ONCE: Final = 64
 ACKNOWLEDGED: Final = (c.Signal, c.Cancel, c.Kill, c.Purge, c.PurgeJournal, c.Resume)
 
 
