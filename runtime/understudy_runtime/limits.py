@@ -17,7 +17,7 @@ class Limits:
     # Attempts that run at once per partition; further invocations wait in the ready queue, and attempts that only
     # wait are asked to suspend so that others get their slot.
     attempts_max: int = 1_000
-    # Commands taken into one log append; the rest goes into the next.
+    # Commands taken into one log append; the rest goes into the next.  As many timers are on their way at once.
     batch_commands_max: int = 256
     # Bytes of commands in one log append; what is more goes into the next, a single command always goes.
     batch_bytes_max: int = 32 * MIB

@@ -319,6 +319,7 @@ class Node:
             self.limits.timer_recheck_ms,
             nearest=partition.tables.timers.nearest,
             held_max=self.limits.timers_max,
+            in_flight_max=self.limits.batch_commands_max,
         )
         return PartitionEffects(partition.index, timers, outbox, self.replies, invoker, self)
 

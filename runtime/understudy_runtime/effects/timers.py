@@ -3,6 +3,8 @@
 A timer is proposed at most once at a time: from the moment it is due until its TimerFired is applied it is in flight,
 and arming it again does nothing.  The wall clock may jump, so the task looks again at least every `recheck_ms`.
 
+No more than `in_flight_max` are in flight: whatever comes due at once leaves room in the queue for everybody else.
+
 At most `held_max` timers are held, the nearest: those behind the horizon are left to the tables, and the next page is
 asked for when the ones before it are gone.
 """
@@ -22,6 +24,7 @@ from understudy_runtime.slot import Slot
 
 RECHECK_MS: Final = 10_000
 HELD_MAX: Final = 4_096
+IN_FLIGHT_MAX: Final = 256
 # Disarmed timers that may stay in the heap until it is built anew.
 HELD_SPARE: Final = 1_000
 
@@ -49,12 +52,17 @@ class Timers:
         *,
         nearest: Nearest = nothing_more,
         held_max: int = HELD_MAX,
+        in_flight_max: int = IN_FLIGHT_MAX,
     ) -> None:
         assert recheck_ms >= 1, "the wall clock is looked at now and then"
         assert held_max >= 1, "the next timer is held"
+        assert in_flight_max >= 1, "one timer can fire"
         self._recheck_ms = recheck_ms
         self._nearest = nearest
         self._held_max = held_max
+        self._in_flight_max = in_flight_max
+        # Whether timers that are due wait for those in flight.
+        self._is_full = False
         # Timers behind it are in the tables alone; None: all timers are held.
         self._horizon: tuple[int, int] | None = None
         self._now_ms = now_ms
@@ -142,6 +150,9 @@ class Timers:
     def settled(self, command: TimerFired) -> None:
         """*command* was applied; when the wall clock had gone back meanwhile, the timer is armed again next."""
         self._in_flight.pop(command.timer_id, None)
+        if self._is_full and len(self._in_flight) < self._in_flight_max:
+            self._is_full = False
+            self._slot.wake()
 
     async def run(self) -> None:
         """Fire what is due, for ever."""
@@ -171,6 +182,9 @@ class Timers:
                 continue
             if due_ms > now_ms:
                 return due_ms
+            if len(self._in_flight) >= self._in_flight_max:
+                self._is_full = True
+                return math.inf
             heapq.heappop(heap)
             del self._armed[timer_id]
             self._in_flight[timer_id] = None

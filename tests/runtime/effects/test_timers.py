@@ -262,6 +262,25 @@ def test_the_timer_of_the_expiries_moves_and_is_always_held() -> None:
     assert [command.timer_id for command in paged.proposed] == [2, 3], "the time it moved away from is void"
 
 
+async def test_no_more_are_in_flight_than_a_batch_takes(mock_clock: MockClock) -> None:
+    """Ten come due at once: three go, and the others follow as these are applied."""
+    fired: list[TimerFired] = []
+    timers = Timers(lambda: round(trio.current_time() * 1000), fired.append, in_flight_max=3)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(timers.run)
+        for timer_id in range(1, 11):
+            timers.arm(timer_id, 0)
+        await wait_all_tasks_blocked()
+        assert [command.timer_id for command in fired] == [1, 2, 3]
+        while timers.count:
+            settled = min(command.timer_id for command in fired if command.timer_id in timers.ids)
+            timers.settled(TimerFired(0, settled))
+            await wait_all_tasks_blocked()
+            assert len(timers.ids) == 10 - settled
+        assert [command.timer_id for command in fired] == list(range(1, 11))
+        nursery.cancel_scope.cancel()
+
+
 OPERATIONS = st.lists(
     st.tuples(st.sampled_from(("arm", "arm", "arm", "disarm", "pass", "later", "back")), st.integers(0, 400)),
     max_size=80,

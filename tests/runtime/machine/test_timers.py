@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from understudy_runtime.machine.apply import outstanding
 from understudy_runtime.machine.expiry import EXPIRY_TIMER
 from understudy_runtime.model.actions import ArmTimer, Completed, DisarmTimer, Notify
@@ -17,9 +18,13 @@ def sleeping(driver: Driver, wake_up_time: int = 9_000) -> str:
     return id_
 
 
-def test_a_timer_fires_once() -> None:
+@pytest.mark.parametrize("stored", [False, True])
+def test_a_timer_fires_once(stored: bool) -> None:
+    """Also between two flushes, while its row is still there."""
     driver = Driver()
     id_ = sleeping(driver)
+    if stored:
+        driver.flush()
     [told] = driver.fire(1)
     assert isinstance(told, Notify)
     assert driver.do(TimerFired(9_000, 1)) == []
