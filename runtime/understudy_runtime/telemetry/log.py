@@ -17,9 +17,13 @@ from understudy_runtime.model.events import (
     Event,
     LeadershipTaken,
     LogTailCut,
+    LogTrimmed,
     RequestAnswered,
     RetryScheduled,
+    SnapshotAbandoned,
+    SnapshotWritten,
     StorageFlushed,
+    StorageRestored,
 )
 
 DETAIL_CHARS_MAX: Final = 500
@@ -64,6 +68,26 @@ def storage_flushed(event: StorageFlushed) -> Line:
     return Line("debug", "storage", "storage flushed", fields)
 
 
+def snapshot_written(event: SnapshotWritten) -> Line:
+    fields = {"partition": event.partition, "lsn": event.lsn, "rows": event.rows, "bytes": event.bytes}
+    return Line("info", "partition", "snapshot written", fields)
+
+
+def snapshot_abandoned(event: SnapshotAbandoned) -> Line:
+    fields = {"partition": event.partition, "lsn": event.lsn, "reason": event.reason}
+    return Line("warning", "partition", "snapshot given up: the log cannot be trimmed", fields)
+
+
+def log_trimmed(event: LogTrimmed) -> Line:
+    fields = {"partition": event.partition, "lsn_first": event.lsn_first, "bytes": event.bytes}
+    return Line("info", "partition", "log trimmed", fields)
+
+
+def storage_restored(event: StorageRestored) -> Line:
+    fields = {"partition": event.partition, "lsn": event.lsn, "reason": event.reason}
+    return Line("warning", "partition", "store rebuilt", fields)
+
+
 def attempt_started(event: AttemptStarted) -> Line:
     fields = {"invocation": event.invocation_id, "attempt": event.attempt, "known_entries": event.known_entries}
     return Line("debug", "invoker", "attempt started", fields)
@@ -94,6 +118,10 @@ LINES: Final = MappingProxyType[type, Callable[[Any], Line]](
         LeadershipTaken: leadership_taken,
         LogTailCut: tail_cut,
         StorageFlushed: storage_flushed,
+        SnapshotWritten: snapshot_written,
+        SnapshotAbandoned: snapshot_abandoned,
+        LogTrimmed: log_trimmed,
+        StorageRestored: storage_restored,
         AttemptStarted: attempt_started,
         AttemptEnded: attempt_ended,
         RetryScheduled: retry_scheduled,
