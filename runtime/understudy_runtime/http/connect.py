@@ -38,7 +38,9 @@ class Connector:
     def __call__(self, endpoint: Endpoint) -> Transport:
         """The way to *endpoint*; nothing is opened yet.  Raises BadEndpoint (a ValueError)."""
         address = parse_uri(endpoint.uri)
-        headers = (*self._headers, *check_headers(endpoint.additional_headers))
+        ours = [name for name, _ in self._headers]
+        theirs = [(name, value) for name, value in check_headers(endpoint.additional_headers) if name not in ours]
+        headers = (*self._headers, *theirs)
         limits = self._limits
         if endpoint.use_http_11:
             return HttpTransport(

@@ -175,7 +175,6 @@ class H2Exchange(Inbound):
 
     def _send_head(self, body: bytes, *, more: bool) -> None:
         """The head, and the first part of the body with it."""
-        self._sent = Sent.BODY
         headers = [(b":status", b"%d" % self._status), *(pair for pair in self._headers if pair[0] not in HOP_BY_HOP)]
         if not more and self._status not in BODILESS and not any(name == b"content-length" for name, _ in headers):
             headers.append((b"content-length", b"%d" % len(body)))
@@ -184,6 +183,7 @@ class H2Exchange(Inbound):
             body = b""
         ends = not more and not body
         wire.respond(self.stream, headers, end=ends)
+        self._sent = Sent.BODY
         if body:
             wire.send(self.stream, body, end=not more)
         self._owner.flush()

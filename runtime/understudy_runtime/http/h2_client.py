@@ -25,6 +25,8 @@ from understudy_runtime.limits import Limits
 from understudy_runtime.slot import Slot
 
 READ_BYTES: Final = 64 * 1024
+# So much of a peer's parting words is told.
+WORDS_MAX: Final = 100
 # How long the last frames of a connection may take to leave.
 FAREWELL_SECONDS: Final = 1
 GONE: Final = (trio.BrokenResourceError, trio.ClosedResourceError)
@@ -356,10 +358,12 @@ class ClientConnection:
     def _on_goaway(self, event: GoAway) -> None:
         """The peer takes no more: what it did not take goes elsewhere, the rest goes on."""
         self._retiring = True
+        words = event.debug[:WORDS_MAX].decode("ascii", "replace")
+        reason = f" (code {event.code}{': ' if words else ''}{words})" if event.code else ""
         for stream in [stream for stream in self._exchanges if stream > event.last_stream]:
             exchange = self._exchanges.pop(stream)
             self._wire.forget(stream)
-            exchange.fail(ExchangeLost("the peer goes away and did not take the request", reached=False))
+            exchange.fail(ExchangeLost(f"the peer goes away{reason} and did not take the request", reached=False))
         if not self._exchanges:
             self.retire()
 

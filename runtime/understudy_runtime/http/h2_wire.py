@@ -184,6 +184,7 @@ class Wire:
         """Begin a request; its stream.  *end*: nothing follows *data*."""
         assert self._client, "a client opens streams"
         assert self.room > 0, "ask for room before"
+        assert is_one_line(headers), "a header value never breaks its line"
         stream = self._next_stream
         self._next_stream += 2
         self._lanes[stream] = Lane(stream)
@@ -201,6 +202,7 @@ class Wire:
         if lane is None or self.closing:
             return
         assert not lane.we_ended, "a head comes before the end"
+        assert is_one_line(headers), "a header value never breaks its line"
         self._h2.send_headers(stream, headers, end_stream=end)
         if end:
             self._we_ended(lane)
@@ -416,6 +418,12 @@ class Wire:
     def _unblock_all(self) -> None:
         self._ready.update(self._blocked)
         self._blocked.clear()
+
+
+def is_one_line(headers: BytePairs) -> bool:
+    """Whether no value could be taken for more than one header by who writes it as HTTP/1.1."""
+    text = b"".join([value for _, value in headers])
+    return b"\n" not in text and b"\r" not in text and b"\0" not in text
 
 
 TRANSLATE: Final = MappingProxyType[type[h2.events.Event], Callable[[Wire, Any, list[Event]], None]](

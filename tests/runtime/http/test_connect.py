@@ -86,7 +86,7 @@ async def test_what_a_deployment_adds_to_its_requests(net: Net, host):
     connect = connector(
         net, Limits(), sign=lambda path, key: [("x-signed", ascii((path, key)))], headers=[("X-C", "c")]
     )
-    added = (("X-Api-Key", "k"), ("Content-Type", "text/html"), ("x-restate-invocation-id", "no"))
+    added = (("X-Api-Key", "k"), ("Content-Type", "text/html"), ("X-C", "other"), ("x-restate-invocation-id", "no"))
     transport = connect(Endpoint(uri="http://h:1/base/", use_http_11=True, additional_headers=added))
     discovery = await transport.discover()
     assert (discovery.manifest, discovery.sdk_version, discovery.http_version) == (b"{}", "sdk/1", "HTTP/1.1")

@@ -213,11 +213,13 @@ async def test_an_application_that_returns_too_early_or_says_nonsense(host, clie
     async def app(scope, receive, send) -> None:
         if scope["path"] == "/nonsense":
             await send({"type": "http.response.body", "body": b"x"})
+        if scope["path"] == "/split":
+            await answer(send, 200, b"", [(b"x-a", b"b\r\nset-cookie: c")])
 
     host(app)
-    for path in ("/early", "/nonsense"):
+    for path in ("/early", "/nonsense", "/split"):
         assert (await client.answer(await client.request("GET", path)))[0] == 500
-    assert [type(error).__name__ for error in errors] == ["ApplicationError", "ApplicationError"]
+    assert [type(error).__name__ for error in errors] == ["ApplicationError", "ApplicationError", "AssertionError"]
 
 
 async def test_a_drain_lets_streams_finish(host, client):

@@ -347,6 +347,16 @@ async def test_goaway_sends_what_was_not_taken_elsewhere_and_lets_the_rest_finis
     assert way.pool.connections == 1
 
 
+async def test_what_the_peer_says_at_its_goodbye_is_told(net, way):
+    attempt = way.attempt()
+    server = await accepted(net)
+    await server.next_request()
+    await server.stream.send_all(b"\x00\x00\x10\x07" + bytes(9) + b"\x00\x00\x00\x0btoo much")
+    failure = await attempt.failed()
+    assert "code 11: too much" in str(failure)
+    assert not failure.reached
+
+
 async def test_a_refused_stream_was_not_reached(net, way):
     attempt = way.attempt()
     server = await accepted(net)
