@@ -70,9 +70,17 @@ class Recorder:
 
 
 class Settled:
-    """The running server."""
+    """The running server.  `settings` is what it was given, by key."""
 
-    def __init__(self, serving: Serving, log: io.StringIO, nursery: trio.Nursery, world: list[StuckWorld]) -> None:
+    def __init__(
+        self,
+        serving: Serving,
+        log: io.StringIO,
+        nursery: trio.Nursery,
+        world: list[StuckWorld],
+        settings: Mapping[str, str],
+    ) -> None:
+        self.settings = settings
         assert serving.node is not None, "it has started"
         self.node: Node = serving.node
         self.nursery = nursery
@@ -161,7 +169,7 @@ async def settled(
     with trio.fail_after(PATIENCE_SECONDS):
         async with trio.open_nursery() as nursery:
             drain = await serving.start(nursery)
-            server = Settled(serving, log, nursery, worlds)
+            server = Settled(serving, log, nursery, worlds, settings)
             server.drain = drain
             yield server
             for transport in server.node.registrar.transports.values():

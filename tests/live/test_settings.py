@@ -23,6 +23,7 @@ from understudy_runtime.model.invocation import Status
 from understudy_runtime.recovery import SNAPSHOTS_SUFFIX
 
 from tests.live.effects_app import app
+from tests.live.processes import free_ports
 from tests.live.settled import Settled, Terminal, settled, until
 from tests.live.tap import Tap
 
@@ -192,11 +193,13 @@ async def the_last_attempt_kills(server: Settled) -> None:
 
 
 async def the_ingress_is_there(server: Settled) -> None:
-    assert (await server.ask("GET", "/restate/health", port=server.ingress_port)).status == 200
+    port = int(server.settings["ingress.bind-port"])
+    assert (await server.ask("GET", "/restate/health", port=port)).status == 200
 
 
 async def the_admin_is_there(server: Settled) -> None:
-    assert (await server.ask("GET", "/health", port=server.admin_port)).status == 200
+    port = int(server.settings["admin.bind-port"])
+    assert (await server.ask("GET", "/health", port=port)).status == 200
 
 
 def bound_at(host: str, part: str) -> Callable[[Settled], Awaitable[None]]:
@@ -361,13 +364,13 @@ EFFECTS: Final = MappingProxyType(
         RETRY + "max-interval": Effect("25ms", retries_stop_slowing_down, QUICK),
         RETRY + "max-attempts": Effect("1", one_attempt_pauses),
         RETRY + "on-max-attempts": Effect("kill", the_last_attempt_kills, {RETRY + "max-attempts": "1"}),
-        "ingress.bind-port": Effect("0", the_ingress_is_there),
+        "ingress.bind-port": Effect("{port}", the_ingress_is_there),
         "ingress.bind-ip": Effect("127.0.0.2", bound_at("127.0.0.2", "ingress")),
         "ingress.bind-address": Effect("127.0.0.3:0", bound_at("127.0.0.3", "ingress")),
         "ingress.advertised-address": Effect("http://box.example:1", others_are_told),
         "ingress.concurrent-api-requests-limit": Effect("1", a_second_request_is_too_many),
         "ingress.request-size-limit": Effect("100", a_long_request_is_refused),
-        "admin.bind-port": Effect("0", the_admin_is_there),
+        "admin.bind-port": Effect("{port}", the_admin_is_there),
         "admin.bind-ip": Effect("127.0.0.2", bound_at("127.0.0.2", "admin")),
         "admin.bind-address": Effect("127.0.0.3:0", bound_at("127.0.0.3", "admin")),
         "admin.token": Effect("t0ken", the_admin_wants_the_token),
@@ -407,7 +410,8 @@ async def test_the_effect_of(key, tmp_path):
     effect = EFFECTS[key]
     private = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     (tmp_path / "key.pem").write_bytes(private)
-    settings = {**effect.also, key: effect.text.format(folder=tmp_path) if "{folder}" in effect.text else effect.text}
+    text = effect.text.replace("{folder}", str(tmp_path)).replace("{port}", str(free_ports(1)[0]))
+    settings = {**effect.also, key: text}
     log = Terminal() if key == "log-disable-ansi-codes" else io.StringIO()
     async with settled(tmp_path, settings, inside=effect.inside, log=log) as server:
         await effect.shows(server)
