@@ -387,10 +387,10 @@ EFFECTS: Final = MappingProxyType(
         INVOKER + "additional-request-headers": Effect(
             '{ x-tenant = "blue" }', requests_carry_the_header, inside=False
         ),
-        INVOKER + "connect-timeout": Effect("50ms", a_connection_that_does_not_open_is_given_up, inside=False),
+        INVOKER + "connect-timeout": Effect("500ms", a_connection_that_does_not_open_is_given_up, inside=False),
         INVOKER + "http2-keep-alive-interval": Effect("20ms", connections_are_pinged, inside=False),
         INVOKER + "http2-keep-alive-timeout": Effect(
-            "20ms",
+            "500ms",
             a_connection_that_does_not_answer_pings_is_given_up,
             {INVOKER + "http2-keep-alive-interval": "20ms"},
             inside=False,
