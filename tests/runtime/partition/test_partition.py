@@ -12,7 +12,7 @@ from understudy_runtime.limits import Limits
 from understudy_runtime.log.codec import COMMANDS
 from understudy_runtime.log.core import Unknown
 from understudy_runtime.log.shell import Log
-from understudy_runtime.machine.apply import RULES_CURRENT
+from understudy_runtime.machine.apply import RULES_CURRENT, RulesUnknown
 from understudy_runtime.machine.tables import Tables
 from understudy_runtime.model.actions import Action
 from understudy_runtime.model.commands import Cancel, Command, LeaderElected
@@ -41,7 +41,9 @@ class Told:
         self.seen.append("done")
 
 
-async def opened(world: FakeWorld, events: list[Any], storage: FakeStorage | None = None) -> Partition:
+async def opened(
+    world: FakeWorld, events: list[Any], storage: FakeStorage | None = None, rules_max: int = RULES_CURRENT
+) -> Partition:
     log: Log[Command] = await Log.open(
         world.disk, "partition-0", identity=1, codec=COMMANDS, limits=LIMITS, observe=events.append
     )
@@ -54,6 +56,7 @@ async def opened(world: FakeWorld, events: list[Any], storage: FakeStorage | Non
         log=log,
         storage=store,
         tables=Tables.load(store, 0, 1),
+        rules_max=rules_max,
     )
     await partition.recover()
     return partition
@@ -134,3 +137,36 @@ async def test_an_unknown_append_stops_the_partition() -> None:
     with pytest.raises(LeadershipLost, match="Unknown"):
         await partition.run(Told(seen))
     assert seen == ["done"], "nothing is performed that may not be durable"
+
+
+async def test_an_older_build_leads_under_its_own_rules_and_refuses_newer_ones() -> None:
+    world, storage = FakeWorld(), FakeStorage()
+    for rules in (1, 1, RULES_CURRENT):
+        events: list[Event] = []
+        partition = await opened(world, events, storage, rules_max=rules)
+        applied = [event for event in events if isinstance(event, Applied)]
+        assert applied[-1].record.command == LeaderElected(partition.epoch, rules)
+        assert partition.tables.rule_version == rules
+        partition.close()
+    with pytest.raises(RulesUnknown, match=f"led under rules {RULES_CURRENT}, this process knows rules up to 1"):
+        await opened(world, [], storage, rules_max=1)
+    partition = await opened(world, [], storage)
+    partition.flush()
+    before = len(world.disk.files["partition-0/00000000000000000001.log"].seen)
+    with pytest.raises(RulesUnknown, match="led under rules"):
+        await opened(world, [], storage, rules_max=1)
+    assert len(world.disk.files["partition-0/00000000000000000001.log"].seen) == before, "refused before it leads"
+
+
+async def test_what_is_too_much_for_one_frame_goes_into_the_next() -> None:
+    seen: list[Any] = []
+    partition = await opened(FakeWorld(), seen)
+    partition._log._limits = attrs.evolve(LIMITS, batch_bytes_max=1)
+    for number in range(1, 4):
+        partition.propose(Cancel(GONE, request_id=number))
+    while partition.has_work:
+        await partition.step(Told(seen))
+    batches = [
+        [record.command.request_id for record in event.records] for event in seen if isinstance(event, Committed)
+    ]
+    assert batches == [[1], [2], [3]]
