@@ -272,28 +272,44 @@ _PLAIN_FIELDS: Final = (
 _plain_values: Final = attrgetter(*(name for _, name in _PLAIN_FIELDS))
 
 
+_PLAIN_KEYS: Final = tuple(cbor.encode_int(number) for number, _ in _PLAIN_FIELDS)
+_ID, _TARGET, _SERVICE_TYPE, _HANDLER_TYPE, _POLICY, _STATUS = (cbor.encode_int(n) for n in (1, 2, 3, 4, 10, 12))
+_CALLERS, _TIMERS, _AWAITING, _RESULT = (cbor.encode_int(n) for n in (19, 28, 29, 30))
+
+
 def encode_invocation(invocation: Invocation) -> bytes:
     """Everything about *invocation* but its journal."""
-    row: dict[int, bytes] = {
-        1: cbor.encode_text(invocation.id),
-        2: _encode_target(invocation.target),
-        3: cbor.encode_int(invocation.service_type),
-        4: cbor.encode_int(invocation.handler_type),
-        10: _encode_policy(invocation.retry_policy),
-        12: cbor.encode_int(invocation.status),
-    }
-    for (number, _), value in zip(_PLAIN_FIELDS, _plain_values(invocation), strict=True):
-        if value or value == "":
-            row[number] = cbor.encode_plain(value)
+    encode_int, encode_plain = cbor.encode_int, cbor.encode_plain
+    parts: list[bytes] = [
+        b"",
+        _ID,
+        cbor.encode_text(invocation.id),
+        _TARGET,
+        _encode_target(invocation.target),
+        _SERVICE_TYPE,
+        encode_int(invocation.service_type),
+        _HANDLER_TYPE,
+        encode_int(invocation.handler_type),
+        _POLICY,
+        _encode_policy(invocation.retry_policy),
+        _STATUS,
+        encode_int(invocation.status),
+    ]
+    for key, value in zip(_PLAIN_KEYS, _plain_values(invocation), strict=True):
+        if value:
+            parts += (key, encode_int(value) if type(value) is int else encode_plain(value))
+        elif value == "":
+            parts += (key, encode_plain(value))
     if invocation.callers:
-        row[19] = cbor.encode_plain([plain_caller(caller) for caller in invocation.callers])
+        parts += (_CALLERS, encode_plain([plain_caller(caller) for caller in invocation.callers]))
     if invocation.timers:
-        row[28] = cbor.encode_plain(invocation.timers)
+        parts += (_TIMERS, encode_plain(invocation.timers))
     if invocation.awaiting is not None:
-        row[29] = _encode_suspend(invocation.awaiting)
+        parts += (_AWAITING, _encode_suspend(invocation.awaiting))
     if invocation.result is not None:
-        row[30] = _encode_result(invocation.result)
-    return cbor.encode_map(row)
+        parts += (_RESULT, _encode_result(invocation.result))
+    parts[0] = cbor.head(cbor.MAP, len(parts) // 2)
+    return b"".join(parts)
 
 
 def plain_caller(caller: Caller) -> tuple[str | int, ...]:
