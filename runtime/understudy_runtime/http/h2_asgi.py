@@ -103,6 +103,10 @@ class H2Exchange(Inbound):
     # From the connection.
 
     def got_data(self, part: Data) -> None:
+        if self.phase is StreamPhase.SENDING:
+            # The application has returned: nobody reads it any more.
+            self._owner.wire.credit(self.stream, part.size)
+            return
         self._inbox.append(part)
         self._news.wake()
 

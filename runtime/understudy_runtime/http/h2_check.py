@@ -49,6 +49,8 @@ def malformed(headers: BytePairs, kind: Kind) -> str | None:
             return f"{name!r} is not a header's name in lower case"
         if name in OF_CONNECTIONS or (name == b"te" and value != b"trailers"):
             return f"{name!r} has no meaning in HTTP/2"
+        if name == b"content-length" and not value.isdigit():
+            return f"the content-length {value[:20]!r} is no number"
         if name == b"host":
             host = value
     if host is not None and pseudo.get(b":authority", host) != host:

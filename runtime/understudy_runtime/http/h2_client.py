@@ -447,10 +447,17 @@ class H2Pool:
 
     async def _live(self) -> None:
         """One connection's life, from the dial on."""
+        failure = ExchangeLost("the server is stopping", reached=False)
+        stream = None
         try:
             stream = await self._dial()
         except OSError as error:
-            self._dialed(ExchangeLost(f"cannot be reached: {error}", reached=False))
+            failure = ExchangeLost(f"cannot be reached: {error}", reached=False)
+        finally:
+            # Also when it is cancelled: nobody waits for a dial that has ended.
+            if stream is None:
+                self._dialed(failure)
+        if stream is None:
             return
         connection = ClientConnection(stream, self._limits, lambda: self._is_up(connection))
         try:

@@ -154,6 +154,25 @@ async def test_a_request_that_is_not_wanted_is_stopped(host, client):
     assert reset.error_code == h2.errors.ErrorCodes.NO_ERROR
 
 
+async def test_requests_that_are_not_wanted_give_their_window_back(listener, nursery, errors):
+    async def deaf(scope, receive, send) -> None:
+        await answer(send, 200, b"")
+
+    nursery.start_soon(asgi_server(deaf, Limits(h2_requests_max=1), report=errors.append).serve, listener)
+    client = ForeignClient(listener.connect())
+    await client.start()
+    await client.until(h2.events.WindowUpdated)
+    for _ in range(20):
+        stream = await client.request("POST", "/", None, end=False)
+        for _ in range(4):
+            # All of it is on its way before the client hears that it was not wanted.
+            client.h2.send_data(stream, b"x" * 10_000)
+        await client.flush()
+        await client.until(h2.events.StreamReset, stream)
+    assert errors == []
+    assert client.h2.outbound_flow_control_window > 60_000
+
+
 @pytest.mark.parametrize("how", ["reset", "gone"])
 async def test_disconnect_reaches_who_receives_and_who_sends(host, client, errors, how):
     told = []

@@ -104,6 +104,8 @@ MALFORMED = [
     ([*GET, (b"transfer-encoding", b"chunked")], Kind.REQUEST),
     ([*GET, (b"te", b"gzip")], Kind.REQUEST),
     ([*GET, (b"host", b"other")], Kind.REQUEST),
+    ([*GET, (b"content-length", b"1_0")], Kind.REQUEST),
+    ([*GET, (b"content-length", b"")], Kind.REQUEST),
     ([*GET, GET[0]], Kind.REQUEST),
     ([*GET, (b":status", b"200")], Kind.REQUEST),
     ([*GET, (b":protocol", b"x")], Kind.REQUEST),
