@@ -352,7 +352,10 @@ class RealNetwork:
 
     async def dial(self, host: str, port: int) -> trio.abc.HalfCloseableStream:
         """Open a TCP stream (without Nagle's delay: trio sees to it).  Raises OSError."""
-        return await trio.open_tcp_stream(host, port)
+        try:
+            return await trio.open_tcp_stream(host, port)
+        except UnicodeError as error:
+            raise OSError(f"{host!r} is not the name of a host: {error}") from None
 
     async def listen(self, host: str, port: int) -> RealListener:
         """Bind the first address of *host*.  Raises OSError."""

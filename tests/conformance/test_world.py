@@ -289,6 +289,15 @@ def test_the_data_folder_is_private_and_held_once(tmp_path):
     second.disk.unlock()
 
 
+@pytest.mark.parametrize("host", ["a..b", "x" * 64, ".a"])
+def test_what_cannot_be_the_name_of_a_host_is_not_reached(tmp_path, host):
+    async def dial() -> None:
+        with pytest.raises(OSError, match="not the name of a host"):
+            await RealWorld(tmp_path / "data").dial(host, 1)
+
+    trio.run(dial)
+
+
 @pytest.mark.parametrize("path", ["../x", "/etc/passwd", "a/../../x"])
 def test_paths_stay_in_the_folder(tmp_path, path):
     with pytest.raises(AssertionError):
