@@ -71,6 +71,10 @@ OUTCOMES: Final = MappingProxyType[tuple[str, str], tuple[int, str]](
         ("purge-journal", "not_completed"): (409, "the invocation has not completed: it needs its journal"),
     }
 )
+# Why an invocation that is not paused does not move; any other status is simply not the right one.
+UNMOVED: Final = MappingProxyType(
+    {Status.COMPLETED: "already_completed", Status.SCHEDULED: "not_started", Status.INBOXED: "not_started"}
+)
 
 
 def show_invocation(asked: Asked, node: Node) -> Decision:
@@ -189,10 +193,11 @@ def command(action: str, invocation_id: str, request_id: int, deployment_id: str
 def new_place(wanted: str, found: Described | None, schema: Schema) -> str:
     """The id of the deployment that *wanted* means for a paused invocation.  Raises Refused when it cannot run there.
 
-    One that is not paused, or bound to no deployment yet, cannot be moved: that is for the machine to say.
+    One that is not paused is not asked to move: it may be paused by the time it is asked, where nobody has looked.
     """
-    if not wanted or found is None or found.known.status is not Status.PAUSED or not found.deployment_id:
-        return wanted
+    outcome = why_unmoved(found)
+    if found is None or outcome:
+        raise Refused(*OUTCOMES["resume", outcome])
     target = found.known.target
     if wanted == LATEST:
         service = schema.services.get(target.service)
@@ -210,6 +215,16 @@ def new_place(wanted: str, found: Described | None, schema: Schema) -> str:
             f"speaks {versions.protocol_version_min} to {versions.protocol_version_max}",
         )
     return wanted
+
+
+def why_unmoved(found: Described | None) -> str:
+    """What the machine says to a move of an invocation that stands so; empty when it can be moved."""
+    if found is None:
+        return "not_found"
+    status = found.known.status
+    if status is Status.PAUSED and found.deployment_id:
+        return ""
+    return UNMOVED.get(status, "not_movable")
 
 
 def acted(action: str, invocation_id: str, outcome: str) -> Response:

@@ -15,6 +15,7 @@ from understudy_runtime.ingress.port import Request
 from understudy_runtime.ingress.shell import Ingress
 from understudy_runtime.ingress.times import parse_duration_ms
 from understudy_runtime.limits import Limits
+from understudy_runtime.model.commands import Command, Resume
 from understudy_runtime.model.invocation import RetryPolicy, Success, Target
 
 from tests.runtime.admin.stand import (
@@ -249,6 +250,40 @@ async def test_what_fails_says_how(autojump_clock: trio.testing.MockClock) -> No
         assert (shown["status"], shown["retry_count"], shown["last_failure"]) == ("invoked", 2, "the shop is closed")
         assert shown["last_failure_error_code"] == 500
         assert "in_flight" not in shown
+
+
+async def test_what_is_not_paused_is_not_asked_to_move() -> None:
+    """It may be paused when the request is applied, and nobody has looked whether it can run there."""
+
+    async def stall(dialogue: Dialogue) -> None:
+        await dialogue.say(sleep(1, 1_700_000_000_001))
+        await trio.sleep_forever()
+
+    async with standing(network(ECHO, stall)) as stand:
+        await stand.register(ONE)
+        acked = await stand.client.send(Target("Echo", "echo"), key="k")
+        await wait_all_tasks_blocked()
+        proposed: list[Command] = []
+        partition = stand.node.partition_for(acked.invocation_id)
+        propose = partition.propose
+
+        def noted(command: Command) -> None:
+            proposed.append(command)
+            propose(command)
+
+        partition.propose = noted  # type: ignore[method-assign]
+        at = f"/invocations/{acked.invocation_id}"
+        for place in ("latest", "dp_1" + "0" * 22):
+            assert (await stand.ask("PATCH", f"{at}/resume?deployment={place}")).status == 409
+        assert proposed == []
+        unknown = acked.invocation_id[:-1] + "0"
+        assert (await stand.ask("PATCH", f"/invocations/{unknown}/resume?deployment=latest")).status == 404
+        delayed = await stand.client.send(
+            Target("Echo", "echo"), key="later", execution_time_ms=stand.world.now_ms() + 60_000
+        )
+        later = f"/invocations/{delayed.invocation_id}"
+        assert (await stand.ask("PATCH", f"{later}/resume?deployment=latest")).status == 425
+        assert not any(isinstance(command, Resume) for command in proposed)
 
 
 STUBBORN = manifest(service("Echo", handler("echo"), retryPolicyMaxAttempts=1))
