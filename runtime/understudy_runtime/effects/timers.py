@@ -139,10 +139,11 @@ class Timers:
         return self._horizon is not None and len(self._armed) == (EXPIRY_TIMER in self._armed)
 
     def disarm(self, timer_id: int) -> None:
-        """Forget a timer; one in flight is ignored by whoever applies it."""
+        """Forget a timer; one in flight is ignored by whoever applies it.
+
+        Nobody is woken: what lies behind the horizon is due later than what the task sleeps for.
+        """
         self._armed.pop(timer_id, None)
-        if self._lacks:
-            self._slot.wake()
         if len(self._heap) > 2 * len(self._armed) + HELD_SPARE:
             self._heap = [(due_ms, armed_id) for armed_id, due_ms in self._armed.items()]
             heapq.heapify(self._heap)

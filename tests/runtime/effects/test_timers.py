@@ -198,6 +198,7 @@ class Paged:
     def pass_time(self, ms: int, *, applied: bool = True) -> None:
         self.now_ms += ms
         self.timers._fire_due(self.now_ms)
+        assert len(set(self.proposed)) == len(self.proposed), "each is on its way once"
         if applied:
             self.apply()
 
@@ -246,6 +247,20 @@ async def test_disarming_all_that_is_held_asks_for_more(mock_clock: MockClock) -
         await pass_time(mock_clock, 4_000)
         assert [command.timer_id for command in fired] == [4]
         nursery.cancel_scope.cancel()
+
+
+def test_a_page_leaves_out_who_is_on_its_way() -> None:
+    """A timer fires; before it is applied nearer ones push the horizon below it, and go; it is not asked for again."""
+    paged = Paged(held_max=1)
+    paged.arm(1, 1_000)
+    paged.pass_time(1_000, applied=False)
+    paged.arm(2, 500)
+    paged.arm(3, 600)
+    paged.pass_time(0, applied=False)
+    assert [command.timer_id for command in paged.proposed] == [1, 2, 3]
+    paged.apply()
+    paged.pass_time(0)
+    assert (paged.fired, paged.timers.count) == ([1, 2, 3], 0)
 
 
 def test_the_timer_of_the_expiries_moves_and_is_always_held() -> None:
