@@ -18,7 +18,6 @@ from understudy_sim.mutants.edit import Mutant, MutantError
 from understudy_sim.mutants.hook import forget_product, install
 from understudy_sim.mutants.hunt import (
     FIRST_SEEDS,
-    SCENARIO,
     SEEDS_MAX,
     Hunt,
     hunt_apart,
@@ -57,17 +56,18 @@ def list_() -> None:
 )
 @click.option("--seeds", "seeds_max", type=click.IntRange(min=1), default=SEEDS_MAX)
 @click.option("--faults", default="all")
-@click.option("--scenario", "scenario_path", default=SCENARIO, metavar="MODULE:NAME")
+@click.option("--scenario", "scenario_path", metavar="MODULE:NAME", help="Where to hunt (default: the mutant's own).")
 @click.option("--json", "as_json", is_flag=True, help="End with one line of JSON.")
 def hunt(
-    mutant_id: str, first_seeds: tuple[int, ...], seeds_max: int, faults: str, scenario_path: str, as_json: bool
+    mutant_id: str, first_seeds: tuple[int, ...], seeds_max: int, faults: str, scenario_path: str | None, as_json: bool
 ) -> None:
     """Hunt the mutant ID."""
     mutant = _find(mutant_id)
     forget_product()
     install(mutant)
     found = Hunt(
-        mutant_id, tuple(hunt_here(scenario_path, first_seed, seeds_max, faults) for first_seed in first_seeds)
+        mutant_id,
+        tuple(hunt_here(scenario_path or mutant.scenario, first, seeds_max, faults) for first in first_seeds),
     )
     click.echo(hunt_to_json(found) if as_json else describe(found, seeds_max))
 

@@ -8,6 +8,10 @@ import attrs
 NEEDS = ("schedule", "crash", "leadership", "network", "time", "disk", "workload")
 
 
+TOUR = "scenarios.ticket_tour:ticket_tour"
+NOTEBOOK = "scenarios.notebook:notebook_pages"
+
+
 class MutantError(Exception):
     """A mutant cannot be planted: which one, why, and what to do."""
 
@@ -30,6 +34,7 @@ class Mutant:
     needs: tuple[str, ...] = attrs.field()
     invisible: bool = False
     rehearsed: bool = False
+    scenario: str = TOUR
 
     @needs.validator
     def _check_needs(self, _: object, needs: tuple[str, ...]) -> None:

@@ -19,7 +19,6 @@ from understudy_sim.mutants.suite import ROOT
 
 SEEDS_MAX = 200
 FIRST_SEEDS = (0, 1_000_000, 2_000_000, 3_000_000, 4_000_000)
-SCENARIO = "scenarios.ticket_tour:ticket_tour"
 
 
 @attrs.frozen
@@ -65,6 +64,9 @@ def hunt_here(scenario_path: str, first_seed: int, seeds_max: int, faults: str) 
     from understudy_sim.stage import faults as fault_kinds
     from understudy_sim.stage.application import Application
     from understudy_sim.stage.run import Variation, run_seed
+    from understudy_sim.stage.silence import silence_for_good
+
+    silence_for_good()
 
     module, _, name = scenario_path.partition(":")
     scenario = getattr(importlib.import_module(module), name)
@@ -83,14 +85,13 @@ def hunt_here(scenario_path: str, first_seed: int, seeds_max: int, faults: str) 
 def hunt_apart(
     mutant_id: str,
     *,
-    scenario_path: str = SCENARIO,
     first_seeds: Sequence[int] = FIRST_SEEDS,
     seeds_max: int = SEEDS_MAX,
     faults: str = "all",
 ) -> Hunt:
     """Hunt in a fresh process.  Raises RuntimeError with its output when it fails other than by a broken claim."""
     command = [sys.executable, "-m", "understudy_sim.mutants", "hunt", mutant_id, "--json", "--faults", faults]
-    command += ["--scenario", scenario_path, "--seeds", str(seeds_max)]
+    command += ["--seeds", str(seeds_max)]
     for first_seed in first_seeds:
         command += ["--first-seed", str(first_seed)]
     done = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)

@@ -20,6 +20,8 @@ from understudy_sim.stage.model_words import Note
 from understudy_sim.stage.watch import Handler, Property
 
 ORDERLY_ENDS = ("finished", "suspended")
+# The endpoint was not reached, says the server: so nothing was executed.
+NEVER_REACHED = "rejected"
 _RESULT = MessageType.RUN_COMPLETION
 
 
@@ -87,7 +89,7 @@ class ExactlyOnce(Property):
         self._running.pop(attempt, None)
         if event.how in ORDERLY_ENDS:
             self._unsettled[attempt] = None
-        else:
+        elif event.how != NEVER_REACHED:
             self.truth.interrupted(event.invocation_id)
 
     def _server_stopped(self, _: ServerStopped) -> None:
