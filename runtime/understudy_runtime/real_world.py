@@ -358,7 +358,12 @@ class RealNetwork:
             raise OSError(f"{host!r} is not the name of a host: {error}") from None
 
     async def listen(self, host: str, port: int) -> RealListener:
-        """Bind the first address of *host*.  Raises OSError."""
+        """Bind the first address of *host*; `::` means every address, of both families.  Raises OSError."""
+        if host == "::":
+            both = socket.create_server(
+                (host, port), family=socket.AF_INET6, backlog=BACKLOG, dualstack_ipv6=socket.has_dualstack_ipv6()
+            )
+            return RealListener(trio.SocketListener(trio.socket.from_stdlib_socket(both)))
         listeners = await trio.open_tcp_listeners(port, host=host, backlog=BACKLOG)
         for extra in listeners[1:]:
             await extra.aclose()

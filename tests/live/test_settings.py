@@ -417,6 +417,12 @@ async def test_the_effect_of(key, tmp_path):
         await effect.shows(server)
 
 
+async def test_every_address_means_both_families(tmp_path):
+    async with settled(tmp_path, {"ingress.bind-ip": "::"}) as server:
+        for host in ("127.0.0.1", "::1"):
+            assert (await server.ask("GET", "/restate/health", host=host)).status == 200
+
+
 async def test_a_terminal_gets_colours_otherwise(tmp_path):
     async with settled(tmp_path, {"log-format": "pretty"}, log=Terminal()) as server:
         assert "\x1b" in server.log
