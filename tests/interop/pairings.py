@@ -13,6 +13,7 @@ import attrs
 from tests.interop.client import Client
 from tests.interop.peers.install import ROOT
 from tests.interop.peers.processes import (
+    IMPATIENT,
     SETTINGS,
     SUSPENDING,
     Application,
@@ -72,12 +73,20 @@ class Pairing:
     @property
     def always_suspends(self) -> bool:
         """Whether every await ends the attempt."""
-        return bool(self.settings) or self.application is our_app_http_1
+        return self.settings is SUSPENDING or self.application is our_app_http_1
+
+    @property
+    def never_suspends(self) -> bool:
+        """Whether no await of less than a minute ends the attempt."""
+        return not self.settings and not self.always_suspends
 
 
 PAIRINGS: Mapping[str, Pairing] = {
     "official_server-our_sdk": Pairing(official_server, our_app),
     "official_server-our_sdk-suspending": Pairing(official_server, our_app, SUSPENDING),
+    "official_server-our_sdk-impatient": Pairing(official_server, our_app, IMPATIENT),
+    "our_server-official_python-impatient": Pairing(our_server, official_python_app, IMPATIENT),
+    "our_server-official_typescript-impatient": Pairing(our_server, official_typescript_app, IMPATIENT),
     "our_server-official_python": Pairing(our_server, official_python_app),
     "our_server-official_python-suspending": Pairing(our_server, official_python_app, SUSPENDING),
     "our_server-official_typescript": Pairing(our_server, official_typescript_app),

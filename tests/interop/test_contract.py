@@ -170,7 +170,12 @@ def test_many_sleeps(client: Client) -> None:
 
 def test_runs_are_executed_before_the_next_step(stage: Stage, client: Client) -> None:
     executed = client.call("TestUtilsService/countExecutedSideEffects", 3)
-    assert executed == (0 if stage.pairing.always_suspends else 3)
+    if stage.pairing.always_suspends:
+        assert executed == 0  # What was executed is in earlier attempts.
+    elif stage.pairing.never_suspends:
+        assert executed == 3
+    else:
+        assert executed in range(4)
 
 
 METADATA = {"key1": "value1", "key2": "value2"}

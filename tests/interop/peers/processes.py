@@ -7,6 +7,7 @@ that ends early fails the test with the end of its log.
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from tests.interop.peers.install import ROOT, node_packages, python_packages
@@ -36,6 +38,7 @@ class Process:
             stdin=subprocess.DEVNULL,
             stdout=self._file,
             stderr=subprocess.STDOUT,
+            start_new_session=True,  # Some have children of their own: they are signalled together.
         )
 
     def await_ready(self, is_ready: Callable[[], bool]) -> None:
@@ -54,14 +57,12 @@ class Process:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-LOG_LINES_TOLD:])
 
     def stop(self) -> None:
-        """End the process, kindly first."""
-        if self._popen.poll() is None:
-            self._popen.terminate()
-            try:
-                self._popen.wait(STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                self._popen.kill()
-                self._popen.wait(STOP_SECONDS)
+        """`kill -9` for it and its children, and wait for the end.  Nobody minds: what it wrote is a test's."""
+        if self._file.closed:
+            return  # Its number may be somebody else's by now.
+        with suppress(ProcessLookupError):
+            os.killpg(self._popen.pid, signal.SIGKILL)
+        self._popen.wait(STOP_SECONDS)
         self._file.close()
 
 
@@ -98,6 +99,8 @@ SETTINGS: Mapping[str, str] = {
     "DEFAULT_NUM_PARTITIONS": "2",
 }
 SUSPENDING: Mapping[str, str] = {"WORKER__INVOKER__INACTIVITY_TIMEOUT": "0s"}
+# Streams stay open for a moment, then the server closes its side.
+IMPATIENT: Mapping[str, str] = {"WORKER__INVOKER__INACTIVITY_TIMEOUT": "30ms"}
 
 
 class Server:
@@ -155,9 +158,9 @@ class Application:
         process.await_ready(lambda: listens(port))
 
 
-def on_hypercorn(app: str, folder: Path, environment: Mapping[str, str]) -> Application:
-    """*app* (``module:name``) on hypercorn, which speaks HTTP/2 without TLS."""
-    port = free_port()
+def on_hypercorn(app: str, folder: Path, environment: Mapping[str, str], port: int = 0) -> Application:
+    """*app* (``module:name``) on hypercorn, which speaks HTTP/2 without TLS; at *port* if it is given."""
+    port = port or free_port()
     command = [sys.executable, "-m", "hypercorn", "--bind", f"127.0.0.1:{port}", app]
     return Application(Process(command, folder / "hypercorn.log", _with_peers(environment)), port)
 
