@@ -334,6 +334,8 @@ class Invoker:
             self._core.over(job, failed)
             how = "aborted" if job.is_revoked else "failed"
             self._tell_ended(job, how, "" if job.is_revoked else cut)
+        # Stream and attempt hold each other: apart they go at once, together they would wait for the collector.
+        attempt.stream = None
         del self._running[job.invocation_id]
         self._core.task_ended(job)
         self._settle(self._core.settled(job))

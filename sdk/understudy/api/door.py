@@ -106,7 +106,10 @@ async def _play(handler: Handler, vm: VM, link: Link, host: Host, headers: Mappi
     await attempt.close()
     if context is not None:
         context._finish()
-    await _settle(handler, attempt, value, error)
+    try:
+        await _settle(handler, attempt, value, error)
+    finally:
+        error = None  # Its traceback holds this frame: together they would wait for the collector.
 
 
 async def _perform(handler: Handler, context: Context, input: Input) -> Any:
