@@ -4,7 +4,7 @@ Everything between two awaits is one step: a batch is durable, then all its reco
 are performed, then the invoker may start attempts.  So no start message is ever built from tables that are ahead of the
 actions performed.  Whatever was queued while a batch was synced is the next batch: there is no window and no timer.
 
-Once the log has grown by `limits.snapshot_log_bytes`, the tables are written behind and what the store then holds is
+Once the log has grown by `limits.snapshot_log_bytes` (more when snapshots are large), the tables are written behind and what the store then holds is
 written as a snapshot, one slice after each batch; when it is durable, the log before it goes.
 
 Not here: what a command means (`machine/`), what an action does (`effects/`).
@@ -35,6 +35,7 @@ from understudy_runtime.model.events import (
 )
 from understudy_runtime.recovery import partition_name
 from understudy_runtime.slot import Slot
+from understudy_runtime.snapshot.core import is_due
 from understudy_runtime.snapshot.shell import Snapshots
 from understudy_runtime.storage.port import Storage, StorageDamaged, StorageError
 from understudy_runtime.world import DiskFull, World
@@ -85,6 +86,7 @@ class Partition:
         self._observe = observe
         self._log = log
         self._storage = storage
+        self._is_store_closed = False
         self._snapshots = snapshots
         self._rules_max = rules_max
         # What the log had appended, in bytes, when the last snapshot was begun; below 0 for what it held before.
@@ -119,7 +121,11 @@ class Partition:
                 "they are not of one data folder; remove the store, it is rebuilt from the log"
             )
         self._check_rules(tables.rule_version)
-        self._replay()
+        try:
+            self._replay()
+        except StorageDamaged:
+            self._distrust_store()
+            raise
         self.epoch = max(tables.epoch, log.epoch_last) + 1
         command = LeaderElected(self.epoch, self._rules_max)
         (record,) = await self._append([command], self._world.now_ms())
@@ -135,10 +141,18 @@ class Partition:
         try:
             await self._run(effects, task_status)
         except StorageDamaged:
-            # The next start must not trust it either: it finds no store and rebuilds it.
-            self._storage.close()
-            self._world.set_aside_storage(partition_name(self.index))
+            self._distrust_store()
             raise
+
+    def _distrust_store(self) -> None:
+        """The next start must not trust it either: it finds no store and rebuilds it."""
+        self._close_store()
+        self._world.set_aside_storage(partition_name(self.index))
+
+    def _close_store(self) -> None:
+        if not self._is_store_closed:
+            self._is_store_closed = True
+            self._storage.close()
 
     async def _run(self, effects: Effects, task_status: trio.TaskStatus[None]) -> None:
         pending = outstanding(self.tables, self._limits.timers_max)
@@ -166,7 +180,9 @@ class Partition:
             return
         if self._snapshots.is_writing:
             await self._snapshot_step(self._snapshots)
-        elif self._log.bytes_appended - self._snapshot_mark >= self._limits.snapshot_log_bytes:
+            return
+        grown = self._log.bytes_appended - self._snapshot_mark
+        if is_due(grown, self._limits.snapshot_log_bytes, self._snapshots.bytes_last):
             self._begin_snapshot(self._snapshots)
 
     def flush(self) -> None:
@@ -175,11 +191,13 @@ class Partition:
         self._observe(StorageFlushed(self.index, self.tables.applied_lsn, rows))
 
     def close(self) -> None:
-        """Release log and storage.  Nothing is written."""
+        """Release log and storage.  Nothing is written; a store that anybody found damaged is put aside."""
         if self._snapshots is not None:
             self._snapshots.close()
         self._log.close()
-        self._storage.close()
+        if self._storage.is_damaged:
+            self._distrust_store()
+        self._close_store()
 
     async def _turn(self, effects: Effects) -> None:
         """One batch, from the queue to its last effect."""

@@ -59,9 +59,13 @@ async def open_partition(
     log: Log[Command] = await Log.open(
         world.disk, name, identity=identity, codec=COMMANDS, limits=limits, observe=observe
     )
-    snapshots = await Snapshots.open(world.disk, f"{name}{SNAPSHOTS_SUFFIX}", identity=identity)
-    start = StoreStart(world, index, partition_count, identity, log, snapshots, limits, observe)
-    storage, tables = start.run()
+    try:
+        snapshots = await Snapshots.open(world.disk, f"{name}{SNAPSHOTS_SUFFIX}", identity=identity)
+        start = StoreStart(world, index, partition_count, identity, log, snapshots, limits, observe)
+        storage, tables = start.run()
+    except BaseException:
+        log.close()
+        raise
     return Opened(log, snapshots, storage, tables)
 
 
@@ -99,7 +103,12 @@ class StoreStart:
                 storage.close()
                 reason, found = str(error), None
                 storage = self._fresh_storage()
-        self._rebuild(storage, found, reason)
+        try:
+            self._rebuild(storage, found, reason)
+        except StorageDamaged as error:
+            storage.close()
+            storage = self._fresh_storage()
+            self._rebuild(storage, None, str(error))
         return storage, self._load(storage)
 
     def _open_storage(self) -> Storage:

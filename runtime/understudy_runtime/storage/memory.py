@@ -119,5 +119,9 @@ class MemoryStorage:
     def applied_lsn(self) -> int:
         return self._owned().applied_lsn
 
+    @property
+    def is_damaged(self) -> bool:
+        return False
+
     def close(self) -> None:
         self._owned().owner = None

@@ -59,4 +59,8 @@ class Storage(Protocol):
     def applied_lsn(self) -> int:
         """The LSN of the last commit that is visible; 0 for a new store."""
 
+    @property
+    def is_damaged(self) -> bool:
+        """Whether somebody has met damage: the next start must not find this store."""
+
     def close(self) -> None: ...

@@ -58,7 +58,10 @@ class Connection(Protocol):
 
 def connect_to_file(path: str) -> Connection:
     """A connection to the file *path*.  Raises sqlite3.Error."""
-    return sqlite3.connect(path, isolation_level=None, timeout=0)
+    connection = sqlite3.connect(path, isolation_level=None, timeout=0)
+    # What the medium made a text of is still bytes: their checksum says what they are worth.
+    connection.text_factory = bytes
+    return connection
 
 
 def sealed(key: bytes, value: bytes) -> bytes:
@@ -74,6 +77,7 @@ class SqliteStorage:
     """
 
     def __init__(self, path: str, connect: Callable[[str], Connection] = connect_to_file) -> None:
+        self.is_damaged = False
         self._path = path
         self._view: SlicedView | None = None
         try:
@@ -159,10 +163,11 @@ class SqliteStorage:
             raise self._broken("read", error) from error
         return None if row is None else self._opened(key, row[0])
 
-    def _opened(self, key: bytes, stored: bytes) -> bytes:
+    def _opened(self, key: bytes, stored: Any) -> bytes:
         """The value that *stored* holds.  Raises StorageDamaged."""
-        value = stored[:-CHECKSUM_BYTES]
-        if stored[-CHECKSUM_BYTES:] != xxh3_64_digest(key + value):
+        value: bytes = stored[:-CHECKSUM_BYTES] if type(stored) is bytes else b""
+        if type(stored) is not bytes or stored[-CHECKSUM_BYTES:] != xxh3_64_digest(key + value):
+            self.is_damaged = True
             raise StorageDamaged(f"{self._path}: the row at key {key.hex()} does not match its checksum")
         return value
 
@@ -244,6 +249,7 @@ class SqliteStorage:
 
     def _broken(self, what: str, error: sqlite3.Error) -> StorageError:
         kind = StorageDamaged if is_damage(error) else StorageError
+        self.is_damaged = self.is_damaged or kind is StorageDamaged
         return kind(f"{self._path} cannot be {what}: {error}")
 
     def applied_lsn(self) -> int:

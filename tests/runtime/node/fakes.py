@@ -119,6 +119,7 @@ class FakeStorage:
 
     rows: dict[bytes, bytes] = attrs.field(factory=dict)
     lsn: int = 0
+    is_damaged: bool = False
 
     def get(self, key: bytes) -> bytes | None:
         return self.rows.get(key)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from typing import NoReturn
+
 import attrs
 import pytest
 from understudy_runtime.limits import Limits
 from understudy_runtime.log.core import LogCorrupt
+from understudy_runtime.machine.rows import BUSY, COMPLETED, JOURNAL, STATE, WAITING
 from understudy_runtime.model.events import (
     Committed,
     Event,
@@ -17,10 +21,11 @@ from understudy_runtime.model.events import (
 )
 from understudy_runtime.snapshot import core
 from understudy_runtime.snapshot.core import NothingToStartFrom, SnapshotForeign, SnapshotNewer
-from understudy_runtime.storage.memory import MemoryMedium
+from understudy_runtime.storage.memory import MemoryMedium, MemoryStorage
 from understudy_runtime.storage.port import StorageDamaged, StorageError
 from understudy_runtime.world import DiskFull
 
+from tests.runtime.machine.driver import make_id
 from tests.runtime.snapshot.play import commands_of
 from tests.runtime.snapshot.stand import LIMITS, NoEffects, World, folded, start, stored, work
 
@@ -64,6 +69,11 @@ async def test_a_snapshot_is_written_in_slices_between_batches() -> None:
     begun = next(i for i, e in enumerate(events) if isinstance(e, StorageFlushed) and e.applied_lsn == first.lsn)
     assert first.rows >= 8
     assert len(of(Committed, events[begun:at])) >= first.rows // 2
+
+
+def test_a_large_snapshot_is_not_written_for_a_little_log() -> None:
+    assert [core.is_due(grown, 100, 0) for grown in (99, 100)] == [False, True]
+    assert [core.is_due(grown, 100, 4_000) for grown in (100, 999, 1_000)] == [False, False, True]
 
 
 async def test_everything_applied_is_written_behind_before_a_snapshot() -> None:
@@ -250,6 +260,90 @@ async def test_a_store_found_damaged_while_running_is_put_aside() -> None:
     again = await start(world, events)
     assert of(StorageRestored, events)
     assert stored(again.tables) == stored(folded(events))
+
+
+class Rotten(MemoryStorage):
+    """A store whose rows other than those a start looks at, or that cannot be written anew, have changed."""
+
+    def __init__(self, medium: MemoryMedium) -> None:
+        super().__init__(medium)
+        self._is_damaged = False
+
+    @property
+    def is_damaged(self) -> bool:
+        return self._is_damaged
+
+    def get(self, key: bytes) -> bytes | None:
+        if key[:1] in (WAITING, COMPLETED, BUSY):
+            self._found_damaged()
+        return super().get(key)
+
+    def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        if prefix[:1] in (STATE, JOURNAL):
+            self._found_damaged()
+        return super().scan(prefix)
+
+    def replace(self, rows: Iterable[tuple[bytes, bytes]], applied_lsn: int) -> None:
+        self._found_damaged()
+
+    def _found_damaged(self) -> NoReturn:
+        self._is_damaged = True
+        raise StorageDamaged("partition-0.sqlite: a row does not match its checksum")
+
+
+LAGGING = attrs.evolve(LIMITS, flush_rows=10_000, snapshot_log_bytes=1 << 40)
+
+
+def rotten_once(world: World) -> None:
+    """The store that is there now is rotten; what replaces it is not."""
+    there = world.stores["partition-0"]
+    world.opened = lambda medium: Rotten(medium) if medium is there else MemoryStorage(medium)
+
+
+async def test_a_store_found_damaged_by_the_replay_is_put_aside() -> None:
+    world = World()
+    before: list[Event] = []
+    for commands in (COMMANDS[:60], COMMANDS[60:]):
+        partition = await start(world, before, LAGGING)
+        partition.flush()
+        await work(partition, commands)
+        partition.close()
+    rotten_once(world)
+    with pytest.raises(StorageDamaged):
+        await start(world, before, LAGGING)
+    assert not world.stores
+    events: list[Event] = []
+    again = await start(world, events, LAGGING)
+    assert stored(again.tables) == stored(folded(before + events))
+
+
+async def test_a_store_found_damaged_by_who_looks_at_it_is_put_aside() -> None:
+    world = World()
+    before = await played(world, LAGGING)
+    partition = await start(world, before, LAGGING)
+    partition.flush()
+    partition.close()
+    rotten_once(world)
+    partition = await start(world, before, LAGGING)
+    with pytest.raises(StorageDamaged):
+        list(map(partition.tables.peek, map(make_id, range(9))))
+    partition.close()
+    assert not world.stores
+    again = await start(world, before, LAGGING)
+    assert stored(again.tables) == stored(folded(before))
+
+
+async def test_a_store_behind_the_log_that_cannot_be_written_anew_is_put_aside() -> None:
+    world = World()
+    before = await played(world)
+    old = MemoryMedium()
+    old.commit({b"x": b"leftover"}, 3)
+    world.stores["partition-0"] = old
+    rotten_once(world)
+    events: list[Event] = []
+    partition = await start(world, events)
+    assert of(StorageRestored, events)
+    assert stored(partition.tables) == stored(folded(before + events))
 
 
 async def test_a_store_ahead_of_the_log_is_still_refused() -> None:

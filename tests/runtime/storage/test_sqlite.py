@@ -93,6 +93,28 @@ def test_a_changed_value_is_damage_and_no_answer(tmp_path: Path) -> None:
     again.close()
 
 
+@pytest.mark.parametrize("become", ["CAST(value AS TEXT)", "7", "0.5"])
+def test_a_value_that_became_another_type_is_damage_or_what_it_was(tmp_path: Path, become: str) -> None:
+    """One bit of a record's head makes a text of a blob."""
+    path = tmp_path / "tables.db"
+    storage = SqliteStorage(str(path))
+    storage.commit({b"a": b"\xfe\xff1", b"b": b"2"}, 1)
+    storage.close()
+    connection = sqlite3.connect(path)
+    connection.execute(f"UPDATE rows SET value = {become} WHERE key = x'61'")
+    connection.commit()
+    connection.close()
+    again = SqliteStorage(str(path))
+    assert not again.is_damaged
+    for read in (lambda: again.get(b"a"), lambda: dict(again.scan(b""))[b"a"], lambda: again.view().take(9, 999)[0][1]):
+        try:
+            assert read() == b"\xfe\xff1"
+        except StorageDamaged:
+            assert again.is_damaged
+    assert again.is_damaged == (become != "CAST(value AS TEXT)")
+    again.close()
+
+
 def test_a_damaged_file_is_told_from_a_locked_one(tmp_path: Path) -> None:
     path = tmp_path / "tables.db"
     SqliteStorage(str(path)).close()
