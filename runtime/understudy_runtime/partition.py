@@ -4,8 +4,9 @@ Everything between two awaits is one step: a batch is durable, then all its reco
 are performed, then the invoker may start attempts.  So no start message is ever built from tables that are ahead of the
 actions performed.  Whatever was queued while a batch was synced is the next batch: there is no window and no timer.
 
-Once the log has grown by `limits.snapshot_log_bytes` (more when snapshots are large), the tables are written behind and what the store then holds is
-written as a snapshot, one slice after each batch; when it is durable, the log before it goes.
+Once the log has grown by `limits.snapshot_log_bytes` (more when snapshots are large), the tables are written behind and
+what the store then holds is written as a snapshot, one slice after each batch; when it is durable, the log before it
+goes.
 
 Not here: what a command means (`machine/`), what an action does (`effects/`).
 """

@@ -36,6 +36,8 @@ ROW: Final = struct.Struct(">II")  # bytes of the key, bytes of the value; both 
 SUFFIX: Final = ".snapshot"
 UNFINISHED: Final = ".new"
 LSN_DIGITS: Final = 20
+# A snapshot is written again when the log has grown by one such part of it: so at most that many times the log.
+LOG_SHARE: Final = 4
 
 Row = tuple[bytes, bytes]
 
@@ -178,6 +180,11 @@ def is_checked(data: bytes, seed: int) -> bool:
     """Whether the checksum at the end of *data* is that of what lies before it."""
     (checksum,) = CHECKSUM.unpack_from(data, len(data) - CHECKSUM.size)
     return bool(checksum == xxh3_64_intdigest(data[: -CHECKSUM.size], seed))
+
+
+def is_due(log_bytes: int, log_bytes_min: int, snapshot_bytes_last: int) -> bool:
+    """Whether *log_bytes* since the last snapshot ask for another: a large one is not written for a little log."""
+    return log_bytes >= max(log_bytes_min, snapshot_bytes_last // LOG_SHARE)
 
 
 class Source(Enum):

@@ -89,6 +89,8 @@ class Snapshots:
         self._identity = identity
         self._lsns: list[int] = []
         self._writing: Writing | None = None
+        # Bytes of the newest one; 0 without one.
+        self.bytes_last = 0
 
     @classmethod
     async def open(cls, disk: Disk, folder: str, *, identity: int) -> Snapshots:
@@ -105,6 +107,8 @@ class Snapshots:
                 disk.unlink(f"{folder}/{name}")
             else:
                 snapshots._lsns.append(core.snapshot_lsn(folder, name))
+        if snapshots._lsns:
+            snapshots.bytes_last = snapshots._size(snapshots.lsn_last)
         return snapshots
 
     @property
@@ -127,6 +131,13 @@ class Snapshots:
 
     def path_of(self, lsn: int) -> str:
         return f"{self._folder}/{core.snapshot_name(lsn)}"
+
+    def _size(self, lsn: int) -> int:
+        file = self._disk.open(self.path_of(lsn))
+        try:
+            return file.size()
+        finally:
+            file.close()
 
     def begin(self, view: View) -> None:
         """Start to write what *view* holds.  Raises DiskFull: the snapshot is given up then."""
@@ -162,6 +173,7 @@ class Snapshots:
         self._disk.rename(writing.path, self.path_of(writing.lsn))
         await self._disk.sync_dir(self._folder)
         self._lsns.append(writing.lsn)
+        self.bytes_last = writing.bytes
         return Written(writing.lsn, writing.rows, writing.bytes)
 
     async def drop_older(self) -> None:
