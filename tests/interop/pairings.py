@@ -84,6 +84,7 @@ class Pairing:
 PAIRINGS: Mapping[str, Pairing] = {
     "official_server-our_sdk": Pairing(official_server, our_app),
     "official_server-our_sdk-suspending": Pairing(official_server, our_app, SUSPENDING),
+    "official_server-our_sdk-our_host": Pairing(official_server, our_app_hosted),
     "official_server-our_sdk-impatient": Pairing(official_server, our_app, IMPATIENT),
     "our_server-official_python-impatient": Pairing(our_server, official_python_app, IMPATIENT),
     "our_server-official_typescript-impatient": Pairing(our_server, official_typescript_app, IMPATIENT),

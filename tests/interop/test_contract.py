@@ -53,6 +53,25 @@ def test_raw_bytes(client: Client) -> None:
     assert response.headers["content-type"] == "application/octet-stream"
 
 
+def test_large_bodies_pass_both_ways(client: Client) -> None:
+    body = bytes(range(256)) * (3 * 1024 * 4 + 1)  # Three mebibytes and a bit: many windows of HTTP/2.
+    assert client.request("TestUtilsService/rawEcho", body, content_type="application/octet-stream").body == body
+
+
+def test_large_values_pass_through_journal_and_state(client: Client, name: str) -> None:
+    value = "wide " * 100_000
+    answer = client.call("Proxy/call", proxied("TestUtilsService", "uppercaseEcho", value[:50_000]))
+    assert json.loads(bytes(answer)) == value[:50_000].upper()
+    client.call(f"MapObject/{name}/set", {"key": "large", "value": value})
+    assert client.call(f"MapObject/{name}/get", "large") == value
+
+
+def test_many_calls_at_once(client: Client) -> None:
+    with ThreadPoolExecutor(48) as executor:
+        answers = list(executor.map(lambda n: client.call("TestUtilsService/uppercaseEcho", f"n{n}"), range(96)))
+    assert answers == [f"N{n}" for n in range(96)]
+
+
 def test_health_names_the_services(client: Client) -> None:
     assert {"Counter", "Proxy", "BlockAndWaitWorkflow"} <= set(client.get("restate/health").json()["services"])
 
