@@ -112,9 +112,9 @@ class Exchange:
         self._slot.wake()
 
     def fail(self, failure: ExchangeLost) -> None:
-        """It is over before its end.  An answer that was whole stays so."""
+        """It is over before its end.  An answer that was whole stays so, and who has begun one was reached."""
         if not self._ended and self._failure is None:
-            self._failure = failure
+            self._failure = failure if self._head is None else ExchangeLost(str(failure), reached=True)
             self._slot.wake()
 
     @property

@@ -365,6 +365,23 @@ async def test_a_refused_stream_was_not_reached(net, way):
     assert not (await attempt.failed()).reached
 
 
+@pytest.mark.parametrize("said", ["REFUSED_STREAM", "HTTP_1_1_REQUIRED", "goaway"])
+async def test_who_has_answered_was_reached_whatever_it_says_later(net, way, said):
+    attempt = way.attempt()
+    server = await accepted(net)
+    stream = await server.next_request()
+    await server.respond(stream, TYPE, encode_frames([Frame(1, b"x")]), end=False)
+    if said == "goaway":
+        await server.stream.send_all(b"\x00\x00\x08\x07" + bytes(5) + bytes(8))
+    else:
+        server.h2.reset_stream(stream, h2.errors.ErrorCodes[said])
+        await server.flush()
+    failure = await attempt.failed()
+    assert failure.reached
+    assert not isinstance(failure, WrongHttpVersion)
+    assert attempt.frames == [Frame(1, b"x")]
+
+
 async def test_a_reset_stream_was_reached(net, way):
     attempt = way.attempt()
     server = await accepted(net)
