@@ -6,6 +6,7 @@ cannot be had fails the tests that need it; nothing is skipped.  By hand: `pytho
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -41,6 +42,13 @@ def node_packages() -> Path:
 
 
 def _installed(folder: Path, packages: Path, command: tuple[str, ...]) -> Path:
+    CACHE.mkdir(exist_ok=True)
+    with (CACHE / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # Two test runs at once: one installs, the other waits.
+        return _installed_alone(folder, packages, command)
+
+
+def _installed_alone(folder: Path, packages: Path, command: tuple[str, ...]) -> Path:
     wanted = hashlib.sha256(packages.read_bytes()).hexdigest()
     stamp = folder / "installed"
     if stamp.exists() and stamp.read_text() == wanted:
