@@ -89,7 +89,8 @@ class Log(Generic[C]):
         """Make *commands* durable as the records from *expected_lsn* on, all stamped *time_ms*.
 
         Only the first of them, down to one, when all together are more than `limits.batch_bytes_max`: what was appended
-        says how many.  Fenced when a newer epoch has written or *expected_lsn* is not the next one: nothing was written then.
+        says how many.  Fenced when a newer epoch has written or *expected_lsn* is not the next one: nothing was written
+        then.
         Raises SyncFailed, DiskFull, DiskError; the log is unusable afterwards.
         """
         assert commands, "an empty batch is never appended"
