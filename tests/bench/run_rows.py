@@ -27,7 +27,7 @@ import attrs
 from tests.bench.loadgen import WORKLOADS
 from tests.bench.procfs import calibration_ms, machine
 from tests.bench.rows import ROOT, ROWS, Pair
-from tests.bench.tables import Windows, rates_table, ratios_table
+from tests.bench.tables import Windows, cpu_table, rates_table, ratios_table
 
 CLIENTS = (1, 8, 64)
 
@@ -126,7 +126,9 @@ def report(plan: Plan, found: Windows, began: str) -> str:
         f"{plan.rounds} rounds, windows of {plan.seconds:g} s after {plan.warmup_s:g} s, {began}; "
         f"{about['cpus']} cores ({about['cpu_model']}), {about['memory_mib']} MiB."
     )
-    parts = [head, ratios_table(found, plan.rows)] if len(plan.rows) > 1 else [head]
+    parts = [head]
+    if len(plan.rows) > 1:
+        parts += [ratios_table(found, plan.rows), "CPU per operation:", cpu_table(found, plan.rows)]
     return "\n\n".join([*parts, *(f"**{ROWS[row].title}**\n\n{rates_table(found, row)}" for row in plan.rows)])
 
 

@@ -44,6 +44,22 @@ def ratios_table(found: Windows, rows: Sequence[str]) -> str:
     return table(head, lines)
 
 
+def cpu_table(found: Windows, rows: Sequence[str]) -> str:
+    """CPU per operation of each row's processes, and how many times as much the first row takes: medians."""
+    base, *others = rows
+    lines = []
+    for name, by_row in found.items():
+        medians = {row: median(by_row[row], total_cpu_us) for row in rows}
+        times = [f"{medians[base] / medians[row]:.1f}" if medians[row] else "–" for row in others]
+        lines.append([name, *(f"{medians[row]:.0f}" for row in rows), *times])
+    return table(["workload@clients", *(f"{row} µs" for row in rows), *(f"{base} : {row}" for row in others)], lines)
+
+
+def total_cpu_us(window: Window) -> float:
+    """CPU of server and services per operation; the load generator's is nobody's merit."""
+    return sum(used for process, used in window["cpu_us_per_op"].items() if process != "loadgen")
+
+
 def rates_table(found: Windows, row: str) -> str:
     """What one row did: rates, latency, CPU, the machine's state."""
     head = [

@@ -9,7 +9,7 @@ import pytest
 
 from tests.bench.plot import Series, draw
 from tests.bench.run_rows import windows_of
-from tests.bench.tables import rates_table, ratios, ratios_table, spread
+from tests.bench.tables import cpu_table, rates_table, ratios, ratios_table, spread
 
 
 def window(rate: float, **more: Any) -> dict[str, Any]:
@@ -41,6 +41,13 @@ def test_the_table_of_ratios_names_the_base_and_counts_the_disturbed() -> None:
     head, _, line = ratios_table(found, ["real", "dev"]).splitlines()
     assert "dev : real" in head
     assert line == "| echo@8 | 4.5 | 1.2 / 1.2 | 1 of 2 |"
+
+
+def test_the_table_of_cpu_adds_the_processes_of_a_row_up() -> None:
+    used = {"server": 300.0, "sdk": 200.0, "loadgen": 9.0}
+    found = {"echo@8": {"real": [window(1, cpu_us_per_op=used)], "dev": [window(1)]}}
+    *_, line = cpu_table(found, ["real", "dev"]).splitlines()
+    assert line == "| echo@8 | 500 | 123 | 4.1 |"
 
 
 def test_the_table_of_rates_leaves_the_load_generator_out() -> None:
