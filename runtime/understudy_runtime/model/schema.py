@@ -338,10 +338,11 @@ def parse_manifest(value: object) -> Manifest:
             f"this server {PROTOCOL_VERSION_MIN} to {PROTOCOL_VERSION_MAX}"
         )
     services = [parse_service(item) for item in expect_array(endpoint.get("services"), "services")]
-    names = [service.name for service in services]
-    for name in names:
-        if names.count(name) > 1:
-            raise ManifestError(f"the service {name} is listed twice")
+    listed: dict[str, None] = {}
+    for service in services:
+        if service.name in listed:
+            raise ManifestError(f"the service {service.name} is listed twice")
+        listed[service.name] = None
     return Manifest(mode == "BIDI_STREAM", lowest, highest, tuple(services))
 
 
