@@ -6,7 +6,9 @@
 `pair` runs `understudy serve` and `understudy host` as two processes, `dev` both in one.  Every life starts on the
 same data folder.  Customers repeat each call under its key until it is answered.  Afterwards the durable log is read
 back and the simulator's own checkers judge it, record by record, together with what the customers saw and what the
-providers' ledgers hold.  Every wait has a deadline.  Exit code 0: every claim holds; 1: one broke.
+providers' ledgers hold.  With `--snapshot-kib 64` the log is trimmed behind snapshots all the while; then it is judged
+what the server's own recovery makes of the folder.  Every wait has a deadline.  Exit code 0: every claim holds; 1: one
+broke.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ from scenarios import box_office
 from tests.live.customers import Customer, Provider
 from tests.live.log_reading import Verdict, judge
 from tests.live.processes import Role, answers, free_ports
+from tests.live.trimmed_reading import judge_trimmed
 
 APP: Final = "scenarios.ticket_tour:app"
 LIFE_MS: Final = (300, 2_000)
@@ -58,6 +61,7 @@ class Options:
     clients: int = 200
     seats: int = 400
     seed: int = 1
+    snapshot_kib: int = 0
 
     @property
     def accidents(self) -> Sequence[str]:
@@ -123,7 +127,8 @@ class Run:
         environment = {one.external.address_variable: f"127.0.0.1:{one.port}" for one in self.providers}
         ports = ["--ingress-port", str(self.ingress_port), "--admin-port", str(self.admin_port)]
         server = ["--data", str(self.data), *ports, "--log-filter", "warn,invoker=error"]
-        server += ["--snapshot-log-size", WHOLE_LOG]
+        size = self.options.snapshot_kib
+        server += ["--snapshot-log-size", f"{size} KiB" if size else WHOLE_LOG]
 
         def role(name: str, arguments: Sequence[str], port: int, health: str = "/restate/health") -> Role:
             return Role(name, arguments, self.data.parent, lambda: answers(port, health), environment)
@@ -171,7 +176,8 @@ class Run:
             for order, count in provider.silences.items():
                 silences[order] = silences.get(order, 0) + count
         cuts = len(self.options.accidents)
-        verdict = judge(self.data, self.history, self.payments, self.mails, self.seats, cuts, silences)
+        judged = judge_trimmed if self.options.snapshot_kib else judge
+        verdict = judged(self.data, self.history, self.payments, self.mails, self.seats, cuts, silences)
         if any(self.codes):
             verdict.broken.append(f"processes that were stopped ended with {self.codes} instead of 0")
         unanswered = [entry for entry in self.history.asked if entry.answer is None]

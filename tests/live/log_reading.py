@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import attrs
 import trio
@@ -64,10 +64,16 @@ class Verdict:
     hits: dict[str, int] = attrs.field(factory=dict)
 
 
+class Committed(Protocol):
+    """Committed state, by object."""
+
+    def state(self, service: str, key: str) -> dict[str, Any]: ...
+
+
 class Seen:
     """The part of a Stage that the tour's claims read."""
 
-    def __init__(self, truth: Truth, kills: int, silences: Mapping[str, int]) -> None:
+    def __init__(self, truth: Committed, kills: int, silences: Mapping[str, int]) -> None:
         self._truth = truth
         self._kills = kills
         self._silences = silences

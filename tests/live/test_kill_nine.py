@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import attrs
 import pytest
 
 from tests.live.kill_nine import Options, run
 from tests.live.log_reading import judge
 from tests.live.processes import Role, WillNotRun
+from tests.live.trimmed_reading import judge_trimmed
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +39,7 @@ def test_a_customer_who_was_told_otherwise_is_noticed(played):
     assert any("P4" in text for text in again.broken)
 
 
-@pytest.mark.parametrize("http_11", [1])
+@pytest.mark.parametrize("http_11", [0, 1])
 def test_what_survives_accidents_of_server_and_endpoint_holds(tmp_path, http_11):
     options = Options(
         form="pair", http_11=http_11, kills=1, endpoint_kills=1, both_kills=1, stops=2, clients=20, seats=40, seed=3
@@ -47,6 +49,19 @@ def test_what_survives_accidents_of_server_and_endpoint_holds(tmp_path, http_11)
     assert sum(figures["lives"].values()) == 2 + 1 + 1 + 2 + 2
     assert figures["charges"] > 0
     assert verdict.hits["P8 restarts with work left"] >= 1
+
+
+def test_a_server_that_trims_its_log_all_the_while_forgets_nothing(tmp_path):
+    options = Options(form="pair", kills=2, stops=1, clients=15, seats=30, seed=4, snapshot_kib=8)
+    verdict, figures = run(options, tmp_path / "data")
+    assert verdict.broken == []
+    assert verdict.hits["records trimmed"] > 0
+    assert verdict.hits["P12 acknowledgements looked up"] >= figures["calls"]
+    asked = next(entry for entry in verdict.history.asked if entry.answer.status == 200)
+    told = attrs.evolve(asked.answers[-1], body=b'"never said"')
+    asked.answers.append(told)
+    again = judge_trimmed(tmp_path / "data", verdict.history, verdict.payments, verdict.mails, ["seat-1"], 3, {})
+    assert any("P12" in text for text in again.broken)
 
 
 async def never() -> bool:

@@ -72,7 +72,7 @@ PLACES: Final = (
     ),
     Setting(
         "snapshot-log-size",
-        kinds.size(64 << 10),
+        kinds.size(4 << 10),
         "limits.snapshot_log_bytes",
         "Log bytes after which a snapshot is written and the log before it dropped.",
     ),
