@@ -71,7 +71,7 @@ def _parsed(token: str) -> tuple[bytes, bytes, dict[str, Any]]:
     try:
         claims = json.loads(_unpadded(head.partition(".")[2]))
         raw = _unpadded(signature)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Unidentified(f"the {TOKEN_HEADER} is no token: {error}") from error
     if not dot or not isinstance(claims, dict):
         raise Unidentified(f"the {TOKEN_HEADER} is no token: three parts with claims in the second are expected")

@@ -75,6 +75,13 @@ def test_refusals(change: dict[str, str | None], says: str) -> None:
         Verifier([KEY]).check(headers, "/discover", now_ms(REQUESTS[0]))
 
 
+def test_claims_nested_beyond_reason_are_no_token() -> None:
+    """Whoever sends them need not be known: nothing is checked before they are read."""
+    nested = urlsafe_b64encode(b"[" * 30_000).decode()
+    with pytest.raises(Unidentified, match="no token"):
+        Verifier([KEY]).check({SCHEME_HEADER: "v1", TOKEN_HEADER: f"a.{nested}.c"}, "/discover", 0)
+
+
 @pytest.mark.parametrize("claim", ["aud", "exp", "iat", "nbf"])
 def test_every_claim_is_needed(claim: str) -> None:
     claims = {name: value for name, value in REQUESTS[0]["jwt_claims"].items() if name != claim}
