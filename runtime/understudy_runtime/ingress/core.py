@@ -230,7 +230,7 @@ def target_id(body: bytes, schema: Schema) -> str:
     """The invocation that a JSON target names.  Raises RequestError (500 for a wrong form, as Restate does)."""
     try:
         target = json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RequestError(500, f"the body is not JSON: {error}") from None
     kind = target.get("target") if isinstance(target, dict) else None
     if kind == "invocation":

@@ -244,6 +244,15 @@ def test_whatever_is_asked_there_is_a_decision(method, segments, query, headers,
         )
 
 
+@pytest.mark.parametrize("ask", ["attach", "output"])
+@pytest.mark.parametrize("body", [b"[" * 100_000, b'{"target":' * 50_000, b"1" * 5_000])
+def test_a_target_beyond_reason_is_refused(ask, body):
+    decision = core.decide(Request("POST", f"/restate/{ask}", (), body), SCHEMA)
+    assert isinstance(decision, core.Respond)
+    assert decision.response.status == 500
+    assert b"not JSON" in decision.response.body
+
+
 SCHEMA = Schema().with_deployment(
     "dp_1",
     parse_manifest(
