@@ -130,8 +130,8 @@ RULES: Final[tuple[Mutant, ...]] = (
         group="E expiry",
         module="understudy_runtime.machine.lifecycle",
         before="    if bucket_of(invocation.expires_ms) <= bucket:\n        free(turn, invocation)\n",
-        after="    if bucket_of(invocation.expires_ms) <= bucket + 60:\n        free(turn, invocation)\n",
-        why="a result goes with its journal when it was to be kept a little longer",
+        after="    if bucket_of(invocation.expires_ms) <= bucket + 7200:\n        free(turn, invocation)\n",
+        why="a result goes with its journal although it was to be kept some hours longer",
         needs=("time",),
     ),
     Mutant(
