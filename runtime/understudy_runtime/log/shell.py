@@ -63,6 +63,7 @@ class Log(Generic[C]):
         self._prewritten = 0
         self._is_closed = False
         self._in_doubt = False
+        self._kept: core.SegmentScan | None = None
         # Bytes of frames appended since the log was opened.
         self.bytes_appended = 0
         self.lsn_last = 0
@@ -99,6 +100,7 @@ class Log(Generic[C]):
             return Fenced(self.lsn_last, self.epoch_last)
         payload, count = self._codec.encode_within(commands, self._limits.batch_bytes_max)
         self._in_doubt = True
+        self._kept = None
         if self._file is None or self._needs_segment(len(payload) + core.FRAME_EXTRA_BYTES):
             await self._new_segment(expected_lsn)
         frame = core.encode_frame(
@@ -165,7 +167,7 @@ class Log(Generic[C]):
             lsn_end = self.lsn_last + 1 if is_last else self._segments[position + 1].lsn_first
             if lsn_end <= lsn_first:
                 continue
-            scan = self._scan(segment, is_last=is_last)
+            scan = self._scan_last_kept(segment) or self._scan(segment, is_last=is_last)
             found_end = scan.frames[-1].lsn_last + 1 if scan.frames else segment.lsn_first
             if found_end != lsn_end:
                 raise LogCorrupt(segment.path, scan.end, f"the records {found_end} to {lsn_end - 1} are missing")
@@ -186,7 +188,7 @@ class Log(Generic[C]):
         if not self._segments:
             return
         last = self._segments[-1]
-        scan = self._scan(last, is_last=True)
+        scan = self._kept = self._scan(last, is_last=True)
         self.lsn_last = scan.frames[-1].lsn_last if scan.frames else last.lsn_first - 1
         self.epoch_last = scan.frames[-1].epoch if scan.frames else self._epoch_before(last)
         self._file = self._disk.open(last.path)
@@ -216,7 +218,9 @@ class Log(Generic[C]):
         if not self._segments:
             return
         last = self._segments[-1]
-        if core.is_unfinished_segment(self._read(last), self._identity, last.lsn_first):
+        head = self._read_head(last)
+        has_begun = len(head) == core.SEGMENT_HEADER.size and any(head)
+        if not has_begun and core.is_unfinished_segment(self._read(last), self._identity, last.lsn_first):
             if len(self._segments) == 1 and last.lsn_first > 1:
                 raise LogCorrupt(last.path, 0, "the segment header is missing, and it is the only segment")
             self._disk.unlink(last.path)
@@ -240,10 +244,24 @@ class Log(Generic[C]):
         finally:
             file.close()
 
+    def _read_head(self, segment: Segment) -> bytes:
+        file = self._disk.open(segment.path)
+        try:
+            return file.pread(0, core.SEGMENT_HEADER.size)
+        finally:
+            file.close()
+
     def _scan(self, segment: Segment, *, is_last: bool) -> core.SegmentScan:
         return core.scan_segment(
             segment.path, self._read(segment), identity=self._identity, lsn_first=segment.lsn_first, is_last=is_last
         )
+
+    def _scan_last_kept(self, segment: Segment) -> core.SegmentScan | None:
+        """What recovery found in the last segment, once: who opens a log replays it next and reads nothing twice."""
+        if segment is not self._segments[-1]:
+            return None
+        kept, self._kept = self._kept, None
+        return kept
 
     def _decode(self, segment: Segment, frame: Frame) -> Replayed[C]:
         try:
