@@ -26,7 +26,7 @@ from understudy.api.serde import (
     Serde,
 )
 from understudy.api.service import Service, VirtualObject, Workflow
-from understudy.endpoint import App, app
+from understudy.endpoint import App, Endpoint, app
 
 __all__ = [
     "App",
@@ -37,6 +37,7 @@ __all__ = [
     "DefaultSerde",
     "DurableFuture",
     "DurablePromise",
+    "Endpoint",
     "InvocationRetryPolicy",
     "JsonSerde",
     "MsgspecJsonSerde",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from understudy.api.door import run_attempt
 from understudy.api.handler import Handler
@@ -40,13 +40,7 @@ class App:
         """Raises ValueError for two services of one name or a text that is no key, TypeError for what is no service."""
         self.protocol: ProtocolMode | None = protocol
         self.verifier = Verifier(identity_keys or ())
-        self.services: dict[str, Definition] = {}
-        for service in services:
-            if not isinstance(service, Definition):
-                raise TypeError(f"{service!r} is no Service, VirtualObject or Workflow")
-            if service.name in self.services:
-                raise ValueError(f"two services are named {service.name!r}")
-            self.services[service.name] = service
+        self.services = _by_name(services)
 
     def handler(self, service: str, handler: str) -> Handler:
         """The handler of those names.  Raises NotFound."""
@@ -108,4 +102,51 @@ def app(
     return App(services, protocol, identity_keys)
 
 
-__all__ = ["App", "NotFound", "ProtocolMode", "app"]
+class Endpoint:
+    """An application put together step by step: each method returns the endpoint, `app` ends the chain."""
+
+    def __init__(self) -> None:
+        self._services: dict[str, Definition] = {}
+        self._protocol: ProtocolMode | None = None
+        self._identity_keys: list[str] = []
+
+    def bind(self, *services: Definition) -> Self:
+        """Add *services*.  Raises ValueError for a second one of a name, TypeError for what is no service.
+
+        Either all of them are added or none.
+        """
+        self._services = _by_name((*self._services.values(), *services))
+        return self
+
+    def streaming_protocol(self) -> Self:
+        """Say "full duplex" to every server, also to one that asks over HTTP/1."""
+        self._protocol = "bidi"
+        return self
+
+    def request_response_protocol(self) -> Self:
+        """Say "request and response" to every server: each wait ends the attempt."""
+        self._protocol = "request_response"
+        return self
+
+    def identity_key(self, identity_key: str) -> Self:
+        """Answer only to requests signed with this key (``publickeyv1_…``) or another one added like it."""
+        self._identity_keys.append(identity_key)
+        return self
+
+    def app(self) -> App:
+        """The application.  Raises ValueError for an identity key that is none."""
+        return App(tuple(self._services.values()), self._protocol, self._identity_keys)
+
+
+def _by_name(services: Sequence[Definition]) -> dict[str, Definition]:
+    found: dict[str, Definition] = {}
+    for service in services:
+        if not isinstance(service, Definition):
+            raise TypeError(f"{service!r} is no Service, VirtualObject or Workflow")
+        if service.name in found:
+            raise ValueError(f"two services are named {service.name!r}")
+        found[service.name] = service
+    return found
+
+
+__all__ = ["App", "Endpoint", "NotFound", "ProtocolMode", "app"]
