@@ -45,15 +45,22 @@ class Meta:
             world.disk, META_FOLDER, identity=identity, codec=META_CODEC, limits=limits, observe=observe
         )
         meta = cls(world, log, min(GROWN_BYTES, limits.snapshot_log_bytes))
-        for replayed in log.records(log.lsn_first):
-            for command in replayed.commands:
-                meta._expect_begin(replayed.lsn_first, command)
-                core.apply(meta._state, command)
+        meta._replay()
         return meta
 
-    def _expect_begin(self, lsn: int, command: MetaCommand) -> None:
-        """Raises LogCorrupt when the log begins in the middle of what was said."""
-        if lsn == self._log.lsn_first > 1 and not isinstance(command, Checkpoint):
+    def _replay(self) -> None:
+        """Apply the log.  A trim that was cut short leaves records before the checkpoint that stands for them.
+
+        Raises LogCorrupt when the log begins in the middle of what was said.
+        """
+        log = self._log
+        is_whole = log.lsn_first == 1
+        for replayed in log.records(log.lsn_first):
+            for command in replayed.commands:
+                is_whole = is_whole or isinstance(command, Checkpoint)
+                if is_whole:
+                    core.apply(self._state, command)
+        if not is_whole:
             raise LogCorrupt(f"{META_FOLDER}/", 0, "the records before the first segment are missing")
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -85,8 +86,8 @@ def test_a_checkpoint_makes_the_same_state(before: list[MetaCommand], after: lis
     assert again == state
 
 
-async def opened(world: FakeWorld) -> Meta:
-    return await Meta.open(world, identity=1, limits=SMALL, observe=lambda event: None)
+async def opened(world: FakeWorld, limits: Limits = SMALL) -> Meta:
+    return await Meta.open(world, identity=1, limits=limits, observe=lambda event: None)
 
 
 def registration(number: int) -> RegisterDeployment:
@@ -108,11 +109,13 @@ async def test_registrations_do_not_let_the_log_grow() -> None:
     assert (await opened(world)).schema == schema
 
 
-async def test_a_power_cut_at_every_sync_of_a_checkpoint() -> None:
+@pytest.mark.parametrize("segment_bytes_max", [SMALL.segment_bytes_max, 1], ids=["one segment", "many segments"])
+async def test_a_power_cut_at_every_sync_of_a_checkpoint(segment_bytes_max: int) -> None:
+    limits = attrs.evolve(SMALL, segment_bytes_max=segment_bytes_max)
     cuts = 0
     for sync in range(1, 400):
         world = FakeWorld()
-        meta = await opened(world)
+        meta = await opened(world, limits)
         world.disk.failing_sync = world.disk.syncs + sync
         done = 0
         try:
@@ -122,7 +125,7 @@ async def test_a_power_cut_at_every_sync_of_a_checkpoint() -> None:
         except SyncFailed:
             cuts += 1
             world.disk.power_cut()
-            again = await opened(world)
+            again = await opened(world, limits)
             expected = [MetaState(), MetaState()]
             for number in range(done + 1):
                 for state in expected[number == done :]:
