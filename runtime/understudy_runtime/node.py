@@ -55,6 +55,8 @@ FORMAT_FILE: Final = "format"
 LOCK_FILE: Final = "lock"
 PARTITIONS_MAX: Final = 1024
 DRAIN_POLL_S: Final = 0.01
+# Of the time a drain may take, what requests in flight get; the rest is for attempts to suspend in.
+DRAIN_SHARE: Final = 0.75
 LIST_LOOKED_AT_MAX: Final = 10_000
 
 
@@ -237,12 +239,15 @@ class Node:
     async def drain(self) -> None:
         """Wait until no request is waiting and no attempt runs, at most `limits.drain_timeout_ms`; then write behind.
 
-        No new request is taken any more.  What does not finish in time is durable and goes on after a
-        restart.
+        No new request is taken any more.  Those in flight get DRAIN_SHARE of the time: one that waits for an hour's
+        sleep must not keep attempts from being asked to suspend.  What does not finish in time is durable and goes on
+        after a restart.
         """
         self._is_draining = True
-        with trio.move_on_after(self.limits.drain_timeout_ms / 1000):
-            await until(lambda: self.replies.is_idle)
+        timeout_s = self.limits.drain_timeout_ms / 1000
+        with trio.move_on_after(timeout_s):
+            with trio.move_on_after(timeout_s * DRAIN_SHARE):
+                await until(lambda: self.replies.is_idle)
             for invoker in self.invokers:
                 invoker.close_all()
             await until(lambda: not any(invoker.running_count for invoker in self.invokers))

@@ -16,7 +16,7 @@ from understudy_runtime.limits import Limits
 from understudy_runtime.log.core import LogForeign
 from understudy_runtime.model.actions import ArmTimer, StartAttempt
 from understudy_runtime.model.events import Event, LeadershipTaken, StorageFlushed
-from understudy_runtime.model.invocation import Success, Target
+from understudy_runtime.model.invocation import Status, Success, Target
 from understudy_runtime.node import DataFolderError, Node
 from understudy_runtime.recovery import ORIGIN
 from understudy_runtime.storage.port import StorageError
@@ -263,6 +263,30 @@ async def test_draining_ends_by_its_time_limit(autojump_clock: MockClock) -> Non
         before = trio.current_time()
         await client.node.drain()
         assert trio.current_time() - before == pytest.approx(2, abs=0.1)
+
+
+async def test_a_client_that_waits_for_long_keeps_no_attempt_from_being_asked_to_suspend(
+    autojump_clock: MockClock,
+) -> None:
+    async def script(d: Dialogue) -> None:
+        await d.say(sleep(1, world.now_ms() + 3_600_000))
+        if d.head.target == ECHO:
+            await d.closed()
+        await d.say(suspension(1))
+
+    world = FakeWorld()
+    async with scripted(script, world=world, limits=attrs.evolve(PLAIN, drain_timeout_ms=2_000)) as (client, _):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(client.call, Target("Echo", "other"))
+            acked = await client.send(ECHO)
+            await wait_all_tasks_blocked()
+            before = trio.current_time()
+            await client.node.drain()
+            assert trio.current_time() - before <= 2.1
+            found = client.node.known(acked.invocation_id)
+            nursery.cancel_scope.cancel()
+        assert found is not None
+        assert found.status is Status.SUSPENDED
 
 
 async def test_draining_begins_no_attempt_again(autojump_clock: MockClock) -> None:
