@@ -8,6 +8,10 @@ transaction.  While it is open the file is locked: there is one owner.
 Each value is followed by a checksum of its key and itself: what the medium changed is StorageDamaged, not an answer.
 Pages that removed rows leave behind are used again, and the write-ahead log is cut back after a checkpoint: the files
 are as large as what they once had to hold at the same time.
+
+Rows lie in the order they were first written, and an index finds them by key: most keys begin with a random id, and
+were the rows themselves in key order, each would be written to a page of its own.  Stores that an older build made have
+them in key order; the same statements serve both.
 """
 
 from __future__ import annotations
@@ -26,15 +30,16 @@ APPLICATION_ID: Final = 0x554E4453  # "UNDS"
 CHECKSUM_BYTES: Final = 8
 # The write-ahead log is checkpointed once it holds so many pages, and cut back to so many bytes after that.
 WAL_PAGES: Final = 2_000
-WAL_BYTES_KEPT: Final = 16 * 1024 * 1024
-CACHE_KIB: Final = 16 * 1024
+WAL_BYTES_KEPT: Final = 8 * 1024 * 1024
+# The system's cache has the file as well: a larger one here is memory twice, for a tenth of a commit.
+CACHE_KIB: Final = 2 * 1024
 UPGRADE_ROWS: Final = 1_000
 # What says that the file's content is not what we wrote; anything else is about reaching it.
 DAMAGE: Final = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_FORMAT", "SQLITE_ERROR")
 
 # The meta table has one row, always.
 _CREATE: Final = (
-    "CREATE TABLE rows (key BLOB NOT NULL PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE rows (key BLOB NOT NULL PRIMARY KEY, value BLOB NOT NULL)",
     "CREATE TABLE meta (only INTEGER NOT NULL PRIMARY KEY CHECK (only = 1), applied_lsn INTEGER NOT NULL)",
     "INSERT INTO meta VALUES (1, 0)",
     f"PRAGMA application_id = {APPLICATION_ID}",
