@@ -104,6 +104,11 @@ class Partition:
     def queue_length(self) -> int:
         return len(self._queue)
 
+    @property
+    def is_writing_snapshot(self) -> bool:
+        """Whether a snapshot has been begun and is not durable yet."""
+        return self._snapshots is not None and self._snapshots.is_writing
+
     def propose(self, command: Command) -> None:
         """Queue *command* for the log."""
         self._queue.append(command)

@@ -27,6 +27,7 @@ LATER_NS: Final = (
     400 * NS_PER_MS,
 )
 UNAIMED_ONE_IN: Final = 4
+RARE_ONE_IN: Final = 3
 
 
 class Moments:
@@ -53,7 +54,8 @@ class Moments:
 class Aimed:
     """A kernel fault that waits for its moment, and is counted when it really happens.
 
-    *hop* says what a link is, for the count of connections that were hurt with something on its way.
+    *hop* says what a link is, for the count of connections that were hurt with something on its way.  *rare* names a
+    fault and a place that seldom begins, which some of these faults wait for instead.
     """
 
     kind: ClassVar[str] = "aimed"
@@ -68,8 +70,10 @@ class Aimed:
         tally: Tally,
         later_ns: Sequence[int],
         hop: Callable[[Target], str],
+        rare: tuple[str, str] = ("", ""),
     ) -> None:
         self._hop = hop
+        self._rare = rare
         self._later_ns = later_ns
         self._fault = fault
         self._label = label
@@ -99,5 +103,7 @@ class Aimed:
             return happen()
         later_ns = self._later_ns[(shot.detail // UNAIMED_ONE_IN) % len(self._later_ns)]
         place = shot.target[-1] if len(shot.target) == 1 else f"{shot.target[0]} > {shot.target[1]}"
+        if self._label == self._rare[0] and (shot.detail // 64) % RARE_ONE_IN == 0:
+            place = self._rare[1]
         self._moments.wait(place, lambda: self._kernel.call_later(later_ns, happen))
         return True

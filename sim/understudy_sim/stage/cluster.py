@@ -57,6 +57,8 @@ if TYPE_CHECKING:
 
 DEPLOYMENT: Final = deployment_id(bytes(16))
 ADDRESS: Final = f"http://{ENDPOINT}:{HTTP_PORT}"
+# A sync of the server's disk while a snapshot is being written.
+SNAPSHOT: Final = "server, snapshot"
 # The process all customers share who speak HTTP/2.
 CUSTOMERS: Final = "customers"
 RESTART_MS_MAX = 5_000
@@ -185,6 +187,8 @@ class Cluster:
     def _sync(self, ordinal: int, phase: str) -> None:
         if phase == "before":
             self.moments.begins(SERVER)
+            if self.server.writes_a_snapshot:
+                self.moments.begins(SNAPSHOT)
         if self.crash_at_sync == (ordinal, phase):
             self.tally.firing(Firing("server_crash", f"{SERVER}, {phase} sync {ordinal}", self.kernel.now_ns, ("", 0)))
             self.server.process.crash()

@@ -13,7 +13,7 @@ from understudy_sim.kernel.faults.port import Fault, Intensity, Planned, Target
 from understudy_sim.kernel.faults.table import FAULTS
 from understudy_sim.kernel.kernel import Kernel
 from understudy_sim.stage.aim import LATER_NS, Aimed
-from understudy_sim.stage.cluster import Cluster
+from understudy_sim.stage.cluster import SNAPSHOT, Cluster
 from understudy_sim.stage.draining import Drain
 from understudy_sim.stage.endpoint import ENDPOINT
 from understudy_sim.stage.operator import OPERATOR
@@ -44,6 +44,7 @@ KERNEL_KINDS = (
 # Which come close after their moment: a power cut is to fall into a sync, a reset upon bytes on their way.
 CLOSE: Mapping[str, tuple[int, int]] = {"server_crash": (0, 4), "stream_reset": (1, 6), "half_open": (1, 6)}
 # What a power cut may do to a disk is switched on for the whole run: it happens with the crash.
+SNAPSHOTS_BELOW = 1024 * 1024
 UNAIMED = ("lost_write", "torn_write")
 
 
@@ -87,9 +88,15 @@ class Nemesis:
         fault = FAULTS[kind] if kind in FAULTS else Drain(self._draining[label])
         first, last = CLOSE.get(label, (0, len(LATER_NS)))
         later_ns = LATER_NS[first:last]
-        aimed = Aimed(fault, label, self._kernel, self._cluster.moments, self._tally, later_ns, self._hop)
+        aimed = Aimed(fault, label, self._kernel, self._cluster.moments, self._tally, later_ns, self._hop, self._rare)
         self._aimed.append(aimed)
         return aimed
+
+    @property
+    def _rare(self) -> tuple[str, str]:
+        """Some power cuts are to fall into a snapshot, in seeds that write any."""
+        often = self._plan.limits.snapshot_log_bytes < SNAPSHOTS_BELOW
+        return ("server_crash", SNAPSHOT) if often else ("", "")
 
     def _hop(self, target: Target) -> str:
         """What the link between two hosts carries."""

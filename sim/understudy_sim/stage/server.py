@@ -88,6 +88,11 @@ class ServerProcess:
         self._back_after_ns = back_after_ns
         return self._bell.ring()
 
+    @property
+    def writes_a_snapshot(self) -> bool:
+        """Whether some partition is in the middle of one."""
+        return self.node is not None and any(partition.is_writing_snapshot for partition in self.node.partitions)
+
     def upgrade(self) -> None:
         """From its next start on the server is of the current build.  The old one is killed; the disk's cache stays."""
         self.rules_max = RULES_CURRENT
