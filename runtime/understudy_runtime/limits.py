@@ -15,8 +15,9 @@ class Limits:
     """Bounds.  Each comment says the behaviour at the bound."""
 
     # Attempts that run at once per partition; further invocations wait in the ready queue, and attempts that only
-    # wait are asked to suspend so that others get their slot.
-    attempts_max: int = 1_000
+    # wait are asked to suspend so that others get their slot.  Each suspension costs a replay: 2,000 invocations that
+    # sleep now and then took five times as long to end with 1,000 slots.
+    attempts_max: int = 4_000
     # Commands taken into one log append; the rest goes into the next.  As many timers are on their way at once.
     batch_commands_max: int = 256
     # Bytes of commands in one log append; what is more goes into the next, a single command always goes.
