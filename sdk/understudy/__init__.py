@@ -4,6 +4,7 @@
 """
 
 from understudy import exceptions
+from understudy.api.codec import JournalValueCodec
 from understudy.api.combinators import as_completed, gather, select, wait_completed
 from understudy.api.context import (
     Context,
@@ -26,19 +27,24 @@ from understudy.api.serde import (
     Serde,
 )
 from understudy.api.service import Service, VirtualObject, Workflow
+from understudy.client import Client, ClientSendHandle, HttpError, create_client
 from understudy.endpoint import App, Endpoint, app
 
 __all__ = [
     "App",
     "BytesSerde",
     "CallFuture",
+    "Client",
+    "ClientSendHandle",
     "Context",
     "ContextMisuse",
     "DefaultSerde",
     "DurableFuture",
     "DurablePromise",
     "Endpoint",
+    "HttpError",
     "InvocationRetryPolicy",
+    "JournalValueCodec",
     "JsonSerde",
     "MsgspecJsonSerde",
     "ObjectContext",
@@ -57,6 +63,7 @@ __all__ = [
     "WorkflowSharedContext",
     "app",
     "as_completed",
+    "create_client",
     "exceptions",
     "gather",
     "select",

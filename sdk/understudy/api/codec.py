@@ -1,0 +1,25 @@
+"""A codec of journal values: what stands between the serdes and the journal, to encrypt or to compress.
+
+It sees the bytes of arguments, results, state, runs, awakeables, promises and signals, never failures. What it makes
+of the same bytes may differ from one time to the next (a nonce): with a codec, a replay compares the steps without
+their values.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+
+class JournalValueCodec(ABC):
+    """How the bytes of a serde are kept in the journal, and read back from it."""
+
+    @abstractmethod
+    def encode(self, value: bytes) -> bytes:
+        """The bytes to keep for *value*.  What it raises fails the attempt, which is tried again."""
+
+    @abstractmethod
+    async def decode(self, value: bytes) -> bytes:
+        """The bytes `encode` was given.  It may wait, for a key that is kept elsewhere say; it must use no context."""
+
+
+__all__ = ["JournalValueCodec"]
