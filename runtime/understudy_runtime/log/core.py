@@ -20,7 +20,7 @@ Format 1 neither counted zero sectors nor marked the end of a frame's header; it
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 import attrs
@@ -46,6 +46,8 @@ FRAME_HEADER_1_BYTES: Final = FRAME_HEADER_1.size + CHECKSUM.size
 # What a frame has beside its payload.
 FRAME_EXTRA_BYTES: Final = FRAME_HEADER_BYTES + len(MARK)
 FRAME_BYTES_MAX: Final = (1 << 32) - 1
+# What is read at once: a whole segment would be in memory otherwise, and its pages would stay with the process.
+WINDOW_BYTES: Final = 256 * 1024
 
 
 class LogError(Exception):
@@ -220,8 +222,8 @@ def read_head(data: bytes, offset: int, identity: int, format_: int) -> FrameHea
     return FrameHead(start, start + length, lsn_first, epoch, time_ms, count, zero_sectors, payload_checksum)
 
 
-def read_frame(data: bytes, offset: int, identity: int, format_: int = SEGMENT_FORMAT) -> Frame | str:
-    """The frame at *offset* of a segment's bytes, or why there is none."""
+def read_frame(data: bytes, offset: int, identity: int, format_: int = SEGMENT_FORMAT, base: int = 0) -> Frame | str:
+    """The frame at *offset* of *data*, or why there is none.  *data* lies at *base* of its segment."""
     head = read_head(data, offset, identity, format_)
     if head is None:
         return "no frame header is here"
@@ -230,62 +232,112 @@ def read_frame(data: bytes, offset: int, identity: int, format_: int = SEGMENT_F
     payload = data[head.start : head.end]
     if head.checksum != xxh3_64_intdigest(payload, identity) or not data.startswith(MARK, head.end):
         return "the frame's checksum does not match"
-    end = head.end + len(MARK)
-    return Frame(offset, end, head.lsn_first, head.record_count, head.epoch, head.time_ms, payload)
+    end = base + head.end + len(MARK)
+    return Frame(base + offset, end, head.lsn_first, head.record_count, head.epoch, head.time_ms, payload)
 
 
-@attrs.frozen
-class SegmentScan:
-    """What lies in a segment: its frames, where they end, and how many bytes behind them are a torn tail (0: clean)."""
+class SegmentReader:
+    """Reads one segment from its header on, WINDOW_BYTES at a time (more for a longer frame): walk `frames`.
 
-    format: int
-    frames: Sequence[Frame]
-    end: int
-    torn_bytes: int
-
-
-def scan_segment(path: str, data: bytes, *, identity: int, lsn_first: int, is_last: bool) -> SegmentScan:
-    """Read the segment *data*: its header, then frame after frame.
-
-    Raises LogNewer, LogForeign; LogCorrupt for a bad header, or a bad frame that a crash cannot explain.
+    *pread* is the file's, *size* its size.  The other attributes are true of what has been walked.
+    Raises LogNewer, LogForeign; LogCorrupt for a bad header.
     """
-    if len(data) < SEGMENT_HEADER.size:
-        raise LogCorrupt(path, 0, "the segment header is incomplete")
-    format_ = check_segment_header(path, data[: SEGMENT_HEADER.size], identity=identity, lsn_first=lsn_first)
-    frames: list[Frame] = []
-    offset, lsn_next, epoch_last = SEGMENT_HEADER.size, lsn_first, 0
-    while offset < len(data):
-        frame = read_frame(data, offset, identity, format_)
-        if isinstance(frame, str):
-            torn_bytes = judge_tail(path, data, offset, frame, identity, is_last, format_)
-            return SegmentScan(format_, frames, offset, torn_bytes)
-        if frame.lsn_first != lsn_next or frame.record_count < 1:
-            raise LogCorrupt(path, offset, f"record {lsn_next} is expected, the frame has {frame.lsn_first}")
-        if frame.epoch < epoch_last:
-            raise LogCorrupt(path, offset, f"epoch {frame.epoch} follows epoch {epoch_last}")
-        frames.append(frame)
-        offset, lsn_next, epoch_last = frame.end, frame.lsn_last + 1, frame.epoch
-    return SegmentScan(format_, frames, offset, 0)
+
+    def __init__(
+        self, path: str, pread: Callable[[int, int], bytes], size: int, *, identity: int, lsn_first: int, is_last: bool
+    ) -> None:
+        head = pread(0, min(SEGMENT_HEADER.size, size))
+        if len(head) < SEGMENT_HEADER.size:
+            raise LogCorrupt(path, 0, "the segment header is incomplete")
+        self.format = check_segment_header(path, head, identity=identity, lsn_first=lsn_first)
+        # Where the last frame begins (0: none was seen), where it ends, and what follows in it and after it.
+        self.last_offset = 0
+        self.end = SEGMENT_HEADER.size
+        self.lsn_next = lsn_first
+        self.epoch_last = 0
+        # Bytes behind the last frame that are a torn tail; 0: the end is clean.
+        self.torn_bytes = 0
+        # (first LSN, offset) of the first frame of each window.
+        self.marks: list[tuple[int, int]] = []
+        self._path = path
+        self._pread = pread
+        self._size = size
+        self._identity = identity
+        self._is_last = is_last
+        self._window = b""
+        self._base = 0
+
+    def skip(self, marks: Sequence[tuple[int, int]], lsn: int) -> None:
+        """Begin at the last of *marks* that is not behind record *lsn*: they are of frames that were read before."""
+        assert not self.last_offset, "nothing has been walked"
+        self.lsn_next, self.end = max((mark for mark in marks if mark[0] <= lsn), default=(self.lsn_next, self.end))
+
+    def frames(self) -> Iterator[Frame]:
+        """Frame after frame.  Raises LogCorrupt for a bad one that a crash cannot explain."""
+        while self.end < self._size:
+            frame = self._frame(self.end)
+            if isinstance(frame, str):
+                self.torn_bytes = self._judged(frame)
+                return
+            if frame.lsn_first != self.lsn_next or frame.record_count < 1:
+                raise LogCorrupt(
+                    self._path, self.end, f"record {self.lsn_next} is expected, the frame has {frame.lsn_first}"
+                )
+            if frame.epoch < self.epoch_last:
+                raise LogCorrupt(self._path, self.end, f"epoch {frame.epoch} follows epoch {self.epoch_last}")
+            self.last_offset, self.end = frame.offset, frame.end
+            self.lsn_next, self.epoch_last = frame.lsn_last + 1, frame.epoch
+            yield frame
+
+    def _frame(self, offset: int) -> Frame | str:
+        """The frame at *offset*, or why there is none."""
+        found = read_frame(self._window, offset - self._base, self._identity, self.format, self._base)
+        if isinstance(found, str) and self._move(offset):
+            found = read_frame(self._window, offset - self._base, self._identity, self.format, self._base)
+        return found
+
+    def _move(self, offset: int) -> bool:
+        """Let the window begin at *offset* and hold the whole frame there; False when it held all there is."""
+        if self._base + len(self._window) >= self._size:
+            return False
+        self._window = self._pread(offset, min(WINDOW_BYTES, self._size - offset))
+        self._base = offset
+        self.marks.append((self.lsn_next, offset))
+        head = read_head(self._window, 0, self._identity, self.format)
+        if head is not None and head.end >= len(self._window):
+            self._window = self._pread(offset, min(head.end + len(MARK), self._size - offset))
+        return True
+
+    def _judged(self, reason: str) -> int:
+        """The torn bytes from `end` on.  What follows is read as a whole: little, unless the segment is damaged."""
+        base = self.end // SECTOR_BYTES * SECTOR_BYTES
+        data = self._pread(base, self._size - base)
+        self._window = b""
+        return judge_tail(self._path, data, self.end - base, reason, self._identity, self._is_last, self.format, base)
 
 
-def judge_tail(path: str, data: bytes, offset: int, reason: str, identity: int, is_last: bool, format_: int) -> int:
-    """The torn bytes from *offset* on, where no frame could be read; 0 for a prewritten end.
+def judge_tail(
+    path: str, data: bytes, offset: int, reason: str, identity: int, is_last: bool, format_: int, base: int = 0
+) -> int:
+    """The torn bytes from *offset* of *data* on, where no frame could be read; 0 for a prewritten end.
 
+    *data* lies at *base* of its segment, where a sector begins, and goes to the segment's end.
     Raises LogCorrupt when this is not the last segment, when a good frame follows (so the bad one had been synced), or
     when no sector of the bad one is missing (so it was written whole, and changed later).
     """
+    assert base % SECTOR_BYTES == 0, "sectors of the data are sectors of the segment"
     rest = data[offset:]
     if rest.count(0) == len(rest):
         return 0
     if not is_last:
-        raise LogCorrupt(path, offset, reason)
+        raise LogCorrupt(path, base + offset, reason)
     at = data.find(FRAME_MAGIC, offset + 1)
     while at != -1:
         if not isinstance(read_frame(data, at, identity, format_), str):
-            raise LogCorrupt(path, offset, f"{reason}, but a good frame follows at byte {at}")
+            raise LogCorrupt(path, base + offset, f"{reason}, but a good frame follows at byte {base + at}")
         at = data.find(FRAME_MAGIC, at + 1)
     if not misses_a_sector(data, offset, identity, format_):
-        raise LogCorrupt(path, offset, f"{reason}, and nothing of the frame is missing as after a power cut")
+        raise LogCorrupt(path, base + offset, f"{reason}, and nothing of the frame is missing as after a power cut")
     return len(rest.rstrip(b"\0"))
 
 

@@ -7,6 +7,7 @@ never retried, because what reached the medium is unknown; the process stops and
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Generic, TypeVar
 
 import attrs
@@ -14,7 +15,7 @@ import attrs
 from understudy_runtime.limits import Limits
 from understudy_runtime.log import core
 from understudy_runtime.log.codec import Codec, CodecError
-from understudy_runtime.log.core import Appended, Fenced, Frame, LogCorrupt, Unknown
+from understudy_runtime.log.core import Appended, Fenced, Frame, LogCorrupt, SegmentReader, Unknown
 from understudy_runtime.model.events import LogTailCut, Observe
 from understudy_runtime.world import Disk, File
 
@@ -63,7 +64,8 @@ class Log(Generic[C]):
         self._prewritten = 0
         self._is_closed = False
         self._in_doubt = False
-        self._kept: core.SegmentScan | None = None
+        # Where frames of the last segment begin, a window apart, as recovery found them: a replay skips to its end.
+        self._marks: list[tuple[int, int]] = []
         # Bytes of frames appended since the log was opened.
         self.bytes_appended = 0
         self.lsn_last = 0
@@ -100,7 +102,6 @@ class Log(Generic[C]):
             return Fenced(self.lsn_last, self.epoch_last)
         payload, count = self._codec.encode_within(commands, self._limits.batch_bytes_max)
         self._in_doubt = True
-        self._kept = None
         if self._file is None or self._needs_segment(len(payload) + core.FRAME_EXTRA_BYTES):
             await self._new_segment(expected_lsn)
         frame = core.encode_frame(
@@ -167,13 +168,16 @@ class Log(Generic[C]):
             lsn_end = self.lsn_last + 1 if is_last else self._segments[position + 1].lsn_first
             if lsn_end <= lsn_first:
                 continue
-            scan = self._scan_last_kept(segment) or self._scan(segment, is_last=is_last)
-            found_end = scan.frames[-1].lsn_last + 1 if scan.frames else segment.lsn_first
-            if found_end != lsn_end:
-                raise LogCorrupt(segment.path, scan.end, f"the records {found_end} to {lsn_end - 1} are missing")
-            for frame in scan.frames:
-                if frame.lsn_last >= lsn_first:
-                    yield self._decode(segment, frame)
+            with self._reading(segment, is_last=is_last) as reader:
+                if is_last:
+                    reader.skip(self._marks, lsn_first)
+                for frame in reader.frames():
+                    if frame.lsn_last >= lsn_first:
+                        yield self._decode(segment, frame)
+            if reader.lsn_next != lsn_end:
+                raise LogCorrupt(
+                    segment.path, reader.end, f"the records {reader.lsn_next} to {lsn_end - 1} are missing"
+                )
 
     def close(self) -> None:
         """Release the file.  Nothing is written."""
@@ -188,9 +192,10 @@ class Log(Generic[C]):
         if not self._segments:
             return
         last = self._segments[-1]
-        scan = self._kept = self._scan(last, is_last=True)
-        self.lsn_last = scan.frames[-1].lsn_last if scan.frames else last.lsn_first - 1
-        self.epoch_last = scan.frames[-1].epoch if scan.frames else self._epoch_before(last)
+        scan = self._scan(last, is_last=True)
+        self._marks = scan.marks
+        self.lsn_last = scan.lsn_next - 1
+        self.epoch_last = scan.epoch_last if scan.last_offset else self._epoch_before(last)
         self._file = self._disk.open(last.path)
         self._end = scan.end
         self._is_closed = scan.format < core.SEGMENT_FORMAT
@@ -199,17 +204,16 @@ class Log(Generic[C]):
             self._file.truncate(scan.end)
             self._prewritten = scan.end
             observe(LogTailCut(self._folder, scan.torn_bytes))
-        await self._settle(scan.frames)
+        await self._settle(scan)
 
-    async def _settle(self, frames: Sequence[Frame]) -> None:
+    async def _settle(self, scan: SegmentReader) -> None:
         """Make what was just read durable: the process that wrote it may have died, or its sync failed, before it was.
 
         A failed sync can leave the last frame in the system's cache only, marked clean: so it is written again.
         """
         assert self._file is not None, "a segment is open"
-        if frames:
-            offset, end = frames[-1].offset, frames[-1].end
-            self._file.pwrite(offset, self._file.pread(offset, end - offset))
+        if scan.last_offset:
+            self._file.pwrite(scan.last_offset, self._file.pread(scan.last_offset, scan.end - scan.last_offset))
         await self._file.fdatasync()
         await self._disk.sync_dir(self._folder)
 
@@ -231,11 +235,11 @@ class Log(Generic[C]):
         """The epoch of the last frame before an empty last segment."""
         if len(self._segments) == 1:
             return 0
-        frames = self._scan(self._segments[-2], is_last=False).frames
-        assert frames, "a segment is closed only after it held a frame"
-        if frames[-1].lsn_last + 1 != last.lsn_first:
+        scan = self._scan(self._segments[-2], is_last=False)
+        assert scan.last_offset, "a segment is closed only after it held a frame"
+        if scan.lsn_next != last.lsn_first:
             raise LogCorrupt(last.path, 0, f"the records before {last.lsn_first} are missing in the segment before")
-        return frames[-1].epoch
+        return scan.epoch_last
 
     def _read(self, segment: Segment) -> bytes:
         file = self._disk.open(segment.path)
@@ -251,17 +255,23 @@ class Log(Generic[C]):
         finally:
             file.close()
 
-    def _scan(self, segment: Segment, *, is_last: bool) -> core.SegmentScan:
-        return core.scan_segment(
-            segment.path, self._read(segment), identity=self._identity, lsn_first=segment.lsn_first, is_last=is_last
-        )
+    @contextmanager
+    def _reading(self, segment: Segment, *, is_last: bool) -> Iterator[SegmentReader]:
+        file = self._disk.open(segment.path)
+        try:
+            size = file.size()
+            yield SegmentReader(
+                segment.path, file.pread, size, identity=self._identity, lsn_first=segment.lsn_first, is_last=is_last
+            )
+        finally:
+            file.close()
 
-    def _scan_last_kept(self, segment: Segment) -> core.SegmentScan | None:
-        """What recovery found in the last segment, once: who opens a log replays it next and reads nothing twice."""
-        if segment is not self._segments[-1]:
-            return None
-        kept, self._kept = self._kept, None
-        return kept
+    def _scan(self, segment: Segment, *, is_last: bool) -> SegmentReader:
+        """What is in *segment*: nothing of it is kept but where it ends."""
+        with self._reading(segment, is_last=is_last) as reader:
+            for _ in reader.frames():
+                pass
+        return reader
 
     def _decode(self, segment: Segment, frame: Frame) -> Replayed[C]:
         try:
@@ -298,6 +308,7 @@ class Log(Generic[C]):
         await self._disk.sync_dir(self._folder)
         self._segments.append(segment)
         self._end = core.SEGMENT_HEADER.size
+        self._marks = []
         self._prewritten = self._file.size()
         self._is_closed = False
 

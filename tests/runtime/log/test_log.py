@@ -239,6 +239,25 @@ async def test_damage_before_the_tail_refuses_to_start_and_names_the_place() -> 
         await open_log(disk)
 
 
+@pytest.mark.parametrize("window_bytes", [1, 48, 64, 700])
+async def test_a_segment_is_read_in_windows_and_replayed_from_near_its_end(
+    window_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the windows cut: frames that begin in one and end behind it, and are longer than one."""
+    monkeypatch.setattr(core, "WINDOW_BYTES", window_bytes)
+    disk = FakeDisk()
+    commands = await fill(disk, 30, Limits(log_prewrite_bytes=0))
+    for lsn_first in (1, 2, 17, len(commands)):
+        log = await open_log(disk)
+        reads = disk.files[f"log/{core.segment_name(1)}"].reads
+        reads.clear()
+        assert read_all(log, lsn_first) == commands[lsn_first - 1 :]
+        assert max(length for _, length in reads) <= max(window_bytes, 200), "a window, or one frame"
+        if lsn_first == len(commands):
+            assert min(offset for offset, _ in reads if offset) > 1_000, "what lies before is not read again"
+        log.close()
+
+
 async def test_a_missing_segment_refuses() -> None:
     disk = FakeDisk()
     await fill(disk, 12)

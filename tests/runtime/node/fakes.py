@@ -19,6 +19,8 @@ class Medium:
 
     seen: bytearray = attrs.field(factory=bytearray)
     durable: bytes = b""
+    # (offset, length) of every read.
+    reads: list[tuple[int, int]] = attrs.field(factory=list)
 
 
 class FakeFile:
@@ -30,6 +32,7 @@ class FakeFile:
         return len(self._medium.seen)
 
     def pread(self, offset: int, length: int) -> bytes:
+        self._medium.reads.append((offset, length))
         return bytes(self._medium.seen[offset : offset + length])
 
     def pwrite(self, offset: int, data: bytes) -> None:
