@@ -46,7 +46,8 @@ class AsgiServer(ConnectionServer):
     async def converse(self, connection: Connection) -> None:
         """Requests and answers, until either side has enough."""
         if await speaks_h2(connection):
-            await AsgiConversation(connection, self.limits, self._app, report=self._report).run()
+            conversation = AsgiConversation(connection, self.limits, self._app, report=self._report)
+            await conversation.run(draining=self.draining)
             return
         parser = StreamedRequestParser(UNBOUNDED)
         while True:

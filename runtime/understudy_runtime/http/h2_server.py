@@ -86,10 +86,15 @@ class H2Conversation:
         """Make a stream of *head*; None when it is already dealt with."""
         raise NotImplementedError
 
-    async def run(self) -> None:
-        """Speak until either side has enough; returns when the last stream's task has ended, too."""
+    async def run(self, *, draining: bool) -> None:
+        """Speak until either side has enough; returns when the last stream's task has ended, too.
+
+        *draining*: the server stops already, and has nothing but a goodbye to say.
+        """
         self._connection.enter(Phase.STREAMING)
         self._connection.drain = self.drain
+        if draining:
+            self.drain()
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             with self._scope:

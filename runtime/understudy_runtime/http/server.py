@@ -23,4 +23,4 @@ class HttpServer(H1Server):
         conversation = RequestConversation(
             connection, self.limits, self.handler, refusal_response=self.refusal_response, date=self.date
         )
-        await conversation.run()
+        await conversation.run(draining=self.draining)

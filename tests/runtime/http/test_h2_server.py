@@ -248,6 +248,26 @@ async def test_a_drain_ends_an_idle_connection(client, server):
     assert server.connections == 0
 
 
+@pytest.mark.parametrize("sent", [1, 10, len(PREFACE) - 1])
+async def test_a_drain_in_the_middle_of_the_preface_ends_the_connection(listener, app, server, sent):
+    client = ForeignClient(listener.connect())
+    client.h2.initiate_connection()
+    client.h2.send_headers(
+        1, [(":method", "GET"), (":path", "/"), (":scheme", "http"), (":authority", "h")], end_stream=True
+    )
+    opening = client.h2.data_to_send()
+    await client.stream.send_all(opening[:sent])
+    await quiet(client)
+    server.drain()
+    await client.stream.send_all(opening[sent:])
+    goaway = await client.until(h2.events.ConnectionTerminated)
+    assert goaway.last_stream_id == 0
+    await client.read_to_end()
+    await quiet(client)
+    assert server.connections == 0
+    assert not app.requests
+
+
 async def test_requests_after_goaway_are_refused(client, app, server):
     running = await client.request("GET", "/wait")
     await quiet(client)
