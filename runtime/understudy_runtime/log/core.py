@@ -246,6 +246,7 @@ class SegmentReader:
     def __init__(
         self, path: str, pread: Callable[[int, int], bytes], size: int, *, identity: int, lsn_first: int, is_last: bool
     ) -> None:
+        assert WINDOW_BYTES >= FRAME_HEADER_BYTES, "a window holds a frame's header"
         head = pread(0, min(SEGMENT_HEADER.size, size))
         if len(head) < SEGMENT_HEADER.size:
             raise LogCorrupt(path, 0, "the segment header is incomplete")

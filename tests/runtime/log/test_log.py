@@ -239,7 +239,7 @@ async def test_damage_before_the_tail_refuses_to_start_and_names_the_place() -> 
         await open_log(disk)
 
 
-@pytest.mark.parametrize("window_bytes", [1, 48, 64, 700])
+@pytest.mark.parametrize("window_bytes", [core.FRAME_HEADER_BYTES, 64, 100, 700])
 async def test_a_segment_is_read_in_windows_and_replayed_from_near_its_end(
     window_bytes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
