@@ -50,7 +50,7 @@ def cpu_table(found: Windows, rows: Sequence[str]) -> str:
     lines = []
     for name, by_row in found.items():
         medians = {row: median(by_row[row], total_cpu_us) for row in rows}
-        times = [f"{medians[base] / medians[row]:.1f}" if medians[row] else "–" for row in others]
+        times = [f"{medians[base] / medians[row]:.1f}" if medians[row] and medians[base] else "–" for row in others]
         lines.append([name, *(f"{medians[row]:.0f}" for row in rows), *times])
     return table(["workload@clients", *(f"{row} µs" for row in rows), *(f"{base} : {row}" for row in others)], lines)
 
