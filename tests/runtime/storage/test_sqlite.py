@@ -115,6 +115,22 @@ def test_a_value_that_became_another_type_is_damage_or_what_it_was(tmp_path: Pat
     again.close()
 
 
+def test_a_changed_key_is_found_by_whoever_walks_over_it(tmp_path: Path) -> None:
+    """What asks for it by its key finds nothing: a snapshot walks over all rows, and tells."""
+    path = tmp_path / "tables.db"
+    storage = SqliteStorage(str(path))
+    storage.commit({b"a": b"1", b"the key 1": b"2"}, 1)
+    storage.close()
+    path.write_bytes(path.read_bytes().replace(b"the key 1", b"the key 2"))
+    again = SqliteStorage(str(path))
+    assert again.get(b"the key 1") is None
+    for read in (lambda: again.get(b"the key 2"), lambda: list(again.scan(b"")), lambda: again.view().take(9, 999)):
+        with pytest.raises(StorageDamaged):
+            read()
+    assert again.is_damaged
+    again.close()
+
+
 def test_a_damaged_file_is_told_from_a_locked_one(tmp_path: Path) -> None:
     path = tmp_path / "tables.db"
     SqliteStorage(str(path)).close()
