@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Literal, Self
 
+from understudy.api.codec import JournalValueCodec
 from understudy.api.door import run_attempt
 from understudy.api.handler import Handler
 from understudy.api.manifest import build_manifest
@@ -36,10 +37,12 @@ class App:
         services: Sequence[Definition],
         protocol: ProtocolMode | None = None,
         identity_keys: Sequence[str] | None = None,
+        journal_value_codec: JournalValueCodec | None = None,
     ) -> None:
         """Raises ValueError for two services of one name or a text that is no key, TypeError for what is no service."""
         self.protocol: ProtocolMode | None = protocol
         self.verifier = Verifier(identity_keys or ())
+        self.codec = journal_value_codec
         self.services = _by_name(services)
 
     def handler(self, service: str, handler: str) -> Handler:
@@ -87,19 +90,21 @@ class App:
         found = self.handler(service, handler)
         if version not in VERSIONS:
             raise ValueError(f"protocol version {version} is not spoken here, expected one of {VERSIONS}")
-        await run_attempt(found, version, link, host, headers)
+        await run_attempt(found, version, link, host, headers, self.codec)
 
 
 def app(
     services: Sequence[Definition],
     protocol: ProtocolMode | None = None,
     identity_keys: Sequence[str] | None = None,
+    journal_value_codec: JournalValueCodec | None = None,
 ) -> App:
     """An application of *services*.  *protocol* None: full duplex unless discovered over HTTP/1.
 
-    With *identity_keys* (``publickeyv1_…``) it answers 401 to what none of those keys signed.
+    With *identity_keys* (``publickeyv1_…``) it answers 401 to what none of those keys signed. With
+    *journal_value_codec* all values pass through it on their way to the server and back.
     """
-    return App(services, protocol, identity_keys)
+    return App(services, protocol, identity_keys, journal_value_codec)
 
 
 class Endpoint:
@@ -109,6 +114,7 @@ class Endpoint:
         self._services: dict[str, Definition] = {}
         self._protocol: ProtocolMode | None = None
         self._identity_keys: list[str] = []
+        self._codec: JournalValueCodec | None = None
 
     def bind(self, *services: Definition) -> Self:
         """Add *services*.  Raises ValueError for a second one of a name, TypeError for what is no service.
@@ -133,9 +139,14 @@ class Endpoint:
         self._identity_keys.append(identity_key)
         return self
 
+    def set_journal_value_codec(self, codec: JournalValueCodec) -> Self:
+        """Let all values pass through *codec* on their way to the server and back."""
+        self._codec = codec
+        return self
+
     def app(self) -> App:
         """The application.  Raises ValueError for an identity key that is none."""
-        return App(tuple(self._services.values()), self._protocol, self._identity_keys)
+        return App(tuple(self._services.values()), self._protocol, self._identity_keys, self._codec)
 
 
 def _by_name(services: Sequence[Definition]) -> dict[str, Definition]:

@@ -18,6 +18,7 @@ from typing import Any, Final, NamedTuple, NoReturn, TypeVar
 
 import anyio
 
+from understudy.api.codec import JournalValueCodec
 from understudy.api.ends import Outcome, outcome_of
 from understudy.api.errors import (
     ContextMisuse,
@@ -77,9 +78,10 @@ class _RunTask:
 class Attempt:
     """One attempt of one invocation, from the handler's first step to its end."""
 
-    def __init__(self, vm: VM, link: Link, host: Host) -> None:
+    def __init__(self, vm: VM, link: Link, host: Host, codec: JournalValueCodec | None = None) -> None:
         self.vm = vm
         self.host = host
+        self.codec = codec
         self._step_started: Callable[[str], None] | None = getattr(host, "step_started", None)
         self.in_operation = False
         self.tasks: Tasks = current_tasks()
@@ -142,6 +144,41 @@ class Attempt:
         if key not in self._reported:
             self._reported.append(key)
             self.host.report_hazard(kind, detail, site.filename, site.line)
+
+    # -- values --
+
+    def encode(self, value: bytes) -> bytes:
+        """*value* as the journal keeps it.  Raises what the codec raises, TypeError when it makes no bytes of it."""
+        codec = self.codec
+        if codec is None:
+            return value
+        region = REGION.get()
+        REGION.set("run")
+        try:
+            return _bytes_of_codec(codec.encode(value))
+        finally:
+            REGION.set(region)
+
+    async def decode(self, value: bytes) -> bytes:
+        """What `encode` was given for *value*.  Raises what the codec raises; a cancellation cuts the attempt off."""
+        codec = self.codec
+        if codec is None:
+            return value
+        region = REGION.get()
+        REGION.set("run")
+        self.in_operation = True
+        try:
+            return _bytes_of_codec(await codec.decode(value))
+        except Exception:
+            raise
+        except GeneratorExit:
+            raise  # Whoever closes a dead coroutine does it from a context of its own.
+        except BaseException:
+            self._cut_off()
+            raise
+        finally:
+            self.in_operation = False
+            REGION.set(region)
 
     # -- waiting --
 
@@ -314,7 +351,7 @@ class Attempt:
                 value = await self.host.run_sync(function)
                 if hasattr(value, "__await__"):
                     value = await value
-            data = spec.serde.serialize(value)
+            data = self.encode(spec.serde.serialize(value))
         except Exception as error:
             REGION.set(region)
             self._run_failed(key, spec, error, max(0, self.host.monotonic_ms() - started_ms))
@@ -387,6 +424,12 @@ def _step(handler: Coroutine[Any, Any, T], attempt: Attempt) -> Generator[Any, A
     except StopIteration as stop:
         value: T = stop.value
         return value
+
+
+def _bytes_of_codec(data: object) -> bytes:
+    if not isinstance(data, bytes):
+        raise TypeError(f"the journal codec made {type(data).__name__} of a value, not bytes")
+    return data
 
 
 def is_async(function: Callable[..., Any]) -> bool:

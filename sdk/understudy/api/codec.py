@@ -19,7 +19,11 @@ class JournalValueCodec(ABC):
 
     @abstractmethod
     async def decode(self, value: bytes) -> bytes:
-        """The bytes `encode` was given.  It may wait, for a key that is kept elsewhere say; it must use no context."""
+        """The bytes `encode` was given.  It may wait, for a key that is kept elsewhere say; it must use no context.
+
+        What it raises fails the attempt, which is tried again; for the body of a call it fails the invocation for good,
+        unless it is a RetryableError.
+        """
 
 
 __all__ = ["JournalValueCodec"]

@@ -311,7 +311,7 @@ class Context:
 
     def _call_target(self, target: CallTarget, parameter: bytes, serde: Serde[Any]) -> CallFuture[Any]:
         self._attempt.check()
-        id_leaf, leaf = self._vm.sys_call(target, parameter)
+        id_leaf, leaf = self._vm.sys_call(target, self._attempt.encode(parameter))
         return CallFuture(self._attempt, leaf, value_of(serde), id_leaf)
 
     def _send(
@@ -332,7 +332,9 @@ class Context:
         self._attempt.check()
         delay_ms = milliseconds(send_delay) if send_delay else 0
         invoke_time_ms = self._attempt.host.now_ms() + delay_ms if delay_ms > 0 else 0
-        return SendHandle(self._attempt, self._vm.sys_one_way_call(target, parameter, invoke_time_ms))
+        return SendHandle(
+            self._attempt, self._vm.sys_one_way_call(target, self._attempt.encode(parameter), invoke_time_ms)
+        )
 
     # -- other invocations --
 
@@ -382,7 +384,8 @@ class Context:
     def resolve_awakeable(self, name: str, value: I, serde: Serde[I] | None = None) -> None:
         """Complete the awakeable with id *name*."""
         self._attempt.check()
-        self._vm.sys_complete_awakeable(name, (serde or serde_for(type(value))).serialize(value))
+        data = (serde or serde_for(type(value))).serialize(value)
+        self._vm.sys_complete_awakeable(name, self._attempt.encode(data))
 
     def reject_awakeable(self, name: str, failure_message: str, failure_code: int = 500) -> None:
         """Fail the awakeable with id *name*: its future raises TerminalError."""
@@ -407,7 +410,7 @@ class Context:
         """Send the signal *name* with a value to another invocation."""
         self._attempt.check()
         data = (serde or serde_for(type(value))).serialize(value)
-        self._vm.sys_send_signal(invocation_id, name, data)
+        self._vm.sys_send_signal(invocation_id, name, self._attempt.encode(data))
 
     def reject_signal(self, invocation_id: str, name: str, failure_message: str, failure_code: int = 500) -> None:
         """Send the signal *name* with a failure to another invocation."""
@@ -455,7 +458,7 @@ class ObjectContext(ObjectSharedContext):
         """Give *name* the value *value*."""
         self._attempt.check()
         data = (serde or serde_for(type(value))).serialize(value)
-        self._vm.sys_set_state(name.encode(), data, entry_name or "")
+        self._vm.sys_set_state(name.encode(), self._attempt.encode(data), entry_name or "")
 
     def clear(self, name: str, entry_name: str | None = None) -> None:
         """Take the value of *name* away."""
@@ -498,7 +501,7 @@ class DurablePromise(typing.Generic[T]):
 
     def resolve(self, value: T) -> DurableFuture[None]:
         """Complete the promise.  Awaiting raises TerminalError 409 when somebody already has."""
-        return self._complete(self._serde.serialize(value))
+        return self._complete(self._attempt.encode(self._serde.serialize(value)))
 
     def reject(self, message: str, code: int = 500) -> DurableFuture[None]:
         """Fail the promise.  Awaiting raises TerminalError 409 when it is complete already."""

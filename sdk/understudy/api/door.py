@@ -18,6 +18,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from understudy.api.attempt import HAZARD_LOCAL_TIMEOUT, HAZARD_SWALLOWED_END, Attempt
+from understudy.api.codec import JournalValueCodec
 from understudy.api.context import (
     Context,
     ObjectContext,
@@ -53,16 +54,23 @@ CONTEXTS: Final = MappingProxyType(
 """The context a handler of each kind is given."""
 
 
-async def run_attempt(handler: Handler, version: int, link: Link, host: Host, headers: Mapping[str, str]) -> None:
+async def run_attempt(
+    handler: Handler,
+    version: int,
+    link: Link,
+    host: Host,
+    headers: Mapping[str, str],
+    codec: JournalValueCodec | None = None,
+) -> None:
     """Run one attempt of *handler* to its end in the calling task.
 
     Returns when the last message was sent, or when the link is lost. A cancellation from outside goes
     through.
     """
-    vm = VM(version)
+    vm = VM(version, compares_values=codec is None)
     try:
         if await _read_journal(vm, link):
-            await _play(handler, vm, link, host, headers)
+            await _play(handler, Attempt(vm, link, host, codec), headers)
         output = vm.take_output()
         if output:
             await link.send(output)
@@ -85,9 +93,9 @@ async def _read_journal(vm: VM, link: Link) -> bool:
     return True
 
 
-async def _play(handler: Handler, vm: VM, link: Link, host: Host, headers: Mapping[str, str]) -> None:
+async def _play(handler: Handler, attempt: Attempt, headers: Mapping[str, str]) -> None:
     """Run the handler's code and settle how it ended."""
-    attempt = Attempt(vm, link, host)
+    vm = attempt.vm
     region = REGION.get()
     REGION.set("handler")
     error: BaseException | None = None
@@ -96,7 +104,7 @@ async def _play(handler: Handler, vm: VM, link: Link, host: Host, headers: Mappi
     try:
         called_with = vm.sys_input()
         context = CONTEXTS[handler.service_kind, handler.kind](attempt, called_with, headers)
-        value = await attempt.watch(_perform(handler, context, called_with))
+        value = await attempt.watch(_perform(handler, context))
     except GeneratorExit:
         vm.abort()
         raise  # The coroutine is thrown away, from a context of its own and with nobody to wait for.
@@ -112,16 +120,32 @@ async def _play(handler: Handler, vm: VM, link: Link, host: Host, headers: Mappi
         error = None  # Its traceback holds this frame: together they would wait for the collector.
 
 
-async def _perform(handler: Handler, context: Context, input: Input) -> Any:
+async def _perform(handler: Handler, context: Context) -> Any:
     arguments: tuple[Any, ...] = (context,)
+    if context._attempt.codec is not None and (handler.takes_argument or context._input.body):
+        context._input = await _decoded(handler, context._attempt, context._input)
     if handler.takes_argument:
-        arguments = (context, _argument(handler, input))
+        arguments = (context, _argument(handler, context._input))
     if not handler.options.context_managers:
         return await handler.function(*arguments)
     async with AsyncExitStack() as stack:
         for factory in handler.options.context_managers:
             await stack.enter_async_context(factory())
         return await handler.function(*arguments)
+
+
+async def _decoded(handler: Handler, attempt: Attempt, input: Input) -> Input:
+    """*input* with the body the caller's codec was given.  Raises TerminalError when ours can make nothing of it."""
+    try:
+        return input._replace(body=await attempt.decode(input.body))
+    except RetryableError:
+        raise  # The codec cannot tell now, for want of a key say.
+    except Exception as error:
+        raise TerminalError(
+            f"{handler.service}/{handler.name} was called with a body of {len(input.body)} bytes that its journal "
+            f"codec cannot decode, let callers use the same codec: {sendable_text(error)}",
+            status_code=400,
+        ) from error
 
 
 def _argument(handler: Handler, input: Input) -> Any:
@@ -153,7 +177,7 @@ async def _settle(handler: Handler, attempt: Attempt, value: Any, error: BaseExc
         return
     try:
         if outcome is None:
-            _output_value(handler, vm, value)
+            _output_value(handler, attempt, value)
         elif isinstance(leaf, TerminalError):
             vm.sys_output_failure(failure_of(leaf))
             vm.sys_end()
@@ -164,11 +188,13 @@ async def _settle(handler: Handler, attempt: Attempt, value: Any, error: BaseExc
         assert vm.is_closed, "what ends an attempt closes its VM"
 
 
-def _output_value(handler: Handler, vm: VM, value: Any) -> None:
+def _output_value(handler: Handler, attempt: Attempt, value: Any) -> None:
+    vm = attempt.vm
     try:
         data = handler.output.serde.serialize(value)
         if not isinstance(data, bytes):
             raise TypeError(f"the output serde of {handler.name} made {type(data).__name__} of the result, not bytes")
+        data = attempt.encode(data)
     except Exception as error:
         _fail(vm, error, error)
         return

@@ -53,6 +53,21 @@ class DurableFuture(Generic[T]):
             self._attempt.vm.give_back(self._leaf, result)
             raise
 
+    async def _settle_decoded(self) -> None:
+        """Take the outcome, which is ready, through the codec, which may wait."""
+        attempt = self._attempt
+        kind, encoded = result = attempt.vm.take(self._leaf)
+        if kind != "value":
+            attempt.vm.give_back(self._leaf, result)
+            self._settle()
+            return
+        assert isinstance(encoded, bytes), kind
+        try:
+            self._value = self._convert(("value", await attempt.decode(encoded)))
+        except BaseException:
+            attempt.vm.give_back(self._leaf, result)
+            raise
+
     def __await__(self) -> Generator[Any, Any, T]:
         """The step's value.  Raises TerminalError when it failed for good or the invocation was cancelled."""
         if self._value is _NOT_YET and self._error is None:
@@ -60,7 +75,10 @@ class DurableFuture(Generic[T]):
             attempt.check()
             if attempt.vm.is_closed or not attempt.vm.is_ready(self._leaf):
                 yield from attempt.wait(self._leaf).__await__()
-            self._settle()
+            if attempt.codec is None:
+                self._settle()
+            else:
+                yield from self._settle_decoded().__await__()
         if self._error is not None:
             raise terminal_error_again(self._error)
         return self._value

@@ -70,9 +70,10 @@ _EXECUTING: Final = RunStanding.EXECUTING
 class Core:
     """State, input, output and awaits of one attempt.  Subclassed by `VM` alone."""
 
-    def __init__(self, version: int) -> None:
+    def __init__(self, version: int, *, compares_values: bool = True) -> None:
         assert version in VERSIONS, f"protocol version {version} is not one of {VERSIONS}"
         self.version: Final = version
+        self._compares_values: Final = compares_values
         self._state: State = _WAITING_START
         self._start = pb.Start()
         self._known_entries_left = 0
@@ -258,7 +259,9 @@ class Core:
             return
         recorded_type, recorded = self._take_recorded(type_, name)
         try:
-            is_same = recorded_type == type_ and same_command(type_, recorded, payload)
+            is_same = recorded_type == type_ and same_command(
+                type_, recorded, payload, compares_values=self._compares_values
+            )
         except VmError as error:
             self.fail(error)  # What was recorded cannot be read.
         if not is_same:

@@ -26,6 +26,19 @@ NOT_COMPARED: Final = MappingProxyType(
 )
 """Fields computed from a clock: the recorded value is the truth and the new one is ignored."""
 
+VALUES: Final = MappingProxyType(
+    {
+        _T.OUTPUT: "value",
+        _T.SET_STATE: "value",
+        _T.CALL: "parameter",
+        _T.ONE_WAY_CALL: "parameter",
+        _T.SEND_SIGNAL: "value",
+        _T.COMPLETE_PROMISE: "completion_value",
+        _T.COMPLETE_AWAKEABLE: "value",
+    }
+)
+"""Where a command keeps a value of the user's: not compared when a codec may write the same value in other bytes."""
+
 EMPTY_VOID: Final[Result] = ("void", None)
 
 
@@ -100,15 +113,32 @@ def _result(type_: int, note: pb.Notification) -> Result:
     raise InternalError(f"the server sent a {type_name(type_)} notification without a result")
 
 
-def same_command(type_: int, recorded: bytes, attempted: bytes) -> bool:
-    """Whether the *recorded* command says the same as the *attempted* one of the same type."""
+def same_command(type_: int, recorded: bytes, attempted: bytes, *, compares_values: bool = True) -> bool:
+    """Whether the *recorded* command says the same as the *attempted* one of the same type.
+
+    Without *compares_values* the bytes of a user's value do not count; that there is one does.
+    """
     if recorded == attempted:
         return True
     old, new = decode(type_, recorded), decode(type_, attempted)
     for field in NOT_COMPARED.get(MessageType(type_), ()):
         old.ClearField(field)
         new.ClearField(field)
+    value = None if compares_values else VALUES.get(MessageType(type_))
+    if value is not None:
+        _forget(old, value)
+        _forget(new, value)
     return old == new
+
+
+def _forget(message: Message, field: str) -> None:
+    """Empty a value, but leave that it is there."""
+    value = getattr(message, field)
+    if isinstance(value, bytes):
+        message.ClearField(field)
+    elif message.HasField(field):
+        value.Clear()
+        value.SetInParent()
 
 
 def describe(type_: int, payload: bytes) -> str:

@@ -44,10 +44,13 @@ class CallTarget(NamedTuple):
 
 
 class VM(Core):
-    """One attempt of one invocation, without I/O: see the module and `core.py`."""
+    """One attempt of one invocation, without I/O: see the module and `core.py`.
 
-    def __init__(self, version: int) -> None:
-        super().__init__(version)
+    Without *compares_values* a replay may write a user's values in other bytes than those recorded.
+    """
+
+    def __init__(self, version: int, *, compares_values: bool = True) -> None:
+        super().__init__(version, compares_values=compares_values)
         self._completion_id_next = 1
         self._signal_index_next = _FIRST_SIGNAL
         self._state_map: dict[bytes, bytes | None] = {}
