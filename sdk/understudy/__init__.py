@@ -3,7 +3,7 @@
 `app(services=[...])` is what a server runs; everything a handler author needs is named here.
 """
 
-from understudy import exceptions
+from understudy import exceptions, extensions
 from understudy.api.codec import JournalValueCodec
 from understudy.api.combinators import as_completed, gather, select, wait_completed
 from understudy.api.context import (
@@ -29,6 +29,9 @@ from understudy.api.serde import (
 from understudy.api.service import Service, VirtualObject, Workflow
 from understudy.client import Client, ClientSendHandle, HttpError, create_client
 from understudy.endpoint import App, Endpoint, app
+from understudy.exceptions import is_internal_exception
+from understudy.extensions import current_context
+from understudy.logging import ReplayFilter, getLogger
 
 __all__ = [
     "App",
@@ -50,6 +53,7 @@ __all__ = [
     "ObjectContext",
     "ObjectSharedContext",
     "PydanticJsonSerde",
+    "ReplayFilter",
     "Request",
     "RetryableError",
     "RunOptions",
@@ -64,8 +68,12 @@ __all__ = [
     "app",
     "as_completed",
     "create_client",
+    "current_context",
     "exceptions",
+    "extensions",
     "gather",
+    "getLogger",
+    "is_internal_exception",
     "select",
     "wait_completed",
 ]

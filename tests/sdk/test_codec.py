@@ -1,4 +1,4 @@
-"""A codec of journal values: what passes through it, what does not, and what replay makes of bytes that never repeat."""
+"""A codec of journal values: what passes through it, what does not, and replay when no bytes repeat."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from understudy.protocol.messages import MessageType as T
 from understudy.vm.journal import VALUES, same_command
 
 from tests.sdk.fakes import FakeHost, FakeLink, completed, start
-from tests.sdk.test_replay import INPUT, JournalingServer, Program, attempt, build, output_of, programs, relaxed
+from tests.sdk.test_replay import INPUT, JournalingServer, Program, attempt, build, programs, relaxed
 
 MAGIC = b"\x00coded"
 
@@ -262,16 +262,17 @@ async def test_what_is_no_bytes_is_refused() -> None:
 def test_a_cancellation_inside_the_codec_cuts_the_attempt_off(backend: str) -> None:
     class Stuck(Numbering):
         async def decode(self, value: bytes) -> bytes:
-            inside.set()
+            events[0].set()
             await anyio.sleep_forever()
             raise AssertionError
 
     async def handle(ctx: WorkflowContext, word: str) -> None:
         raise AssertionError
 
+    events: list[anyio.Event] = []
+
     async def main() -> None:
-        nonlocal inside
-        inside = anyio.Event()
+        events.append(anyio.Event())
         link = FakeLink(*start(b'"x"'))
 
         async def one() -> None:
@@ -282,9 +283,8 @@ def test_a_cancellation_inside_the_codec_cuts_the_attempt_off(backend: str) -> N
         scopes: list[anyio.CancelScope] = []
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(one)
-            await inside.wait()
+            await events[0].wait()
             scopes[0].cancel()
         assert link.sent == []
 
-    inside: anyio.Event
     anyio.run(main, backend=backend)

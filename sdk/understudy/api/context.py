@@ -58,6 +58,7 @@ class Context:
         self._attempt_headers = attempt_headers
         self._random: Random | None = None
         self._finished: anyio.Event | None = None
+        self._extension_data: dict[str, Any] | None = None
 
     def request(self) -> Request:
         """The request this invocation answers.  Of headers of one name the last counts."""

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from types import MappingProxyType
 from typing import Any, Final
+from weakref import ref
 
 from understudy.api.attempt import HAZARD_LOCAL_TIMEOUT, HAZARD_SWALLOWED_END, Attempt
 from understudy.api.codec import JournalValueCodec
@@ -36,7 +37,7 @@ from understudy.api.errors import (
     sendable_text,
 )
 from understudy.api.handler import Handler
-from understudy.api.regions import REGION
+from understudy.api.regions import CURRENT, REGION
 from understudy.api.sites import Site
 from understudy.api.tracebacks import stacktrace_of
 from understudy.hosting import Host, Link, LinkLost
@@ -96,7 +97,7 @@ async def _read_journal(vm: VM, link: Link) -> bool:
 async def _play(handler: Handler, attempt: Attempt, headers: Mapping[str, str]) -> None:
     """Run the handler's code and settle how it ended."""
     vm = attempt.vm
-    region = REGION.get()
+    region, outer = REGION.get(), CURRENT.get()
     REGION.set("handler")
     error: BaseException | None = None
     value: Any = None
@@ -104,6 +105,7 @@ async def _play(handler: Handler, attempt: Attempt, headers: Mapping[str, str]) 
     try:
         called_with = vm.sys_input()
         context = CONTEXTS[handler.service_kind, handler.kind](attempt, called_with, headers)
+        CURRENT.set(ref(context))
         value = await attempt.watch(_perform(handler, context))
     except GeneratorExit:
         vm.abort()
@@ -111,6 +113,7 @@ async def _play(handler: Handler, attempt: Attempt, headers: Mapping[str, str]) 
     except BaseException as raised:
         error = raised
     REGION.set(region)
+    CURRENT.set(outer)
     await attempt.close()
     if context is not None:
         context._finish()
