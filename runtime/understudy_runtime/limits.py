@@ -28,6 +28,9 @@ class Limits:
     # two flushes is never written: at 64 clients ten steps write 1 row with 16,000, 15 with 4,000; a fan-out to
     # twenty writes 100 and 180.
     flush_rows: int = 16_000
+    # Dirty rows of what does not run, such as kept results, after which storage is flushed as well: waiting longer
+    # would spare none of them, and the loop stands still while they are written (some 30 ms a thousand).
+    flush_lasting_rows: int = 1_000
     # Idle objects a partition keeps in memory after a flush; the oldest leave and are read back when needed.
     idle_objects_max: int = 4_096
     # A log segment is closed after this many bytes.
@@ -89,6 +92,7 @@ class Limits:
         assert self.snapshot_slice_rows >= 1, "a snapshot goes on"
         assert self.batch_bytes_max >= 1, "a batch holds a command"
         assert self.flush_rows >= 1, "a flush writes at least one row"
+        assert self.flush_lasting_rows >= 1, "a flush writes at least one row"
         assert self.timers_max >= 1, "the next timer is held"
         assert self.idle_objects_max >= 0, "a number of objects"
         assert self.request_bytes_max <= self.message_bytes_max, "an accepted request must fit a protocol message"

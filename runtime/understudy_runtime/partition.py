@@ -92,6 +92,8 @@ class Partition:
         self._rules_max = rules_max
         # What the log had appended, in bytes, when the last snapshot was begun; below 0 for what it held before.
         self._snapshot_mark = 0 if snapshots is None else -log.bytes_after(snapshots.lsn_last)
+        # Changes at which to count again whether a flush is due.
+        self._flush_look = 0
         self._queue: list[Command] = []
         self._slot = Slot()
 
@@ -194,7 +196,23 @@ class Partition:
     def flush(self) -> None:
         """Write the tables behind."""
         rows = self.tables.flush(self._storage)
+        self._flush_look = 0
         self._observe(StorageFlushed(self.index, self.tables.applied_lsn, rows))
+
+    def _flush_if_due(self) -> None:
+        """Write behind when there is much to write, or much to remember.
+
+        What will last is counted when it may be enough: a change makes about one row at most.
+        """
+        changes = self.tables.dirty_rows
+        if changes < self._flush_look:
+            return
+        lasting, lasting_max = self.tables.lasting_rows(), self._limits.flush_lasting_rows
+        if changes >= self._limits.flush_rows or lasting >= lasting_max:
+            self.flush()
+            return
+        look = changes + max(lasting_max - lasting, lasting_max // 4, 1)
+        self._flush_look = min(look, self._limits.flush_rows)
 
     def close(self) -> None:
         """Release log and storage.  Nothing is written; a store that anybody found damaged is put aside."""
@@ -218,8 +236,7 @@ class Partition:
             for action in actions:
                 effects.perform(action)
         effects.batch_done()
-        if self.tables.dirty_rows >= self._limits.flush_rows:
-            self.flush()
+        self._flush_if_due()
 
     def _begin_snapshot(self, snapshots: Snapshots) -> None:
         """Write behind, take a view of what the store then holds, and let the log go on in a segment of its own."""
@@ -278,8 +295,7 @@ class Partition:
                     self._check_rules(command.rule_version)
                 record = Record(lsn, replayed.time_ms, command)
                 self._observe(Applied(self.index, record, apply(tables, record), True))
-            if tables.dirty_rows >= self._limits.flush_rows:
-                self.flush()
+            self._flush_if_due()
         assert tables.applied_lsn == self._log.lsn_last, "the whole tail is applied"
 
     def _check_rules(self, rule_version: int) -> None:

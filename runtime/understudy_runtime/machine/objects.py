@@ -211,6 +211,10 @@ class Objects:
 
     # Writing behind.
 
+    def lasting_rows(self) -> int:
+        """Dirty values and promises.  Locks and inboxes are not counted: most are free again at the next flush."""
+        return sum(len(found.state_dirty) + len(found.promises_dirty) for found in self._dirty)
+
     def flush(self, batch: dict[bytes, bytes | None]) -> None:
         """Put the dirty rows into *batch*."""
         for found in self._dirty:

@@ -30,7 +30,7 @@ import attrs
 import cbor2
 
 from understudy_runtime.log import cbor
-from understudy_runtime.log.codec import class_decoder, class_encoder, converters
+from understudy_runtime.log.codec import class_decoder, class_encoder, converters, last_remembered
 from understudy_runtime.machine.invocation import Invocation
 from understudy_runtime.model import ids
 from understudy_runtime.model.commands import (
@@ -182,7 +182,7 @@ _decode_promise: Final = class_decoder(Promise)
 _encode_message, _decode_message = converters(Message)
 _encode_target: Final = class_encoder(Target)
 _decode_target: Final = class_decoder(Target)
-_encode_policy: Final = class_encoder(RetryPolicy)
+_encode_policy: Final = last_remembered(class_encoder(RetryPolicy))
 _decode_policy: Final = class_decoder(RetryPolicy)
 _encode_suspend: Final = class_encoder(Suspend)
 _decode_suspend: Final = class_decoder(Suspend)

@@ -350,6 +350,20 @@ class Tables:
         """
         return len(self._read_back) + self._changes + self.objects.changes + self.timers.changes + self.expiries.changes
 
+    def lasting_rows(self) -> int:
+        """About how many of the rows a flush would write will have to be written whenever it comes.
+
+        They are those of whatever does not run.  Who runs is likely to be gone before the next flush, and then costs
+        none.  This walks what is dirty.
+        """
+        count = self.objects.lasting_rows() + self.timers.dirty_rows + self.expiries.changes
+        for one in self._dirty:
+            if one.status is Status.FREE:
+                count += 1 + one.journal_stored if one.stored_under else 0
+            elif one.status is not Status.INVOKED:
+                count += 1 + abs(one.journal_length - one.journal_stored)
+        return count
+
     def flush(self, storage: Storage) -> int:
         """Write what is dirty in one commit and let whatever does not run leave memory.
 

@@ -75,6 +75,11 @@ class TimerTable(Mapping[int, Timer]):
             if key not in self._gone and (after is None or place > after):
                 yield place
 
+    @property
+    def dirty_rows(self) -> int:
+        """Rows the next flush writes or deletes."""
+        return len(self._new) + len(self._gone)
+
     def flush(self, batch: dict[bytes, bytes | None]) -> None:
         """Put what is dirty into *batch*; nothing is left in memory."""
         for key in self._gone:

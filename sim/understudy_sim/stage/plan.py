@@ -174,6 +174,7 @@ def draw_limits(choices: Choices) -> Limits:
         batch_commands_max=bound("batch_commands_max", 256, 1, 2, 4, 16),
         batch_bytes_max=bound("batch_bytes_max", 32 * MIB, 1, 300, 2_000),
         flush_rows=bound("flush_rows", 1_000, 1, 7, 30, 100),
+        flush_lasting_rows=bound("flush_lasting_rows", 1_000, 1, 5, 20),
         idle_objects_max=bound("idle_objects_max", 4_096, 0, 1, 4),
         timers_max=bound("timers_max", 4_096, 1, 2, 5),
         requests_max=bound("requests_max", 100_000, 100_000, 2, 3, 5),

@@ -15,10 +15,12 @@ from understudy_runtime.log.shell import Log
 from understudy_runtime.machine.apply import RULES_CURRENT, RulesUnknown
 from understudy_runtime.machine.tables import Tables
 from understudy_runtime.model.actions import Action
-from understudy_runtime.model.commands import Cancel, Command, LeaderElected
-from understudy_runtime.model.events import Applied, Committed, Event, LeadershipTaken
+from understudy_runtime.model.commands import Cancel, Command, Invoke, LeaderElected
+from understudy_runtime.model.events import Applied, Committed, Event, LeadershipTaken, StorageFlushed
+from understudy_runtime.model.invocation import HandlerType, ServiceType, Target
 from understudy_runtime.partition import LeadershipLost, Partition
 
+from tests.runtime.machine.driver import make_id
 from tests.runtime.node.fakes import FakeStorage, FakeWorld
 
 LIMITS = Limits(log_prewrite_bytes=0, batch_commands_max=3, queue_commands_max=4)
@@ -42,16 +44,20 @@ class Told:
 
 
 async def opened(
-    world: FakeWorld, events: list[Any], storage: FakeStorage | None = None, rules_max: int = RULES_CURRENT
+    world: FakeWorld,
+    events: list[Any],
+    storage: FakeStorage | None = None,
+    rules_max: int = RULES_CURRENT,
+    limits: Limits = LIMITS,
 ) -> Partition:
     log: Log[Command] = await Log.open(
-        world.disk, "partition-0", identity=1, codec=COMMANDS, limits=LIMITS, observe=events.append
+        world.disk, "partition-0", identity=1, codec=COMMANDS, limits=limits, observe=events.append
     )
     store = storage or FakeStorage()
     partition = Partition(
         0,
         world=world,
-        limits=LIMITS,
+        limits=limits,
         observe=events.append,
         log=log,
         storage=store,
@@ -170,3 +176,43 @@ async def test_what_is_too_much_for_one_frame_goes_into_the_next() -> None:
         [record.command.request_id for record in event.records] for event in seen if isinstance(event, Committed)
     ]
     assert batches == [[1], [2], [3]]
+
+
+def waiting(number: int) -> Invoke:
+    """An invocation for much later: its row, its input and its timer last."""
+    later_ms = 1 << 60
+    return attrs.evolve(running(number), execution_time_ms=later_ms)
+
+
+def running(number: int) -> Invoke:
+    return Invoke(
+        invocation_id=make_id(number),
+        target=Target("Greeter", "greet"),
+        service_type=ServiceType.SERVICE,
+        handler_type=HandlerType.SHARED,
+        payload=b"in",
+    )
+
+
+async def test_what_will_last_is_written_soon_and_what_runs_is_not() -> None:
+    seen: list[Any] = []
+    limits = attrs.evolve(LIMITS, flush_rows=100, flush_lasting_rows=6, batch_commands_max=1, queue_commands_max=100)
+    partition = await opened(FakeWorld(), seen, limits=limits)
+
+    async def stepped(*commands: Command) -> list[int]:
+        """How many rows each flush wrote while these were worked on, one a turn."""
+        seen.clear()
+        for command in commands:
+            partition.propose(command)
+        while partition.has_work:
+            await partition.step(Told(seen))
+        return [event.rows for event in seen if isinstance(event, StorageFlushed)]
+
+    assert await stepped(*(running(number) for number in range(20))) == []
+    (first, *others) = await stepped(*(waiting(number) for number in range(100, 120)))
+    assert first > 40, "whoever runs is written with the others"
+    assert len(others) >= 20 * 3 // 6 - 3
+    assert max(others) <= 6 + 6, "and not again while it does not change"
+    assert sum(await stepped(*(running(number) for number in range(200, 226)))) > 2 * 20, (
+        "what is remembered is bounded"
+    )
