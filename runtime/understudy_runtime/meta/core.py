@@ -118,7 +118,8 @@ def canonical_manifest(manifest: bytes | dict[str, object]) -> bytes:
     """*manifest* in the one form that is stored and compared.  Raises ManifestError when it is no JSON."""
     try:
         value = json.loads(manifest) if isinstance(manifest, bytes) else manifest
-        return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
+        form = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+        return form.encode()
     except (ValueError, TypeError, RecursionError) as error:
         raise ManifestError(f"the manifest is no JSON: {error}") from error
 

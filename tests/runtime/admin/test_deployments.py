@@ -180,6 +180,11 @@ REFUSALS = {
     "wrong label": (FakeEndpoint(failure=TransportError("type", reached=True, status=200)), 500, "META0013"),
     "no JSON": (FakeEndpoint(b"{"), 500, "META0013"),
     "bottomless": (FakeEndpoint(b"[" * 100_000), 500, "META0013"),
+    "endless number": (
+        FakeEndpoint(manifest(service("S", handler("h", input={"jsonSchema": {"maximum": float("inf")}})))),
+        500,
+        "META0013",
+    ),
     "no mode": (FakeEndpoint(manifest(protocolMode=None)), 500, "META0013"),
     "unknown field": (FakeEndpoint(manifest(surprise=1)), 500, "META0013"),
     "old protocol": (FakeEndpoint(manifest(minProtocolVersion=1, maxProtocolVersion=4)), 500, "META0012"),
