@@ -101,7 +101,11 @@ MODULES: tuple[Ban, ...] = (
     Ban(
         "logging",
         "call observe(event); the command line turns events into logs",
-        files((CLI, TOOL), (ENDPOINT, "hazards are told to whoever runs an endpoint")),
+        files(
+            (CLI, TOOL),
+            (ENDPOINT, "hazards are told to whoever runs an endpoint"),
+            ("sdk/understudy/logging.py", "handlers log, and not again while they replay"),
+        ),
     ),
     Ban("pickle", "values lie in CBOR with numbered fields", files()),
 )
