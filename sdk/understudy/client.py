@@ -103,7 +103,7 @@ class Client:
         idempotency_key: str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> O:
-        """Call a handler of the object *key* and wait for its result."""
+        """Call a handler of the object or workflow *key* and wait for its result."""
         return await self._call(tpe, key, arg, idempotency_key, headers)
 
     async def object_send(
@@ -115,9 +115,10 @@ class Client:
         idempotency_key: str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> ClientSendHandle:
-        """Call a handler of the object *key* and do not wait, now or after *send_delay*."""
+        """Call a handler of the object or workflow *key* and do not wait, now or after *send_delay*."""
         return await self._send(tpe, key, arg, send_delay, idempotency_key, headers)
 
+    # A workflow is called as an object is.
     workflow_call = object_call
     workflow_send = object_send
 

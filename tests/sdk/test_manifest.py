@@ -260,13 +260,34 @@ def test_options_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ValueError, match="expected 'exclusive' or 'shared'"):
         thing.handler(kind="other")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="workflow_retention"):
-        thing.handler(workflow_retention=timedelta(1))
+        thing.handler(workflow_retention=timedelta(1))  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="idempotency_retention"):
-        flow.main(idempotency_retention=timedelta(1))
+        flow.main(idempotency_retention=timedelta(1))  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="no option 'kind'"):
-        flow.handler(kind="shared")
+        flow.handler(kind="shared")  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="unheard_of"):
-        thing.handler(unheard_of=1)
+        thing.handler(unheard_of=1)  # type: ignore[call-arg]
     with pytest.raises(ValueError, match="not both"):
         thing.handler(enable_lazy_state=True, state_preload=True)
+    with pytest.raises(TypeError, match="enable_lazy_state"):
+        Service("S", enable_lazy_state=True)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="a list of keys"):
+        VirtualObject("P", state_preload="key")
     assert VirtualObject("P", state_preload=False).options.enable_lazy_state is True
+
+
+@pytest.mark.parametrize(
+    ("preload", "lazy", "keys"),
+    [(None, None, None), (True, False, None), (False, True, None), ([], True, None), (["b", "a"], True, ["b", "a"])],
+)
+def test_which_state_is_preloaded(preload: Any, lazy: bool | None, keys: list[str] | None) -> None:
+    thing = VirtualObject("O")
+
+    @thing.handler(state_preload=preload)
+    async def handle(ctx: ObjectContext) -> None: ...
+
+    (described,) = app([thing]).manifest(5)["services"][0]["handlers"]
+    assert (described.get("enableLazyState"), described.get("eagerStateKeysWhitelist")) == (lazy, keys)
+    if keys is not None:
+        with pytest.raises(ManifestError, match="eagerStateKeysWhitelist"):
+            app([thing]).manifest(4)

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
-from understudy import Client, Context, ObjectSharedContext, RunOptions, gather
+from datetime import timedelta
+
+from understudy import Client, Context, ObjectSharedContext, RunOptions, Service, VirtualObject, Workflow, gather
 
 from tests.typing.checks import add, buy, compute, greet
+
+
+def definitions() -> None:
+    Service("S", enable_lazy_state=True)  # mistake
+    VirtualObject("O", inactivity_timeout=3)  # mistake
+    VirtualObject("O").handler(kind="other")  # mistake
+    VirtualObject("O").handler(workflow_retention=timedelta(1))  # mistake
+    Workflow("W").main(idempotency_retention=timedelta(1))  # mistake
 
 
 async def calls(ctx: Context) -> None:

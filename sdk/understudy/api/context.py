@@ -232,7 +232,7 @@ class Context:
         idempotency_key: str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> CallFuture[O]:
-        """Call a handler of the object *key*; the future is its result."""
+        """Call a handler of the object or workflow *key*; the future is its result."""
         return self._call(tpe, key, arg, idempotency_key, headers)
 
     def object_send(
@@ -244,31 +244,12 @@ class Context:
         idempotency_key: str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> SendHandle:
-        """Call a handler of the object *key* and do not wait, now or after *send_delay*."""
+        """Call a handler of the object or workflow *key* and do not wait, now or after *send_delay*."""
         return self._send(tpe, key, arg, send_delay, idempotency_key, headers)
 
-    def workflow_call(
-        self,
-        tpe: HandlerFunction[I, O],
-        key: str,
-        arg: I,
-        idempotency_key: str | None = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> CallFuture[O]:
-        """Call a handler of the workflow *key*; the future is its result."""
-        return self._call(tpe, key, arg, idempotency_key, headers)
-
-    def workflow_send(
-        self,
-        tpe: HandlerFunction[I, O],
-        key: str,
-        arg: I,
-        send_delay: timedelta | None = None,
-        idempotency_key: str | None = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> SendHandle:
-        """Call a handler of the workflow *key* and do not wait, now or after *send_delay*."""
-        return self._send(tpe, key, arg, send_delay, idempotency_key, headers)
+    # A workflow is called as an object is.
+    workflow_call = object_call
+    workflow_send = object_send
 
     def generic_call(
         self,

@@ -37,6 +37,7 @@ class Options:
     idempotency_retention: timedelta | None = None
     workflow_retention: timedelta | None = None
     enable_lazy_state: bool | None = None
+    preloaded_keys: tuple[str, ...] | None = None
     ingress_private: bool | None = None
     invocation_retry_policy: InvocationRetryPolicy | None = None
     context_managers: ContextManagers = ()

@@ -35,6 +35,7 @@ FIELD_SINCE: Final = MappingProxyType(
         "retryPolicyMaxAttempts": 4,
         "retryPolicyExponentiationFactor": 4,
         "retryPolicyOnMaxAttempts": 4,
+        "eagerStateKeysWhitelist": 5,
     }
 )
 """The manifest version that first has a field; fields not listed are in all of them."""
@@ -125,6 +126,7 @@ def _option_fields(options: Options) -> Mapping[str, Any]:
         "retryPolicyMaxAttempts": None if retry is None else retry.max_attempts,
         "retryPolicyExponentiationFactor": None if retry is None else retry.exponentiation_factor,
         "retryPolicyOnMaxAttempts": on_max,
+        "eagerStateKeysWhitelist": None if options.preloaded_keys is None else list(options.preloaded_keys),
     }
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
-from typing import Any, ClassVar, Literal, TypeVar
+from types import MappingProxyType
+from typing import Any, ClassVar, Final, Literal, TypedDict, TypeVar, Unpack
 
 import attrs
 
@@ -22,7 +23,65 @@ from understudy.api.serde import DefaultSerde, Serde
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_JSON = "application/json"
+_JSON: Final = "application/json"
+
+
+class CommonOptions(TypedDict, total=False):
+    """What every service and every handler can be told; a handler's options replace its service's."""
+
+    metadata: Mapping[str, str] | None
+    inactivity_timeout: timedelta | None
+    abort_timeout: timedelta | None
+    journal_retention: timedelta | None
+    ingress_private: bool | None
+    invocation_retry_policy: InvocationRetryPolicy | None
+    invocation_context_managers: ContextManagers
+
+
+class ServiceOptions(CommonOptions, total=False):
+    """The options of services without state, and of their handlers."""
+
+    idempotency_retention: timedelta | None
+
+
+class _StateOptions(CommonOptions, total=False):
+    state_preload: bool | Sequence[str] | None
+    enable_lazy_state: bool | None
+
+
+class KeyedOptions(_StateOptions, total=False):
+    """The options of services with state, and of their handlers.
+
+    *state_preload*: which state comes along with each attempt, all of it (True), none (False) or that of the keys
+    listed, for which the server has to know manifest version 5. *enable_lazy_state* is its older opposite.
+    """
+
+    idempotency_retention: timedelta | None
+
+
+class MainOptions(_StateOptions, total=False):
+    """The options of a workflow's main handler."""
+
+    workflow_retention: timedelta | None
+
+
+class _Payloads(TypedDict, total=False):
+    accept: str
+    content_type: str
+    input_serde: Serde[Any] | None
+    output_serde: Serde[Any] | None
+
+
+class ServiceHandlerOptions(_Payloads, ServiceOptions, total=False):
+    """The options of a service's handler."""
+
+
+class KeyedHandlerOptions(_Payloads, KeyedOptions, total=False):
+    """The options of an object's handler, and of one beside a workflow's main one."""
+
+
+class MainHandlerOptions(_Payloads, MainOptions, total=False):
+    """The options of a workflow's main handler, and how its values cross."""
 
 
 class Definition:
@@ -37,36 +96,36 @@ class Definition:
         self.options = options
         self.handlers: dict[str, Handler] = {}
 
-    def _add(
-        self,
-        function: F,
-        *,
-        name: str | None,
-        kind: HandlerKind,
-        accept: str,
-        content_type: str,
-        input_serde: Serde[Any],
-        output_serde: Serde[Any],
-        options: Options,
-    ) -> F:
-        managers = (*self.options.context_managers, *options.context_managers)
-        handler = describe_handler(
-            function,
-            service=self.name,
-            service_kind=self.kind,
-            name=name,
-            kind=kind,
-            accept=accept,
-            content_type=content_type,
-            input_serde=input_serde,
-            output_serde=output_serde,
-            options=attrs.evolve(options, context_managers=managers),
-        )
-        if handler.name in self.handlers:
-            raise ValueError(f"{self.name} has two handlers named {handler.name!r}")
-        self.handlers[handler.name] = handler
-        setattr(function, ATTRIBUTE, handler)
-        return function
+    def _decorator(
+        self, name: str | None, kind: HandlerKind, given: Mapping[str, Any], known: type
+    ) -> Callable[[F], F]:
+        payloads = {key: given[key] for key in _Payloads.__optional_keys__ if key in given}
+        options = _options({key: value for key, value in given.items() if key not in payloads}, known)
+
+        def decorate(function: F) -> F:
+            handler = describe_handler(
+                function,
+                service=self.name,
+                service_kind=self.kind,
+                name=name,
+                kind=kind,
+                accept=payloads.get("accept", _JSON),
+                content_type=payloads.get("content_type", _JSON),
+                input_serde=payloads.get("input_serde") or DefaultSerde(),
+                output_serde=payloads.get("output_serde") or DefaultSerde(),
+                options=attrs.evolve(
+                    options,
+                    documentation=_documentation(function),
+                    context_managers=(*self.options.context_managers, *options.context_managers),
+                ),
+            )
+            if handler.name in self.handlers:
+                raise ValueError(f"{self.name} has two handlers named {handler.name!r}")
+            self.handlers[handler.name] = handler
+            setattr(function, ATTRIBUTE, handler)
+            return function
+
+        return decorate
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name} {sorted(self.handlers)}>"
@@ -77,159 +136,24 @@ class Service(Definition):
 
     kind: ClassVar[ServiceKind] = "SERVICE"
 
-    def __init__(
-        self,
-        name: str,
-        description: str | None = None,
-        metadata: Mapping[str, str] | None = None,
-        inactivity_timeout: timedelta | None = None,
-        abort_timeout: timedelta | None = None,
-        journal_retention: timedelta | None = None,
-        idempotency_retention: timedelta | None = None,
-        ingress_private: bool | None = None,
-        invocation_retry_policy: InvocationRetryPolicy | None = None,
-        invocation_context_managers: ContextManagers = (),
-    ) -> None:
-        super().__init__(
-            name,
-            Options(
-                documentation=description,
-                metadata=metadata,
-                inactivity_timeout=inactivity_timeout,
-                abort_timeout=abort_timeout,
-                journal_retention=journal_retention,
-                idempotency_retention=idempotency_retention,
-                ingress_private=ingress_private,
-                invocation_retry_policy=invocation_retry_policy,
-                context_managers=invocation_context_managers,
-            ),
-        )
+    def __init__(self, name: str, description: str | None = None, **options: Unpack[ServiceOptions]) -> None:
+        """Raises ValueError without a name, TypeError for an option there is not."""
+        super().__init__(name, _options(options, ServiceOptions, description))
 
-    def handler(
-        self,
-        name: str | None = None,
-        accept: str = _JSON,
-        content_type: str = _JSON,
-        input_serde: Serde[Any] | None = None,
-        output_serde: Serde[Any] | None = None,
-        metadata: Mapping[str, str] | None = None,
-        inactivity_timeout: timedelta | None = None,
-        abort_timeout: timedelta | None = None,
-        journal_retention: timedelta | None = None,
-        idempotency_retention: timedelta | None = None,
-        ingress_private: bool | None = None,
-        invocation_retry_policy: InvocationRetryPolicy | None = None,
-        invocation_context_managers: ContextManagers = (),
-    ) -> Callable[[F], F]:
-        """Decorate a handler of this service.  Raises ValueError for a second handler of the same name."""
+    def handler(self, name: str | None = None, **options: Unpack[ServiceHandlerOptions]) -> Callable[[F], F]:
+        """Decorate a handler of this service.
 
-        def decorate(function: F) -> F:
-            return self._add(
-                function,
-                name=name,
-                kind=None,
-                accept=accept,
-                content_type=content_type,
-                input_serde=input_serde or DefaultSerde(),
-                output_serde=output_serde or DefaultSerde(),
-                options=Options(
-                    documentation=_documentation(function),
-                    metadata=metadata,
-                    inactivity_timeout=inactivity_timeout,
-                    abort_timeout=abort_timeout,
-                    journal_retention=journal_retention,
-                    idempotency_retention=idempotency_retention,
-                    ingress_private=ingress_private,
-                    invocation_retry_policy=invocation_retry_policy,
-                    context_managers=invocation_context_managers,
-                ),
-            )
-
-        return decorate
+        Raises ValueError for a second handler of the same name, TypeError for an option there is not.
+        """
+        return self._decorator(name, None, options, ServiceHandlerOptions)
 
 
 class _Keyed(Definition):
     """A service whose invocations have a key and state."""
 
-    def __init__(
-        self,
-        name: str,
-        description: str | None = None,
-        metadata: Mapping[str, str] | None = None,
-        inactivity_timeout: timedelta | None = None,
-        abort_timeout: timedelta | None = None,
-        journal_retention: timedelta | None = None,
-        idempotency_retention: timedelta | None = None,
-        enable_lazy_state: bool | None = None,
-        ingress_private: bool | None = None,
-        invocation_retry_policy: InvocationRetryPolicy | None = None,
-        invocation_context_managers: ContextManagers = (),
-        state_preload: bool | None = None,
-    ) -> None:
-        super().__init__(
-            name,
-            Options(
-                documentation=description,
-                metadata=metadata,
-                inactivity_timeout=inactivity_timeout,
-                abort_timeout=abort_timeout,
-                journal_retention=journal_retention,
-                idempotency_retention=idempotency_retention,
-                enable_lazy_state=_lazy(enable_lazy_state, state_preload),
-                ingress_private=ingress_private,
-                invocation_retry_policy=invocation_retry_policy,
-                context_managers=invocation_context_managers,
-            ),
-        )
-
-    def _decorator(
-        self,
-        *,
-        kind: HandlerKind,
-        name: str | None = None,
-        accept: str = _JSON,
-        content_type: str = _JSON,
-        input_serde: Serde[Any] | None = None,
-        output_serde: Serde[Any] | None = None,
-        metadata: Mapping[str, str] | None = None,
-        inactivity_timeout: timedelta | None = None,
-        abort_timeout: timedelta | None = None,
-        journal_retention: timedelta | None = None,
-        idempotency_retention: timedelta | None = None,
-        workflow_retention: timedelta | None = None,
-        enable_lazy_state: bool | None = None,
-        ingress_private: bool | None = None,
-        invocation_retry_policy: InvocationRetryPolicy | None = None,
-        invocation_context_managers: ContextManagers = (),
-        state_preload: bool | None = None,
-    ) -> Callable[[F], F]:
-        lazy = _lazy(enable_lazy_state, state_preload)
-
-        def decorate(function: F) -> F:
-            return self._add(
-                function,
-                name=name,
-                kind=kind,
-                accept=accept,
-                content_type=content_type,
-                input_serde=input_serde or DefaultSerde(),
-                output_serde=output_serde or DefaultSerde(),
-                options=Options(
-                    documentation=_documentation(function),
-                    metadata=metadata,
-                    inactivity_timeout=inactivity_timeout,
-                    abort_timeout=abort_timeout,
-                    journal_retention=journal_retention,
-                    idempotency_retention=idempotency_retention,
-                    workflow_retention=workflow_retention,
-                    enable_lazy_state=lazy,
-                    ingress_private=ingress_private,
-                    invocation_retry_policy=invocation_retry_policy,
-                    context_managers=invocation_context_managers,
-                ),
-            )
-
-        return decorate
+    def __init__(self, name: str, description: str | None = None, **options: Unpack[KeyedOptions]) -> None:
+        """Raises ValueError without a name, TypeError for an option there is not."""
+        super().__init__(name, _options(options, KeyedOptions, description))
 
 
 class VirtualObject(_Keyed):
@@ -241,32 +165,15 @@ class VirtualObject(_Keyed):
         self,
         name: str | None = None,
         kind: Literal["exclusive", "shared"] = "exclusive",
-        accept: str = _JSON,
-        content_type: str = _JSON,
-        input_serde: Serde[Any] | None = None,
-        output_serde: Serde[Any] | None = None,
-        **options: Any,
+        **options: Unpack[KeyedHandlerOptions],
     ) -> Callable[[F], F]:
         """Decorate a handler of this object: exclusive (may write state) or shared (reads it, runs beside others).
 
-        *options*: metadata, inactivity_timeout, abort_timeout, journal_retention, idempotency_retention,
-        enable_lazy_state, ingress_private, invocation_retry_policy, invocation_context_managers,
-        state_preload. Raises ValueError for a second handler of the same name, TypeError for an option there
-        is not.
+        Raises ValueError for a second handler of the same name, TypeError for an option there is not.
         """
-        kinds: dict[str, HandlerKind] = {"exclusive": "EXCLUSIVE", "shared": "SHARED"}
-        if kind not in kinds:
+        if kind not in _KINDS:
             raise ValueError(f"kind is {kind!r}, expected 'exclusive' or 'shared'")
-        _refuse_options(options, "workflow_retention")
-        return self._decorator(
-            kind=kinds[kind],
-            name=name,
-            accept=accept,
-            content_type=content_type,
-            input_serde=input_serde,
-            output_serde=output_serde,
-            **options,
-        )
+        return self._decorator(name, _KINDS[kind], options, KeyedHandlerOptions)
 
 
 class Workflow(_Keyed):
@@ -274,63 +181,49 @@ class Workflow(_Keyed):
 
     kind: ClassVar[ServiceKind] = "WORKFLOW"
 
-    def main(
-        self,
-        name: str | None = None,
-        accept: str = _JSON,
-        content_type: str = _JSON,
-        input_serde: Serde[Any] | None = None,
-        output_serde: Serde[Any] | None = None,
-        **options: Any,
-    ) -> Callable[[F], F]:
+    def main(self, name: str | None = None, **options: Unpack[MainHandlerOptions]) -> Callable[[F], F]:
         """Decorate the handler that is the workflow; *options* as for an object's, with workflow_retention instead of
         idempotency_retention."""
-        _refuse_options(options, "idempotency_retention")
-        return self._decorator(
-            kind="WORKFLOW",
-            name=name,
-            accept=accept,
-            content_type=content_type,
-            input_serde=input_serde,
-            output_serde=output_serde,
-            **options,
-        )
+        return self._decorator(name, "WORKFLOW", options, MainHandlerOptions)
 
-    def handler(
-        self,
-        name: str | None = None,
-        accept: str = _JSON,
-        content_type: str = _JSON,
-        input_serde: Serde[Any] | None = None,
-        output_serde: Serde[Any] | None = None,
-        **options: Any,
-    ) -> Callable[[F], F]:
+    def handler(self, name: str | None = None, **options: Unpack[KeyedHandlerOptions]) -> Callable[[F], F]:
         """Decorate a shared handler of this workflow; *options* as for an object's."""
-        _refuse_options(options, "workflow_retention")
-        return self._decorator(
-            kind="SHARED",
-            name=name,
-            accept=accept,
-            content_type=content_type,
-            input_serde=input_serde,
-            output_serde=output_serde,
-            **options,
-        )
+        return self._decorator(name, "SHARED", options, KeyedHandlerOptions)
 
 
-def _refuse_options(options: Mapping[str, Any], *refused: str) -> None:
-    for name in ("kind", *refused):
-        if name in options:
-            raise TypeError(f"this kind of handler has no option {name!r}")
+_KINDS: Final[Mapping[str, HandlerKind]] = MappingProxyType({"exclusive": "EXCLUSIVE", "shared": "SHARED"})
 
 
-def _lazy(enable_lazy_state: bool | None, state_preload: bool | None) -> bool | None:
-    """Whether state is fetched on demand; *state_preload* is the newer way to say the opposite."""
+def _options(given: Mapping[str, Any], known: Any, documentation: str | None = None) -> Options:
+    """The options *given*.  Raises TypeError for one that is not among *known*."""
+    for name in given:
+        if name not in known.__optional_keys__:
+            raise TypeError(f"there is no option {name!r} here, only {', '.join(sorted(known.__optional_keys__))}")
+    fields = dict(given)
+    context_managers = fields.pop("invocation_context_managers", ())
+    lazy, preload = _preloaded(fields.pop("enable_lazy_state", None), fields.pop("state_preload", None))
+    return Options(
+        documentation=documentation,
+        enable_lazy_state=lazy,
+        preloaded_keys=preload,
+        context_managers=context_managers,
+        **fields,
+    )
+
+
+def _preloaded(
+    enable_lazy_state: bool | None, state_preload: bool | Sequence[str] | None
+) -> tuple[bool | None, tuple[str, ...] | None]:
+    """Whether state is fetched on demand, and which of it comes along all the same."""
     if state_preload is None:
-        return enable_lazy_state
+        return enable_lazy_state, None
     if enable_lazy_state is not None:
         raise ValueError("give state_preload or enable_lazy_state, not both")
-    return not state_preload
+    if isinstance(state_preload, bool):
+        return not state_preload, None
+    if isinstance(state_preload, str):
+        raise TypeError(f"state_preload is {state_preload!r}, expected True, False or a list of keys")
+    return True, tuple(state_preload) or None
 
 
 def _documentation(function: Callable[..., Any]) -> str | None:

@@ -115,6 +115,15 @@ class VM(Core):
                 )
             )
 
+    def _put(self, result: bytes | Failure, value: pb.Value, failure: pb.Failure) -> None:
+        """Write *result* into the one of a command's two fields that is for it."""
+        if isinstance(result, Failure):
+            self._check_failure(result)
+            failure.CopyFrom(encode_failure(result))
+        else:
+            value.content = result
+            value.SetInParent()
+
     # -- state --
 
     def sys_get_state(self, key: bytes, name: str = "") -> Leaf:
@@ -284,12 +293,7 @@ class VM(Core):
     def sys_complete_awakeable(self, awakeable_id: str, result: bytes | Failure) -> None:
         """Resolve (bytes) or reject (Failure) an awakeable of any invocation."""
         message = pb.CompleteAwakeableCommand(awakeable_id=awakeable_id)
-        if isinstance(result, Failure):
-            self._check_failure(result)
-            message.failure.CopyFrom(encode_failure(result))
-        else:
-            message.value.content = result
-            message.value.SetInParent()
+        self._put(result, message.value, message.failure)
         self._command(codes.COMPLETE_AWAKEABLE, message.SerializeToString())
 
     def sys_signal(self, name: str) -> Leaf:
@@ -299,12 +303,7 @@ class VM(Core):
     def sys_send_signal(self, invocation_id: str, name: str, result: bytes | Failure) -> None:
         """Send the signal *name* to another invocation, with a value (bytes) or a failure."""
         message = pb.SendSignalCommand(target_invocation_id=invocation_id, name=name)
-        if isinstance(result, Failure):
-            self._check_failure(result)
-            message.failure.CopyFrom(encode_failure(result))
-        else:
-            message.value.content = result
-            message.value.SetInParent()
+        self._put(result, message.value, message.failure)
         self._command(codes.SEND_SIGNAL, message.SerializeToString())
 
     def sys_cancel_invocation(self, invocation_id: str) -> None:
@@ -332,12 +331,7 @@ class VM(Core):
         """Resolve (bytes) or reject (Failure) the promise *key*: void, or failure 409 when it was complete."""
         completion_id = self._completion_id()
         message = pb.CompletePromiseCommand(key=key, result_completion_id=completion_id)
-        if isinstance(result, Failure):
-            self._check_failure(result)
-            message.completion_failure.CopyFrom(encode_failure(result))
-        else:
-            message.completion_value.content = result
-            message.completion_value.SetInParent()
+        self._put(result, message.completion_value, message.completion_failure)
         self._command(codes.COMPLETE_PROMISE, message.SerializeToString())
         return completion_id
 
