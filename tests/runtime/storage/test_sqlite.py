@@ -58,6 +58,30 @@ def test_a_commit_that_fails_writes_nothing(tmp_path: Path) -> None:
     storage.close()
 
 
+def test_a_store_in_key_order_serves_as_one_in_the_order_of_writing_does(tmp_path: Path) -> None:
+    """Older builds of this format made it WITHOUT ROWID."""
+    path = str(tmp_path / "tables.db")
+    connection = sqlite3.connect(path, isolation_level=None)
+    for statement in _CREATE:
+        connection.execute(statement.replace("value BLOB NOT NULL)", "value BLOB NOT NULL) WITHOUT ROWID"))
+    connection.close()
+    old, new = SqliteStorage(path), SqliteStorage(str(tmp_path / "new.db"))
+    kinds = "SELECT sql FROM sqlite_master WHERE name = 'rows'"
+    assert b"WITHOUT ROWID" in old._connection.execute(kinds).fetchone()[0]
+    assert b"WITHOUT ROWID" not in new._connection.execute(kinds).fetchone()[0]
+    for storage in (old, new):
+        storage.commit({b"b%d" % number: b"first" for number in (3, 1, 2)}, 1)
+        view = storage.view()
+        storage.commit({b"b2": None, b"b1": b"second", b"a": b"new"}, 2)
+        assert list(storage.scan(b"b")) == [(b"b1", b"second"), (b"b3", b"first")]
+        assert (storage.get(b"a"), storage.get(b"b2")) == (b"new", None)
+        assert view.take(9, 1_000) == [(b"b%d" % number, b"first") for number in (1, 2, 3)]
+        view.close()
+        storage.replace([(b"c", b"1"), (b"d", b"2")], 3)
+        assert (list(storage.scan(b"")), storage.applied_lsn()) == ([(b"c", b"1"), (b"d", b"2")], 3)
+        storage.close()
+
+
 def test_a_store_has_one_owner(tmp_path: Path) -> None:
     path = str(tmp_path / "tables.db")
     owner = SqliteStorage(path)
