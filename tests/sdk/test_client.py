@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
@@ -219,3 +220,10 @@ def test_without_httpx_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(sys.modules, "httpx", None)
     with pytest.raises(ImportError, match=r"understudy\[client\]"):
         ask(FakeIngress(), lambda client: client.service_call(greet, "you"))
+
+
+def test_httpx_is_imported_when_a_client_is_made() -> None:
+    code = (
+        "import sys, understudy; assert not {'httpx', 'trio', 'cryptography'} & set(sys.modules), sorted(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
