@@ -114,6 +114,7 @@ class Node:
         self._meta: Meta | None = None
         self._registrar: Registrar | None = None
         self._is_draining = False
+        self._is_closed = False
 
     @property
     def schema(self) -> Schema:
@@ -160,8 +161,8 @@ class Node:
         return await self.replies.request(self._with_room(self.partitions[index]), command)
 
     async def result(self, invocation_id: str) -> Completed | None:
-        """Wait for a result; None when there is no such invocation.  Raises InvalidId."""
-        known = self.partition_for(invocation_id).tables.peek(invocation_id)
+        """Wait for a result; None when there is no such invocation.  Raises InvalidId, Unavailable."""
+        known = self._readable(invocation_id).tables.peek(invocation_id)
         if known is None:
             return None
         if known.result is not None:
@@ -169,8 +170,8 @@ class Node:
         return await self.replies.result(invocation_id)
 
     def known(self, invocation_id: str) -> Known | None:
-        """What the tables say about *invocation_id* now.  Raises InvalidId."""
-        found = self.partition_for(invocation_id).tables.peek(invocation_id)
+        """What the tables say about *invocation_id* now.  Raises InvalidId, Unavailable."""
+        found = self._readable(invocation_id).tables.peek(invocation_id)
         if found is None:
             return None
         return Known(found.target, found.status, found.result, found.expires_ms)
@@ -178,8 +179,8 @@ class Node:
     # The admin's backend, beyond that.
 
     def described(self, invocation_id: str) -> Described | None:
-        """What the tables say about *invocation_id* now.  Raises InvalidId."""
-        partition = self.partition_for(invocation_id)
+        """What the tables say about *invocation_id* now.  Raises InvalidId, Unavailable."""
+        partition = self._readable(invocation_id)
         found = partition.tables.peek(invocation_id)
         if found is None:
             return None
@@ -188,14 +189,25 @@ class Node:
     def live(self, service: str | None, count_max: int) -> Listed:
         """At most *count_max* invocations that have not completed, by id; of one *service*, or of all.
 
-        Not more than LIST_LOOKED_AT_MAX are looked at: the loop stands still meanwhile.
+        Not more than LIST_LOOKED_AT_MAX are looked at: the loop stands still meanwhile.  Raises Unavailable.
         """
+        self._must_be_open()
         every = (invocation for partition in self.partitions for invocation in partition.tables.live())
         seen = list(islice(every, LIST_LOOKED_AT_MAX + 1))
         chosen = [one for one in seen[:LIST_LOOKED_AT_MAX] if service is None or one.target.service == service]
         chosen.sort(key=attrgetter("id"))
         is_complete = len(seen) <= LIST_LOOKED_AT_MAX and len(chosen) <= count_max
         return Listed([description(one, None) for one in chosen[:count_max]], is_complete)
+
+    def _readable(self, invocation_id: str) -> Partition:
+        """The partition of *invocation_id*, if its tables can still be read.  Raises InvalidId, Unavailable."""
+        self._must_be_open()
+        return self.partition_for(invocation_id)
+
+    def _must_be_open(self) -> None:
+        """Raises Unavailable once the stores are closed: a request may begin between the node's end and its own."""
+        if self._is_closed:
+            raise Unavailable("the server has stopped: ask it again when it is back")
 
     def _taking(self, invocation_id: str) -> Partition:
         """The partition of *invocation_id*, if it takes a request now."""
@@ -204,6 +216,7 @@ class Node:
 
     def _with_room(self, partition: Partition) -> Partition:
         """*partition*, if it takes a request now.  Raises Overloaded, Unavailable."""
+        self._must_be_open()
         if self._is_draining:
             raise Unavailable("the server stops: ask it again when it is back")
         if not partition.has_room:
@@ -329,6 +342,7 @@ class Node:
         return PartitionEffects(partition.index, timers, outbox, self.replies, invoker, self)
 
     def _close(self) -> None:
+        self._is_closed = True
         for partition in self.partitions:
             partition.close()
         if self._meta is not None:

@@ -224,6 +224,22 @@ async def test_an_unknown_invocation_has_no_result(autojump_clock: MockClock) ->
         assert client.node.known(request.invocation_id) is None
 
 
+async def test_a_stopped_node_is_unavailable_to_requests_that_come_late(autojump_clock: MockClock) -> None:
+    """Its stores are closed: whoever reads in the moment before its own cancellation must not meet that."""
+    async with hosted(shop(), world=FakeWorld()) as client:
+        node, request = client.node, client.request(ECHO)
+    with pytest.raises(Unavailable):
+        node.known(request.invocation_id)
+    with pytest.raises(Unavailable):
+        node.described(request.invocation_id)
+    with pytest.raises(Unavailable):
+        node.live(None, 10)
+    with pytest.raises(Unavailable):
+        await node.result(request.invocation_id)
+    with pytest.raises(Unavailable):
+        await node.submit(request)
+
+
 async def test_a_full_queue_refuses_clients(autojump_clock: MockClock) -> None:
     limits = attrs.evolve(PLAIN, queue_commands_max=1, batch_commands_max=1)
     async with hosted(shop(), world=FakeWorld(), limits=limits) as client:
