@@ -9,7 +9,7 @@ import json
 from types import MappingProxyType
 from typing import Any, Final
 
-from understudy_runtime.ingress.times import INSTANT_MS_MAX, rfc3339_nanos
+from understudy_runtime.ingress.times import INSTANT_MS_MAX, rfc3339_nanos, written_duration
 from understudy_runtime.limits import Limits
 from understudy_runtime.model.invocation import HandlerType, OnMaxAttempts, ServiceType
 from understudy_runtime.model.schema import About, Deployment, Handler, Options, Schema, Service
@@ -28,21 +28,6 @@ HANDLER_TYPE_WORDS: Final = MappingProxyType(
     {HandlerType.EXCLUSIVE: "Exclusive", HandlerType.SHARED: "Shared", HandlerType.WORKFLOW: "Workflow"}
 )
 ON_MAX_ATTEMPTS_WORDS: Final = MappingProxyType({OnMaxAttempts.PAUSE: "Pause", OnMaxAttempts.KILL: "Kill"})
-DURATION_UNITS: Final = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1))
-
-
-def friendly(duration_ms: int) -> str:
-    """A duration in its short form.
-
-    >>> friendly(90_000), friendly(86_400_000), friendly(500), friendly(0)
-    ('1m 30s', '1d', '500ms', '0s')
-    """
-    parts = []
-    for unit, length_ms in DURATION_UNITS:
-        count, duration_ms = divmod(duration_ms, length_ms)
-        if count:
-            parts.append(f"{count}{unit}")
-    return " ".join(parts) or "0s"
 
 
 def deployment_view(deployment: Deployment) -> dict[str, Any]:
@@ -112,22 +97,22 @@ def service_view(service: Service, deployment: Deployment, limits: Limits) -> di
         "deployment_id": service.deployment_id,
         "revision": service.revision,
         "public": not options.private,
-        "idempotency_retention": friendly(retention_ms),
+        "idempotency_retention": written_duration(retention_ms),
     }
     if service.type is ServiceType.WORKFLOW:
         default_ms = defaulted(limits.workflow_retention_ms, limits.completion_retention_ms)
-        view["workflow_completion_retention"] = friendly(defaulted(options.workflow_retention_ms, default_ms))
+        view["workflow_completion_retention"] = written_duration(defaulted(options.workflow_retention_ms, default_ms))
     inactivity_ms = defaulted(options.inactivity_timeout_ms, limits.inactivity_timeout_ms)
-    view["journal_retention"] = friendly(defaulted(options.journal_retention_ms, limits.journal_retention_ms))
-    view["inactivity_timeout"] = friendly(inactivity_ms if deployment.bidirectional else 0)
-    view["abort_timeout"] = friendly(defaulted(options.abort_timeout_ms, limits.abort_timeout_ms))
+    view["journal_retention"] = written_duration(defaulted(options.journal_retention_ms, limits.journal_retention_ms))
+    view["inactivity_timeout"] = written_duration(inactivity_ms if deployment.bidirectional else 0)
+    view["abort_timeout"] = written_duration(defaulted(options.abort_timeout_ms, limits.abort_timeout_ms))
     view["enable_lazy_state"] = bool(options.lazy_state)
     policy = options.retry_policy(limits.retry_policy)
     view["retry_policy"] = {
-        "initial_interval": friendly(policy.delay_ms_first),
+        "initial_interval": written_duration(policy.delay_ms_first),
         "exponentiation_factor": policy.factor_thousandths / 1000,
         "max_attempts": policy.attempts_max,
-        "max_interval": friendly(policy.delay_ms_max),
+        "max_interval": written_duration(policy.delay_ms_max),
         "on_max_attempts": ON_MAX_ATTEMPTS_WORDS[policy.on_max_attempts],
     }
     return view
@@ -161,7 +146,7 @@ def own_options_view(own: Options) -> dict[str, Any]:
         ("abort_timeout", own.abort_timeout_ms),
     ):
         if duration_ms is not None:
-            view[name] = friendly(duration_ms)
+            view[name] = written_duration(duration_ms)
     if own.lazy_state is not None:
         view["enable_lazy_state"] = own.lazy_state
     view["retry_policy"] = own_retry_view(own)
@@ -171,12 +156,12 @@ def own_options_view(own: Options) -> dict[str, Any]:
 def own_retry_view(own: Options) -> dict[str, Any]:
     view: dict[str, Any] = {}
     if own.retry_delay_ms_first is not None:
-        view["initial_interval"] = friendly(own.retry_delay_ms_first)
+        view["initial_interval"] = written_duration(own.retry_delay_ms_first)
     if own.retry_factor_thousandths is not None:
         view["exponentiation_factor"] = own.retry_factor_thousandths / 1000
     view["max_attempts"] = own.retry_attempts_max
     if own.retry_delay_ms_max is not None:
-        view["max_interval"] = friendly(own.retry_delay_ms_max)
+        view["max_interval"] = written_duration(own.retry_delay_ms_max)
     if own.retry_on_max_attempts is not None:
         view["on_max_attempts"] = ON_MAX_ATTEMPTS_WORDS[own.retry_on_max_attempts]
     return view

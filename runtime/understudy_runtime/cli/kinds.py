@@ -18,7 +18,7 @@ import attrs
 
 from understudy_runtime.cli.filters import LogFilter, parse_filter
 from understudy_runtime.http.guard import is_numeric
-from understudy_runtime.ingress.times import BadDuration, parse_duration_ms
+from understudy_runtime.ingress.times import BadDuration, parse_duration_ms, written_duration
 from understudy_runtime.model.invocation import OnMaxAttempts
 
 UNLIMITED: Final = "unlimited"
@@ -40,7 +40,6 @@ SIZE_UNITS: Final = MappingProxyType[str, int](
         "tib": 1 << 40,
     }
 )
-DURATION_UNITS: Final = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1))
 DURATION_MS_MAX: Final = 100 * 365 * 86_400_000
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -101,20 +100,6 @@ def parsed_duration(text: str) -> int:
     if duration_ms > DURATION_MS_MAX:
         raise BadValue("a duration of at most 100 years")
     return duration_ms
-
-
-def written_duration(duration_ms: int) -> str:
-    """The friendly form.
-
-    >>> written_duration(90_500), written_duration(0)
-    ('1m 30s 500ms', '0s')
-    """
-    words = []
-    for unit, unit_ms in DURATION_UNITS:
-        count, duration_ms = divmod(duration_ms, unit_ms)
-        if count:
-            words.append(f"{count}{unit}")
-    return " ".join(words) or "0s"
 
 
 def positive_duration(text: str) -> int:

@@ -18,6 +18,8 @@ EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 DAY_NAMES: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 MONTH_NAMES: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
+# What durations are written in, largest first, with their length in milliseconds.
+WRITTEN_UNITS: Final = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1))
 # Nanoseconds per unit.
 NS: Final = MappingProxyType[str, int](
     {
@@ -163,3 +165,17 @@ def parse_http_date_ms(text: str) -> int | None:
     except ValueError:
         return None
     return (when - EPOCH) // timedelta(milliseconds=1)
+
+
+def written_duration(duration_ms: int) -> str:
+    """A duration in the short form of the friendly grammar, which `parse_duration_ms` reads back.
+
+    >>> written_duration(90_500), written_duration(86_400_000), written_duration(0)
+    ('1m 30s 500ms', '1d', '0s')
+    """
+    words = []
+    for unit, unit_ms in WRITTEN_UNITS:
+        count, duration_ms = divmod(duration_ms, unit_ms)
+        if count:
+            words.append(f"{count}{unit}")
+    return " ".join(words) or "0s"

@@ -93,7 +93,7 @@ class Client:
         while True:
             entry.tries += 1
             self._moments.begins(f"{self._host} > {SERVER}")
-            response = await self._try(request)
+            response = await ask_once(self._connection, request, TIMEOUT_S)
             if response is not None:
                 answer = _read(response, self._kernel.now_ns)
                 final = response.status not in AGAIN or answer.source == "invocation"
@@ -112,14 +112,16 @@ class Client:
                 return
             await self._kernel.sleep_ns(BACK_OFF_MS[min(entry.tries, len(BACK_OFF_MS)) - 1] * NS_PER_MS)
 
-    async def _try(self, request: Request) -> Response | None:
-        with trio.move_on_after(TIMEOUT_S):
-            try:
-                return await self._connection.ask(request)
-            except Lost:
-                return None
-        self._connection.drop()
-        return None
+
+async def ask_once(connection: Connection, request: Request, timeout_s: float) -> Response | None:
+    """One answer within *timeout_s*; None when it did not come.  A connection that is silent for longer is dropped."""
+    with trio.move_on_after(timeout_s):
+        try:
+            return await connection.ask(request)
+        except Lost:
+            return None
+    connection.drop()
+    return None
 
 
 def request_of(call: Call, idempotency_key: str) -> Request:

@@ -10,13 +10,12 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-import trio
 from understudy_runtime.ingress.port import Request, Response
 
 from understudy_sim.kernel.kernel import Kernel
 from understudy_sim.kernel.process import Process
 from understudy_sim.stage.aim import Moments
-from understudy_sim.stage.client import BACK_OFF_MS, Connection, Lost
+from understudy_sim.stage.client import BACK_OFF_MS, Connection, ask_once
 from understudy_sim.stage.happenings import Deployed, DeploymentsListed
 from understudy_sim.stage.plan import NS_PER_MS, NS_PER_S, Hop, Plan
 from understudy_sim.stage.watch import Watch
@@ -97,7 +96,7 @@ class Operator:
         while True:
             tries += 1
             self._moments.begins(f"{OPERATOR} > {SERVER}")
-            response = await self._try(request)
+            response = await ask_once(self._connection, request, TIMEOUT_S)
             if response is not None and response.status not in AGAIN:
                 if response.status not in wanted:
                     self._watch.broken(
@@ -106,12 +105,3 @@ class Operator:
                     )
                 return response
             await self._kernel.sleep_ns(BACK_OFF_MS[min(tries, len(BACK_OFF_MS)) - 1] * NS_PER_MS)
-
-    async def _try(self, request: Request) -> Response | None:
-        with trio.move_on_after(TIMEOUT_S):
-            try:
-                return await self._connection.ask(request)
-            except Lost:
-                return None
-        self._connection.drop()
-        return None

@@ -10,10 +10,9 @@ from typing import Any
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
-from understudy_runtime.admin import views
 from understudy_runtime.ingress.port import Request
 from understudy_runtime.ingress.shell import Ingress
-from understudy_runtime.ingress.times import parse_duration_ms
+from understudy_runtime.ingress.times import parse_duration_ms, written_duration
 from understudy_runtime.limits import Limits
 from understudy_runtime.model.commands import Command, Resume
 from understudy_runtime.model.invocation import RetryPolicy, Success, Target
@@ -225,7 +224,7 @@ async def test_invocations_are_listed_without_what_is_their_callers() -> None:
 
 @pytest.mark.parametrize("duration_ms", [0, 1, 999, 1_000, 61_001, 86_400_000, 1 << 50])
 def test_durations_read_back(duration_ms: int) -> None:
-    assert parse_duration_ms(views.friendly(duration_ms)) == duration_ms
+    assert parse_duration_ms(written_duration(duration_ms)) == duration_ms
 
 
 async def test_a_node_that_stops_takes_no_state() -> None:

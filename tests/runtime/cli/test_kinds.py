@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from understudy_runtime.cli import kinds
 from understudy_runtime.cli.filters import LEVELS, LogFilter
 from understudy_runtime.cli.kinds import Address, BadValue
+from understudy_runtime.ingress.times import written_duration
 from understudy_runtime.model.invocation import OnMaxAttempts
 from understudy_runtime.telemetry.log import TARGETS
 
@@ -110,7 +111,7 @@ def test_bad_values_say_what_is_expected(kind, text, typed):
 
 @given(st.integers(0, kinds.DURATION_MS_MAX))
 def test_any_duration_reads_back(duration_ms):
-    assert kinds.parsed_duration(kinds.written_duration(duration_ms)) == duration_ms
+    assert kinds.parsed_duration(written_duration(duration_ms)) == duration_ms
 
 
 @given(st.integers(0, 10**15 - 1))
