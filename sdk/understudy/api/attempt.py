@@ -78,14 +78,16 @@ class _RunTask:
 class Attempt:
     """One attempt of one invocation, from the handler's first step to its end."""
 
-    def __init__(self, vm: VM, link: Link, host: Host, codec: JournalValueCodec | None = None) -> None:
+    def __init__(
+        self, vm: VM, link: Link, host: Host, codec: JournalValueCodec | None = None, tasks: Tasks | None = None
+    ) -> None:
         self.vm = vm
+        self.link = link
         self.host = host
         self.codec = codec
         self._step_started: Callable[[str], None] | None = getattr(host, "step_started", None)
         self.in_operation = False
-        self.tasks: Tasks = current_tasks()
-        self._link = link
+        self.tasks: Tasks = tasks or current_tasks()
         self._current_task = self.tasks.current_task
         # _NOBODY while the context must not be used by anybody; `_refuse` knows why.
         self._owner: object = self._current_task()
@@ -216,8 +218,8 @@ class Attempt:
         try:
             output = vm.take_output()
             if output:
-                await self._link.send(output)
-            frames = await (self._link.receive() if not self._running else self._receive_or_run())
+                await self.link.send(output)
+            frames = await (self.link.receive() if not self._running else self._receive_or_run())
         except LinkLost:
             vm.abort()
             self._cut_off()
@@ -260,7 +262,7 @@ class Attempt:
         with anyio.CancelScope() as scope:
             self._wake = scope.cancel
             try:
-                received = await self._link.receive()
+                received = await self.link.receive()
             finally:
                 self._wake = None
         return received
@@ -299,7 +301,7 @@ class Attempt:
     async def _flush(self) -> None:
         self.in_operation = True
         try:
-            await self._link.send(self.vm.take_output())
+            await self.link.send(self.vm.take_output())
         except LinkLost:
             self.vm.abort()
             self._cut_off()

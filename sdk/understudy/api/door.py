@@ -68,10 +68,15 @@ async def run_attempt(
     Returns when the last message was sent, or when the link is lost. A cancellation from outside goes
     through.
     """
-    vm = VM(version, compares_values=codec is None)
+    await conduct(handler, Attempt(VM(version, compares_values=codec is None), link, host, codec), headers)
+
+
+async def conduct(handler: Handler, attempt: Attempt, headers: Mapping[str, str]) -> None:
+    """Run *attempt*, which has not begun, to its end; see `run_attempt`."""
+    vm, link = attempt.vm, attempt.link
     try:
         if await _read_journal(vm, link):
-            await _play(handler, Attempt(vm, link, host, codec), headers)
+            await _play(handler, attempt, headers)
         output = vm.take_output()
         if output:
             await link.send(output)
