@@ -43,6 +43,8 @@ class Limits:
     message_bytes_max: int = 32 * MIB
     # Eager state in a start message above it is cut and marked partial: the SDK then asks key by key.
     eager_state_bytes_max: int = 32 * MIB
+    # Whether a call that closes a circle of invocations waiting for each other is refused with 409; else they wait.
+    refuse_deadlocks: bool = False
     # Requests in flight at the ingress; 429 above it.
     requests_max: int = 100_000
     # Outbox messages in flight to one partition; the rest waits its turn.

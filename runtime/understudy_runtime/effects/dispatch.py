@@ -15,6 +15,7 @@ from understudy_runtime.model.actions import (
     AbortAttempt,
     Action,
     ArmTimer,
+    CheckDeadlock,
     Completed,
     DisarmTimer,
     InvokeAcked,
@@ -96,6 +97,10 @@ def completed(effects: PartitionEffects, action: Completed) -> None:
     effects.replies.completed(action)
 
 
+def check_deadlock(effects: PartitionEffects, action: CheckDeadlock) -> None:
+    """Without a policy against it, who waits for each other waits until somebody cancels one of them."""
+
+
 def settle_output(effects: PartitionEffects, command: AttemptOutput) -> None:
     effects.invoker.stored(command)
 
@@ -124,6 +129,7 @@ PERFORMERS: Final = MappingProxyType[type, Callable[[PartitionEffects, Any], Non
         InvokeAcked: acked,
         RequestAcked: acked,
         Completed: completed,
+        CheckDeadlock: check_deadlock,
     }
 )
 SETTLERS: Final = MappingProxyType[type, Callable[[PartitionEffects, Any], None]](

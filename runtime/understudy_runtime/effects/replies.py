@@ -17,16 +17,19 @@ from understudy_runtime.model.commands import (
     Invoke,
     Kill,
     MutateState,
+    Pause,
     Purge,
     PurgeJournal,
+    RestartAsNew,
     Resume,
     Signal,
 )
 from understudy_runtime.slot import Slot
 
 A = TypeVar("A")
-# What is answered by a RequestAcked.
-Request = Signal | Cancel | Kill | Purge | PurgeJournal | Resume | MutateState
+# What is said to an invocation, and what else is answered by a RequestAcked.
+ToInvocation = Signal | Cancel | Kill | Purge | PurgeJournal | Pause | Resume | RestartAsNew
+Request = ToInvocation | MutateState
 
 
 class Proposer(Protocol):

@@ -18,9 +18,11 @@ from understudy_runtime.machine.invocation import Invocation
 from understudy_runtime.machine.invoke import on_invoke
 from understudy_runtime.machine.lifecycle import TimerKind, admit, free, on_attach, on_expiry_due
 from understudy_runtime.machine.mutations import on_mutate_state
+from understudy_runtime.machine.pausing import on_pause, on_resume
+from understudy_runtime.machine.restart import on_restart_as_new
 from understudy_runtime.machine.rows import Timer
 from understudy_runtime.machine.tables import Tables
-from understudy_runtime.machine.termination import on_cancel, on_kill, on_purge, on_purge_journal, on_resume, on_signal
+from understudy_runtime.machine.termination import on_cancel, on_kill, on_purge, on_purge_journal, on_refuse, on_signal
 from understudy_runtime.machine.turn import Turn
 from understudy_runtime.model.actions import Action, ArmTimer, Send, StartAttempt
 from understudy_runtime.model.commands import (
@@ -34,9 +36,12 @@ from understudy_runtime.model.commands import (
     LeaderElected,
     MutateState,
     OutboxDelivered,
+    Pause,
     Purge,
     PurgeJournal,
     Record,
+    Refuse,
+    RestartAsNew,
     Resume,
     Signal,
     TimerFired,
@@ -161,6 +166,9 @@ HANDLERS: Final[Mapping[type, Callable[[Turn, Any], None]]] = MappingProxyType(
         MutateState: on_mutate_state,
         PurgeJournal: on_purge_journal,
         Resume: on_resume,
+        Pause: on_pause,
+        RestartAsNew: on_restart_as_new,
+        Refuse: on_refuse,
     }
 )
 

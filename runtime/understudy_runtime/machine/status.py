@@ -24,10 +24,10 @@ class StatusEvent(IntEnum):
     ENQUEUED = 2  # Its object's lock is taken.
     STARTED = 3  # It has its lock, or needs none.
     SUSPENDED = 4  # Its attempt waits for completions or signals and has ended.
-    RESUMED = 5  # What it waited for is there.
-    PAUSED = 6  # Its retry policy ran out and asks for a human.
+    RESUMED = 5  # What it waited for is there, or it is to try again at once.
+    PAUSED = 6  # Its retry policy ran out and asks for a human, or a human said so.
     FINISHED = 7  # Its handler has a result, or its retry policy ran out.
-    TERMINATED = 8  # It was cancelled before it started, or killed.
+    TERMINATED = 8  # It was cancelled or refused before it started, or killed.
     PURGED = 9  # Its result is no longer kept.
 
 
@@ -56,6 +56,7 @@ TRANSITIONS: Final[Mapping[Status, Mapping[StatusEvent, Status]]] = MappingProxy
         Status.INVOKED: MappingProxyType(
             {
                 StatusEvent.SUSPENDED: Status.SUSPENDED,
+                StatusEvent.RESUMED: Status.INVOKED,
                 StatusEvent.PAUSED: Status.PAUSED,
                 StatusEvent.FINISHED: Status.COMPLETED,
                 StatusEvent.TERMINATED: Status.COMPLETED,
@@ -64,6 +65,7 @@ TRANSITIONS: Final[Mapping[Status, Mapping[StatusEvent, Status]]] = MappingProxy
         Status.SUSPENDED: MappingProxyType(
             {
                 StatusEvent.RESUMED: Status.INVOKED,
+                StatusEvent.PAUSED: Status.PAUSED,
                 StatusEvent.TERMINATED: Status.COMPLETED,
             }
         ),

@@ -1,4 +1,4 @@
-"""Signals, cancel, kill, resume and purge: an invocation is told something from outside, or ended.
+"""Signals, cancel, kill, refusal and purge: an invocation is told something from outside, or ended.
 
 Cancelling is asking: a started invocation gets signal 1 and its handler decides; one that has not started ends at once.
 Killing asks nobody and goes on to whatever the invocation called, one-way calls included.
@@ -13,14 +13,24 @@ from understudy.protocol.messages import MessageType
 
 from understudy_runtime.machine.completions import signal
 from understudy_runtime.machine.invocation import SIGNAL_CANCEL, Invocation
-from understudy_runtime.machine.lifecycle import complete_invocation, free, resume
+from understudy_runtime.machine.lifecycle import complete_invocation, free
 from understudy_runtime.machine.status import WAITING, StatusEvent
 from understudy_runtime.machine.turn import Turn
 from understudy_runtime.model.actions import AbortAttempt, RequestAcked
-from understudy_runtime.model.commands import Cancel, Kill, Purge, PurgeJournal, Resume, Signal
+from understudy_runtime.model.commands import (
+    Cancel,
+    Kill,
+    Pause,
+    Purge,
+    PurgeJournal,
+    Refuse,
+    RestartAsNew,
+    Resume,
+    Signal,
+)
 from understudy_runtime.model.invocation import Failure, Status
 
-Request = Signal | Cancel | Kill | Purge | PurgeJournal | Resume
+Request = Signal | Cancel | Kill | Purge | PurgeJournal | Pause | Resume | RestartAsNew
 
 CANCELLED = Failure(409, "cancelled before it started")
 KILLED = Failure(409, "killed")
@@ -130,26 +140,13 @@ def purge_journal(turn: Turn, invocation: Invocation | None) -> str:
     return DONE
 
 
-def on_resume(turn: Turn, command: Resume) -> None:
-    outcome = resume_paused(turn, turn.tables.invocation(command.invocation_id), command.deployment_id)
-    acknowledge(turn, command, outcome)
-
-
-def resume_paused(turn: Turn, invocation: Invocation | None, deployment_id: str) -> str:
-    """Run a paused invocation again.  One that runs or waits for something needs no push, and keeps its place."""
-    if invocation is None:
-        return NOT_FOUND
-    if invocation.status is Status.COMPLETED:
-        return ALREADY_COMPLETED
-    if invocation.status in WAITING:
-        return NOT_STARTED
-    is_paused = invocation.status is Status.PAUSED
-    if deployment_id and not (is_paused and invocation.deployment_id):
-        return NOT_MOVABLE
-    if is_paused:
-        resume(turn, invocation)
-        invocation.deployment_id = deployment_id or invocation.deployment_id
-    return DONE
+def on_refuse(turn: Turn, command: Refuse) -> None:
+    """End an invocation that would wait for its lock for ever, unless it has it by now."""
+    invocation = turn.tables.invocation(command.invocation_id)
+    if invocation is None or invocation.status is not Status.INBOXED:
+        return
+    if command.birth in (0, invocation.birth):
+        complete_invocation(turn, invocation, command.failure, StatusEvent.TERMINATED)
 
 
 def acknowledge(turn: Turn, command: Request, outcome: str) -> None:

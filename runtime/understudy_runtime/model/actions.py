@@ -80,8 +80,8 @@ class InvokeAcked:
 class RequestAcked:
     """A request other than an Invoke was applied.  `outcome` is one word of the admin's vocabulary:
 
-    accepted, done, not_found, already_completed, not_completed, not_started, not_movable.  A MutateState names no
-    invocation: the id is empty.
+    accepted, done, not_found, already_completed, not_completed, not_started, not_running, already_paused, not_movable,
+    is_workflow, no_journal, bad_prefix.  A MutateState names no invocation: the id is empty.
     """
 
     request_id: int
@@ -101,4 +101,22 @@ class Completed:
     expires_ms: int
 
 
-Action = StartAttempt | AbortAttempt | Notify | ArmTimer | DisarmTimer | Send | InvokeAcked | RequestAcked | Completed
+@frozen
+class CheckDeadlock:
+    """Somebody in the system began to wait for this invocation, which waits itself: perhaps each for the other."""
+
+    invocation_id: str
+
+
+Action = (
+    StartAttempt
+    | AbortAttempt
+    | Notify
+    | ArmTimer
+    | DisarmTimer
+    | Send
+    | InvokeAcked
+    | RequestAcked
+    | Completed
+    | CheckDeadlock
+)

@@ -209,11 +209,53 @@ class PurgeJournal:
 
 @frozen
 class Resume:
-    """Run a paused invocation again; on *deployment_id*, which fits its journal's version, when one is named."""
+    """Run a paused or suspended invocation again; on *deployment_id*, which fits its journal's version, if named.
+
+    `idle_lease` is the lease under which the proposer saw no attempt run (0: it did not look): an invocation that is
+    INVOKED under just this lease waits to be tried again, and is tried now.
+    """
 
     invocation_id: str = numbered(1)
     request_id: int = numbered(2, default=0)
     deployment_id: str = numbered(3, default="")
+    idle_lease: int = numbered(4, default=0)
+
+
+@frozen
+class Pause:
+    """Stop a running or suspended invocation where it is, until it is resumed, cancelled or killed."""
+
+    invocation_id: str = numbered(1)
+    request_id: int = numbered(2, default=0)
+
+
+@frozen
+class RestartAsNew:
+    """Run a completed invocation again under *new_invocation_id*, an id of the same partition key.
+
+    The new one starts with the journal's entries up to and including *from_index* (0: the Input alone), and with the
+    completions that their commands got later.  `random_seed` is its seed when nothing but the Input is kept; otherwise
+    it keeps the old one, and its deployment unless *deployment_id* names another that fits its journal's version.
+    """
+
+    invocation_id: str = numbered(1)
+    new_invocation_id: str = numbered(2)
+    request_id: int = numbered(3, default=0)
+    from_index: int = numbered(4, default=0)
+    random_seed: int = numbered(5, default=0)
+    deployment_id: str = numbered(6, default="")
+
+
+@frozen
+class Refuse:
+    """End an invocation that still waits for its object's lock with *failure*: it would wait for itself.
+
+    `birth` is the life of its id that is meant (0: not said).
+    """
+
+    invocation_id: str = numbered(1)
+    failure: Failure = numbered(2)
+    birth: int = numbered(3, default=0)
 
 
 @frozen
@@ -271,6 +313,9 @@ Command = (
     | MutateState
     | PurgeJournal
     | Resume
+    | Pause
+    | RestartAsNew
+    | Refuse
 )
 
 # Tags on disk.  Numbers are never reused.
@@ -291,6 +336,9 @@ COMMAND_TAGS: Final = MappingProxyType[int, type](
         13: MutateState,
         14: PurgeJournal,
         15: Resume,
+        16: Pause,
+        17: RestartAsNew,
+        18: Refuse,
     }
 )
 

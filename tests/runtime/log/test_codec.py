@@ -68,7 +68,10 @@ ALL: tuple[c.Command, ...] = (
     c.LeaderElected(3, 1),
     c.MutateState("Counter", "k", ((b"n", b"1"), (b"", b"")), "v", 6),
     c.PurgeJournal("inv_1a", 3),
-    c.Resume("inv_1a", 3, "dp_1a"),
+    c.Resume("inv_1a", 3, "dp_1a", 4),
+    c.Pause("inv_1a", 3),
+    c.RestartAsNew("inv_1a", "inv_1b", 3, 4, 2**64 - 1, "dp_1a"),
+    c.Refuse("inv_1a", Failure(409, "m"), 5),
 )
 
 
