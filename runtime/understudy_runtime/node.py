@@ -15,18 +15,17 @@ import attrs
 import cbor2
 import trio
 
-from understudy_runtime.admin.backend import Described, Listed
+from understudy_runtime.admin.backend import Described, Exported, Listed
 from understudy_runtime.effects.dispatch import PartitionEffects
 from understudy_runtime.effects.outbox import Outbox
 from understudy_runtime.effects.replies import Replies
 from understudy_runtime.effects.timers import Timers
 from understudy_runtime.ingress.backend import Known, Overloaded, Unavailable
-from understudy_runtime.invoker.core import HOLDS_SLOT, Job
+from understudy_runtime.inspection import described, exported
 from understudy_runtime.invoker.port import Connect, Transport
 from understudy_runtime.invoker.shell import Invoker
 from understudy_runtime.limits import Limits
 from understudy_runtime.machine.apply import RULES_CURRENT
-from understudy_runtime.machine.invocation import Invocation
 from understudy_runtime.meta.registrar import Registrar
 from understudy_runtime.meta.shell import Meta
 from understudy_runtime.model import ids
@@ -184,7 +183,7 @@ class Node:
         found = partition.tables.peek(invocation_id)
         if found is None:
             return None
-        return description(found, self.invokers[partition.index].job(found.id, found.lease))
+        return described(found, self.invokers[partition.index])
 
     def live(self, service: str | None, count_max: int) -> Listed:
         """At most *count_max* invocations that have not completed, by id; of one *service*, or of all.
@@ -197,7 +196,17 @@ class Node:
         chosen = [one for one in seen[:LIST_LOOKED_AT_MAX] if service is None or one.target.service == service]
         chosen.sort(key=attrgetter("id"))
         is_complete = len(seen) <= LIST_LOOKED_AT_MAX and len(chosen) <= count_max
-        return Listed([description(one, None) for one in chosen[:count_max]], is_complete)
+        invokers = self.invokers
+        shown = [described(one, invokers[self.partition_for(one.id).index]) for one in chosen[:count_max]]
+        return Listed(shown, is_complete)
+
+    def journal(self, invocation_id: str) -> Exported | None:
+        """The journal of *invocation_id* with what a replay needs beside it.  Raises InvalidId, Unavailable."""
+        partition = self._readable(invocation_id)
+        found = partition.tables.peek(invocation_id)
+        if found is None:
+            return None
+        return exported(partition.tables, found, described(found, self.invokers[partition.index]), self.limits)
 
     def _readable(self, invocation_id: str) -> Partition:
         """The partition of *invocation_id*, if its tables can still be read.  Raises InvalidId, Unavailable."""
@@ -347,27 +356,6 @@ class Node:
             partition.close()
         if self._meta is not None:
             self._meta.close()
-
-
-def description(found: Invocation, job: Job | None) -> Described:
-    """*found* as the admin shows it, with the *job* of its lease if one is known."""
-    failed = job.failed if job is not None else None
-    return Described(
-        id=found.id,
-        known=Known(found.target, found.status, found.result, found.expires_ms),
-        service_type=found.service_type,
-        idempotency_key=found.idempotency_key,
-        created_ms=found.created_ms,
-        execution_time_ms=found.execution_time_ms,
-        completed_ms=found.completed_ms,
-        deployment_id=found.deployment_id,
-        protocol_version=found.protocol_version,
-        journal_length=found.journal_length,
-        command_count=found.command_count,
-        is_running=job is not None and job.phase in HOLDS_SLOT,
-        failures=job.failures if job is not None else 0,
-        last_failure=failed.failure if failed is not None else None,
-    )
 
 
 def sole_error(error: BaseException) -> BaseException:

@@ -56,6 +56,13 @@ class Show:
 
 
 @attrs.frozen
+class Export:
+    """The journal of one invocation."""
+
+    invocation_id: str
+
+
+@attrs.frozen
 class ListInvocations:
     """Some invocations that are not completed, of one *service* or of all."""
 
@@ -123,7 +130,9 @@ class Mutate:
     command: MutateState
 
 
-Decision = Respond | Show | ListInvocations | Act | ActUnheard | Batch | Register | Move | Remove | Patch | Mutate
+Decision = (
+    Respond | Show | Export | ListInvocations | Act | ActUnheard | Batch | Register | Move | Remove | Patch | Mutate
+)
 Route = Callable[[Asked, Node], Decision]
 
 

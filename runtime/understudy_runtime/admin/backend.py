@@ -11,7 +11,7 @@ from understudy_runtime.ingress.backend import Known
 from understudy_runtime.limits import Limits
 from understudy_runtime.model.actions import RequestAcked
 from understudy_runtime.model.commands import Cancel, Kill, MutateState, Purge, PurgeJournal, Resume
-from understudy_runtime.model.invocation import Failure, ServiceType
+from understudy_runtime.model.invocation import Entry, Failure, ServiceType
 from understudy_runtime.model.registration import DeploymentPatch, Registered, Registration
 from understudy_runtime.model.schema import Options, Schema, Service
 
@@ -22,6 +22,8 @@ class Described:
 
     id: str
     known: Known
+    # Restate's word for where it stands: scheduled, pending, ready, running, backing-off, suspended, paused, completed.
+    status: str
     service_type: ServiceType
     idempotency_key: str | None
     created_ms: int
@@ -35,6 +37,20 @@ class Described:
     is_running: bool = False
     failures: int = 0
     last_failure: Failure | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Exported:
+    """A journal from its Input on, and what a replay needs beside it.  No entries: it is no longer kept.
+
+    `state` is what the next attempt would be given at once; `is_state_complete` when there is no more of it.
+    """
+
+    described: Described
+    random_seed: int
+    entries: Sequence[Entry]
+    state: Sequence[tuple[bytes, bytes]]
+    is_state_complete: bool
 
 
 @attrs.frozen
@@ -77,6 +93,9 @@ class AdminBackend(Protocol):
 
     def live(self, service: str | None, count_max: int) -> Listed:
         """At most *count_max* invocations that have not completed, by id; of one *service*, or of all."""
+
+    def journal(self, invocation_id: str) -> Exported | None:
+        """The journal of *invocation_id*; None when it is unknown."""
 
     async def request(self, command: Cancel | Kill | Purge | PurgeJournal | Resume) -> RequestAcked:
         """Propose *command* and wait until it is applied.  Raises Overloaded, Unavailable."""

@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, unquote
 
 import attrs
 
-from understudy_runtime.admin import deployments, invocations
+from understudy_runtime.admin import actions, deployments, invocations
 from understudy_runtime.admin.asked import (
     Asked,
     Decision,
@@ -93,11 +93,12 @@ ROUTES: Final[tuple[tuple[str, Mapping[str, Route]], ...]] = (
     ("services/{}/handlers/{}", {"GET": deployments.get_handler}),
     ("services/{}/state", {"POST": invocations.mutate_state}),
     ("invocations", {"GET": invocations.list_invocations}),
-    ("invocations/{}", {"GET": invocations.show_invocation, "DELETE": invocations.delete_invocation}),
-    *((f"invocations/{{}}/{name}", {"PATCH": partial(invocations.act, name)}) for name in invocations.ACTION_NAMES),
+    ("invocations/{}", {"GET": invocations.show_invocation, "DELETE": actions.delete_invocation}),
+    ("invocations/{}/journal", {"GET": invocations.export_journal}),
+    *((f"invocations/{{}}/{name}", {"PATCH": partial(actions.act, name)}) for name in actions.ACTION_NAMES),
     *(
-        (f"internal/invocations_batch_operations/{name}", {"POST": partial(invocations.act_on_all, name)})
-        for name in invocations.ACTION_NAMES
+        (f"internal/invocations_batch_operations/{name}", {"POST": partial(actions.act_on_all, name)})
+        for name in actions.ACTION_NAMES
     ),
     *((path, dict.fromkeys(methods, partial(missing, what))) for path, methods, what in MISSING),
 )

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import attrs
 
-from understudy_runtime.admin import asked, core, deployments, invocations
+from understudy_runtime.admin import actions, asked, core, deployments, invocation_views
 from understudy_runtime.admin.backend import AdminBackend
 from understudy_runtime.ingress.backend import Overloaded, Unavailable
 from understudy_runtime.ingress.port import Request, Response
@@ -54,11 +54,15 @@ async def respond(admin: Admin, decision: asked.Respond) -> Response:
 
 
 async def show(admin: Admin, decision: asked.Show) -> Response:
-    return invocations.shown(decision.invocation_id, admin.backend.described(decision.invocation_id))
+    return invocation_views.shown(decision.invocation_id, admin.backend.described(decision.invocation_id))
+
+
+async def export(admin: Admin, decision: asked.Export) -> Response:
+    return invocation_views.journal(decision.invocation_id, admin.backend.journal(decision.invocation_id))
 
 
 async def list_invocations(admin: Admin, decision: asked.ListInvocations) -> Response:
-    return invocations.listed(admin.backend.live(decision.service, decision.count_max))
+    return invocation_views.listed(admin.backend.live(decision.service, decision.count_max))
 
 
 async def act(admin: Admin, decision: asked.Act) -> Response:
@@ -66,7 +70,7 @@ async def act(admin: Admin, decision: asked.Act) -> Response:
         outcome = await outcome_of(admin, decision.action, decision.invocation_id, decision.deployment)
     except asked.Refused as refused:
         return refused.response
-    return invocations.acted(decision.action, decision.invocation_id, outcome)
+    return actions.acted(decision.action, decision.invocation_id, outcome)
 
 
 async def act_unheard(admin: Admin, decision: asked.ActUnheard) -> Response:
@@ -82,14 +86,14 @@ async def act_on_all(admin: Admin, decision: asked.Batch) -> Response:
             outcomes[invocation_id] = await outcome_of(admin, decision.action, invocation_id, decision.deployment)
         except asked.Refused as refused:
             outcomes[invocation_id] = refused
-    return invocations.acted_on_all(decision.action, outcomes)
+    return actions.acted_on_all(decision.action, outcomes)
 
 
 async def outcome_of(admin: Admin, action: str, invocation_id: str, deployment: str = "") -> str:
     """What the machine says of *action*.  Raises Refused."""
     backend = admin.backend
-    place = invocations.new_place(deployment, backend.described(invocation_id), backend.schema) if deployment else ""
-    command = invocations.command(action, invocation_id, backend.new_request_id(), place)
+    place = actions.new_place(deployment, backend.described(invocation_id), backend.schema) if deployment else ""
+    command = actions.command(action, invocation_id, backend.new_request_id(), place)
     return (await backend.request(command)).outcome
 
 
@@ -122,6 +126,7 @@ PERFORMERS: Final = MappingProxyType[type, Callable[[Admin, Any], Awaitable[Resp
     {
         asked.Respond: respond,
         asked.Show: show,
+        asked.Export: export,
         asked.ListInvocations: list_invocations,
         asked.Act: act,
         asked.ActUnheard: act_unheard,

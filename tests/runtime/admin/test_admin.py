@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from understudy_runtime.admin import invocations
+from understudy_runtime.admin import actions
 from understudy_runtime.admin.backend import Described, Listed
 from understudy_runtime.admin.shell import Admin
 from understudy_runtime.ingress.backend import Known, Overloaded, Unavailable
@@ -67,6 +67,7 @@ def described(known: Known) -> Described:
     return Described(
         id=ID,
         known=known,
+        status=known.status.name.lower(),
         service_type=ServiceType.VIRTUAL_OBJECT,
         idempotency_key=None,
         created_ms=1,
@@ -108,7 +109,7 @@ async def test_actions(ask, backend, action, outcome):
     backend.outcome = outcome
     response = await ask("PATCH", f"/v4/invocations/{ID}/{action}")
     assert response.status == STATUSES[action, outcome]
-    assert type(backend.commands[0]) is invocations.ACTIONS[action]
+    assert type(backend.commands[0]) is actions.ACTIONS[action]
     assert (backend.commands[0].invocation_id, backend.commands[0].request_id) == (ID, 7)
     if response.status >= 400:
         assert set(json.loads(response.body)) == {"message", "restate_code"}
@@ -117,7 +118,7 @@ async def test_actions(ask, backend, action, outcome):
 
 
 def test_every_outcome_the_machine_may_give_has_an_answer():
-    assert set(invocations.OUTCOMES) == set(STATUSES)
+    assert set(actions.OUTCOMES) == set(STATUSES)
 
 
 @pytest.mark.parametrize(

@@ -208,12 +208,12 @@ async def test_invocations_are_listed_without_what_is_their_callers() -> None:
         assert whole["complete"]
         assert len(listed) == 3
         assert sorted(found["target"] for found in listed) == ["Counter/a/add", "Counter/b/add", "Counter/c/add"]
-        assert {found["status"] for found in listed} == {"invoked"}
+        assert {found["status"] for found in listed} == {"running"}
         assert "secret" not in str(listed)
         assert await stand.get("/invocations?limit=2") == {"invocations": listed[:2], "complete": False}
         assert (await stand.get("/invocations?service=Nope"))["invocations"] == []
         (one,) = [found for found in listed if found["target_service_key"] == "a"]
-        assert await stand.get(f"/invocations/{one['id']}") == {**one, "in_flight": True}
+        assert await stand.get(f"/invocations/{one['id']}") == one
         assert (one["idempotency_key"], one["journal_size"], one["target_service_ty"]) == ("k", 1, "virtual_object")
         killed = await stand.ask("DELETE", f"/invocations/{one['id']}?mode=Kill")
         assert killed.status == 202
@@ -246,7 +246,11 @@ async def test_what_fails_says_how(autojump_clock: trio.testing.MockClock) -> No
         await trio.sleep(61)
         await wait_all_tasks_blocked()
         shown = await stand.get(f"/invocations/{acked.invocation_id}")
-        assert (shown["status"], shown["retry_count"], shown["last_failure"]) == ("invoked", 2, "the shop is closed")
+        assert (shown["status"], shown["retry_count"], shown["last_failure"]) == (
+            "backing-off",
+            2,
+            "the shop is closed",
+        )
         assert shown["last_failure_error_code"] == 500
         assert "in_flight" not in shown
 

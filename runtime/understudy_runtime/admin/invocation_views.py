@@ -1,0 +1,119 @@
+"""Invocations as the admin shows them, without their input and result: those are their caller's.
+
+Named as Restate's tables name them.  Only the export of a journal holds values.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from typing import Any, Final
+
+from understudy_runtime.admin.asked import error
+from understudy_runtime.admin.backend import Described, Exported, Listed
+from understudy_runtime.ingress.answers import JSON_TYPE, dump
+from understudy_runtime.ingress.port import Response
+from understudy_runtime.ingress.times import INSTANT_MS_MAX, rfc3339_nanos
+from understudy_runtime.model.invocation import Failure, ServiceType, Status
+
+# A journal above it is not exported: it would be held in memory several times over.
+EXPORT_BYTES_MAX: Final = 64 << 20
+
+
+def shown(invocation_id: str, found: Described | None) -> Response:
+    """One invocation."""
+    if found is None:
+        return error(404, f"{invocation_id}: there is no such invocation")
+    return Response(200, (JSON_TYPE,), dump(view(found)))
+
+
+def listed(listing: Listed) -> Response:
+    body = {"invocations": [view(item) for item in listing.found], "complete": listing.is_complete}
+    return Response(200, (JSON_TYPE,), dump(body))
+
+
+def view(found: Described) -> dict[str, Any]:
+    """An invocation."""
+    target = found.known.target
+    path = (target.service, target.handler) if target.key is None else (target.service, target.key, target.handler)
+    shown: dict[str, Any] = {
+        "id": found.id,
+        "target": "/".join(path),
+        "target_service_name": target.service,
+        "target_service_key": target.key,
+        "target_handler_name": target.handler,
+        "target_service_ty": service_type_word(found.service_type),
+        "status": found.status,
+        "created_at": instant(found.created_ms),
+        "journal_size": found.journal_length,
+        "journal_commands_size": found.command_count,
+    }
+    optional = {
+        "idempotency_key": found.idempotency_key,
+        "pinned_deployment_id": found.deployment_id,
+        "pinned_service_protocol_version": found.protocol_version,
+        "scheduled_start_at": instant(found.execution_time_ms),
+        "completed_at": instant(found.completed_ms),
+        "in_flight": found.is_running,
+        "retry_count": found.failures,
+    }
+    shown.update({name: value for name, value in optional.items() if value})
+    if found.last_failure is not None:
+        shown["last_failure"] = found.last_failure.message
+        shown["last_failure_error_code"] = found.last_failure.code
+    if found.known.status is Status.COMPLETED:
+        failed = isinstance(found.known.result, Failure)
+        shown["completion_result"] = "failure" if failed else "success"
+        if found.known.expires_ms:
+            shown["completion_expiration"] = instant(found.known.expires_ms)
+    return shown
+
+
+def journal(invocation_id: str, found: Exported | None) -> Response:
+    """A journal, with what a replay of it needs."""
+    if found is None:
+        return error(404, f"{invocation_id}: there is no such invocation")
+    if not found.entries:
+        return error(410, f"{invocation_id}: its journal is no longer kept: journal_retention says for how long")
+    length = sum(len(entry.payload) for entry in found.entries) + sum(
+        len(key) + len(value) for key, value in found.state
+    )
+    if length > EXPORT_BYTES_MAX:
+        return error(
+            413,
+            f"{invocation_id}: journal and state are {length} bytes, more than the {EXPORT_BYTES_MAX} that are "
+            "exported: read them from the data folder, with `understudy check --data`",
+        )
+    return Response(200, (JSON_TYPE,), dump(export_view(found)))
+
+
+def export_view(found: Exported) -> dict[str, Any]:
+    """The journal of an invocation as `understudy check` reads it; bytes are base64, the seed is a text."""
+    shown = found.described
+    target = shown.known.target
+    return {
+        "id": shown.id,
+        "target_service_name": target.service,
+        "target_handler_name": target.handler,
+        "target_service_key": target.key,
+        "random_seed": str(found.random_seed),
+        "protocol_version": shown.protocol_version,
+        "deployment_id": shown.deployment_id,
+        "status": shown.status,
+        "entries": [{"type": entry.type, "payload": base64(entry.payload)} for entry in found.entries],
+        "state": [{"key": base64(key), "value": base64(value)} for key, value in found.state],
+        "state_complete": found.is_state_complete,
+    }
+
+
+def base64(value: bytes) -> str:
+    return b64encode(value).decode("ascii")
+
+
+def service_type_word(service_type: ServiceType) -> str:
+    """`service`, `virtual_object` or `workflow`."""
+    return service_type.name.lower()
+
+
+def instant(epoch_ms: int) -> str | None:
+    """RFC 3339; None for never."""
+    return rfc3339_nanos(min(epoch_ms, INSTANT_MS_MAX)) if epoch_ms else None
