@@ -13,6 +13,7 @@ from understudy_sim.stage.properties.exactly_once import ExactlyOnce
 from understudy_sim.stage.properties.fold import Fold
 from understudy_sim.stage.properties.hazards import Hazards
 from understudy_sim.stage.properties.leaks import Leaks
+from understudy_sim.stage.properties.linearizable import Linearizable
 from understudy_sim.stage.properties.order import Order
 from understudy_sim.stage.properties.outstanding import Outstanding
 from understudy_sim.stage.properties.registrations import Registrations
@@ -30,6 +31,7 @@ PROPERTIES: Final[tuple[type[Property], ...]] = (
     Outstanding,
     Timers,
     Leaks,
+    Linearizable,
     DurableAnswers,
     Hazards,
     Registrations,
