@@ -18,6 +18,7 @@ from understudy.api.context import (
 from understudy.api.errors import ContextMisuse, RetryableError, TerminalError
 from understudy.api.futures import CallFuture, DurableFuture, SendHandle
 from understudy.api.options import InvocationRetryPolicy, RunOptions
+from understudy.api.scoped import ScopedContext
 from understudy.api.serde import (
     BytesSerde,
     DefaultSerde,
@@ -27,18 +28,29 @@ from understudy.api.serde import (
     Serde,
 )
 from understudy.api.service import Service, VirtualObject, Workflow
-from understudy.client import Client, ClientSendHandle, HttpError, create_client
+from understudy.client import Client, ClientOutput, ClientSendHandle, ClientTarget, HttpError, create_client
 from understudy.endpoint import App, Endpoint, app
 from understudy.exceptions import is_internal_exception
 from understudy.extensions import current_context
 from understudy.logging import ReplayFilter, getLogger
+from understudy.names import (
+    RestateClient,
+    RestateClientSendHandle,
+    RestateDurableCallFuture,
+    RestateDurableFuture,
+    RestateDurableSleepFuture,
+    RestateLoggingFilter,
+    SdkInternalBaseException,
+)
 
 __all__ = [
     "App",
     "BytesSerde",
     "CallFuture",
     "Client",
+    "ClientOutput",
     "ClientSendHandle",
+    "ClientTarget",
     "Context",
     "ContextMisuse",
     "DefaultSerde",
@@ -55,8 +67,16 @@ __all__ = [
     "PydanticJsonSerde",
     "ReplayFilter",
     "Request",
+    "RestateClient",
+    "RestateClientSendHandle",
+    "RestateDurableCallFuture",
+    "RestateDurableFuture",
+    "RestateDurableSleepFuture",
+    "RestateLoggingFilter",
     "RetryableError",
     "RunOptions",
+    "ScopedContext",
+    "SdkInternalBaseException",
     "SendHandle",
     "Serde",
     "Service",

@@ -1,4 +1,4 @@
-"""A client for what is no handler: calls and sends from outside, over the ingress of a server.
+"""A client for what is no handler: calls and sends from outside, over the ingress of a server, and what became of them.
 
 Typed by the handler it is given, like the calls of a context.  Needs the extra `understudy[client]` (httpx), which is
 imported when a client is made; runs under trio and asyncio.  It never tries again by itself: whether a call whose
@@ -11,20 +11,21 @@ import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar, cast
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar, cast, overload
 from urllib.parse import quote
 
 import attrs
 
 from understudy.api.codec import JournalValueCodec
-from understudy.api.context import HandlerFunction
-from understudy.api.handler import handler_of
+from understudy.api.handler import Handler, HandlerFunction, handler_of
 from understudy.api.options import milliseconds
-from understudy.api.serde import Serde
+from understudy.api.serde import BytesSerde, DefaultSerde, Serde, serde_for
 
 if TYPE_CHECKING:
     import httpx
 
+T = TypeVar("T")
 I = TypeVar("I")  # noqa: E741
 O = TypeVar("O")  # noqa: E741
 
@@ -32,6 +33,10 @@ CONNECT_SECONDS_MAX: Final = 10.0
 """How long a connection may take to come up.  An answer may take any time: put a timeout of your own around a call."""
 
 _IDLE_CONNECTIONS_MAX: Final = 20
+_NOT_READY: Final = 470
+_JSON: Final = "application/json"
+_BYTES: Final = BytesSerde()
+_NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class HttpError(Exception):
@@ -45,11 +50,32 @@ class HttpError(Exception):
 
 
 @attrs.frozen
-class ClientSendHandle:
-    """An invocation that a client has sent off: its id, and the status of the answer (202, or 200 if it was known)."""
+class ClientSendHandle(Generic[O]):
+    """An invocation that a client has sent off: its id, and the status of the answer (202, or 200 if it was known).
+
+    It knows how its handler's result is read: give it to `Client.attach` or `Client.output`.
+    """
 
     invocation_id: str
     status_code: int
+    serde: Serde[O] = attrs.field(factory=DefaultSerde, repr=False, eq=False)
+
+
+@attrs.frozen
+class ClientTarget(Generic[O]):
+    """An invocation named by what it was called with.  Made by `Client.idempotent` and `Client.workflow_run`."""
+
+    fields: Mapping[str, str]
+    """What the server looks the invocation up by."""
+    serde: Serde[O] = attrs.field(repr=False, eq=False)
+
+
+@attrs.frozen
+class ClientOutput(Generic[O]):
+    """What an invocation has come to: *value* is its result once *is_ready*, None before."""
+
+    is_ready: bool
+    value: O | None = None
 
 
 class _Address(NamedTuple):
@@ -91,7 +117,7 @@ class Client:
         send_delay: timedelta | None = None,
         idempotency_key: str | None = None,
         headers: Mapping[str, str] | None = None,
-    ) -> ClientSendHandle:
+    ) -> ClientSendHandle[O]:
         """Call a handler of a service and do not wait, now or after *send_delay*."""
         return await self._send(tpe, None, arg, send_delay, idempotency_key, headers)
 
@@ -114,7 +140,7 @@ class Client:
         send_delay: timedelta | None = None,
         idempotency_key: str | None = None,
         headers: Mapping[str, str] | None = None,
-    ) -> ClientSendHandle:
+    ) -> ClientSendHandle[O]:
         """Call a handler of the object or workflow *key* and do not wait, now or after *send_delay*."""
         return await self._send(tpe, key, arg, send_delay, idempotency_key, headers)
 
@@ -143,10 +169,106 @@ class Client:
         send_delay: timedelta | None = None,
         idempotency_key: str | None = None,
         headers: Mapping[str, str] | None = None,
-    ) -> ClientSendHandle:
+    ) -> ClientSendHandle[bytes]:
         """Call a handler known by name only and do not wait."""
         address = _Address(service, handler, key)
-        return await self._send_bytes(address, arg, send_delay, idempotency_key, headers)
+        invocation_id, status = await self._send_bytes(address, arg, send_delay, idempotency_key, headers)
+        return ClientSendHandle(invocation_id, status, _BYTES)
+
+    # -- what became of an invocation --
+
+    @staticmethod
+    def idempotent(tpe: HandlerFunction[I, O], idempotency_key: str, key: str | None = None) -> ClientTarget[O]:
+        """The invocation of a handler (of the object or workflow *key*) that was called with *idempotency_key*."""
+        handler = _keyed_or_not(tpe, key)
+        if not idempotency_key:
+            raise ValueError(f"{handler.service}/{handler.name} is asked for with an empty idempotency key")
+        fields = {"target": "idempotentInvocation", "service": handler.service, "handler": handler.name}
+        if key is not None:
+            fields["key"] = key
+        return ClientTarget({**fields, "idempotencyKey": idempotency_key}, handler.output.serde)
+
+    @staticmethod
+    def workflow_run(tpe: HandlerFunction[I, O], key: str) -> ClientTarget[O]:
+        """The run of the workflow *key*, whose main handler is *tpe*.  Raises ValueError for any other handler."""
+        handler = _keyed_or_not(tpe, key)
+        if handler.kind != "WORKFLOW":
+            raise ValueError(f"{handler.service}/{handler.name} is not the main handler of a workflow")
+        return ClientTarget(
+            {"target": "workflow", "workflowName": handler.service, "workflowKey": key}, handler.output.serde
+        )
+
+    @overload
+    async def attach(self, invocation: ClientSendHandle[O] | ClientTarget[O]) -> O: ...
+
+    @overload
+    async def attach(self, invocation: str) -> Any: ...
+
+    @overload
+    async def attach(self, invocation: str, serde: Serde[T] | None = None, type_hint: type[T] | None = None) -> T: ...
+
+    async def attach(
+        self,
+        invocation: str | ClientSendHandle[Any] | ClientTarget[Any],
+        serde: Serde[Any] | None = None,
+        type_hint: Any = None,
+    ) -> Any:
+        """Wait for the result of an invocation: its id, the handle of a send, or a target.
+
+        Raises HttpError 404 for one that the server does not know or has forgotten.
+        """
+        response = await self._ask("attach", invocation)
+        return (serde or _serde_of(invocation, type_hint)).deserialize(await self._decoded(response.content))
+
+    @overload
+    async def output(self, invocation: ClientSendHandle[O] | ClientTarget[O]) -> ClientOutput[O]: ...
+
+    @overload
+    async def output(self, invocation: str) -> ClientOutput[Any]: ...
+
+    @overload
+    async def output(
+        self, invocation: str, serde: Serde[T] | None = None, type_hint: type[T] | None = None
+    ) -> ClientOutput[T]: ...
+
+    async def output(
+        self,
+        invocation: str | ClientSendHandle[Any] | ClientTarget[Any],
+        serde: Serde[Any] | None = None,
+        type_hint: Any = None,
+    ) -> ClientOutput[Any]:
+        """The result of an invocation if it has one already; as `attach`, without waiting."""
+        try:
+            response = await self._ask("output", invocation)
+        except HttpError as error:
+            if error.status_code != _NOT_READY:
+                raise
+            return ClientOutput(False)
+        value = (serde or _serde_of(invocation, type_hint)).deserialize(await self._decoded(response.content))
+        return ClientOutput(True, value)
+
+    async def resolve_awakeable(self, name: str, value: I, serde: Serde[I] | None = None) -> None:
+        """Complete the awakeable with id *name*."""
+        data = (serde or serde_for(type(value))).serialize(value)
+        content = data if self._codec is None else self._codec.encode(data)
+        await self._request("POST", f"/restate/awakeables/{_segment(name)}/resolve", content, {"content-type": _JSON})
+
+    async def reject_awakeable(self, name: str, failure_message: str) -> None:
+        """Fail the awakeable with id *name*."""
+        path = f"/restate/awakeables/{_segment(name)}/reject"
+        await self._request("POST", path, failure_message.encode(), {"content-type": "text/plain"})
+
+    async def _ask(self, what: str, invocation: str | ClientSendHandle[Any] | ClientTarget[Any]) -> httpx.Response:
+        if isinstance(invocation, ClientTarget):
+            # In the body, because a path takes an idempotency key as it is written.
+            content = json.dumps(dict(invocation.fields)).encode()
+            return await self._request("POST", f"/restate/{what}", content, {"content-type": _JSON})
+        invocation_id = invocation if isinstance(invocation, str) else invocation.invocation_id
+        if not invocation_id:
+            raise ValueError(f"{what} needs the id of an invocation")
+        return await self._request("GET", f"/restate/invocation/{_segment(invocation_id)}/{what}")
+
+    # -- requests --
 
     async def _call(
         self,
@@ -163,21 +285,25 @@ class Client:
 
     async def _send(
         self,
-        function: Any,
+        function: HandlerFunction[Any, O],
         key: str | None,
         arg: Any,
         send_delay: timedelta | None,
         idempotency_key: str | None,
         headers: Mapping[str, str] | None,
-    ) -> ClientSendHandle:
+    ) -> ClientSendHandle[O]:
         address, body = _addressed(function, key, arg)
-        return await self._send_bytes(address, body, send_delay, idempotency_key, headers)
+        invocation_id, status = await self._send_bytes(address, body, send_delay, idempotency_key, headers)
+        return ClientSendHandle(invocation_id, status, handler_of(function).output.serde)
 
     async def _call_bytes(
         self, address: _Address, body: bytes, idempotency_key: str | None, headers: Mapping[str, str] | None
     ) -> bytes:
         response = await self._post(_path(address), address, body, idempotency_key, headers)
-        return response.content if self._codec is None else await self._codec.decode(response.content)
+        return await self._decoded(response.content)
+
+    async def _decoded(self, content: bytes) -> bytes:
+        return content if self._codec is None else await self._codec.decode(content)
 
     async def _send_bytes(
         self,
@@ -186,11 +312,11 @@ class Client:
         send_delay: timedelta | None,
         idempotency_key: str | None,
         headers: Mapping[str, str] | None,
-    ) -> ClientSendHandle:
+    ) -> tuple[str, int]:
         delay_ms = 0 if send_delay is None else max(0, milliseconds(send_delay))
         path = f"{_path(address)}/send" + (f"?delay={delay_ms}ms" if delay_ms else "")
         response = await self._post(path, address, body, idempotency_key, headers)
-        return ClientSendHandle(str(response.json()["invocationId"]), response.status_code)
+        return str(response.json()["invocationId"]), response.status_code
 
     async def _post(
         self,
@@ -208,7 +334,12 @@ class Client:
         if idempotency_key is not None:
             sent["idempotency-key"] = idempotency_key
         content = body if self._codec is None or not address.takes_argument else self._codec.encode(body)
-        response = await self._http.post(self._ingress + path, content=content, headers=sent)
+        return await self._request("POST", path, content, sent)
+
+    async def _request(
+        self, method: str, path: str, content: bytes | None = None, headers: Mapping[str, str] = _NO_HEADERS
+    ) -> httpx.Response:
+        response = await self._http.request(method, self._ingress + path, content=content, headers=dict(headers))
         if response.status_code >= 400:
             raise HttpError(response.status_code, _reason(response), response.text)
         return response
@@ -216,14 +347,27 @@ class Client:
 
 def _addressed(function: Any, key: str | None, arg: Any) -> tuple[_Address, bytes]:
     """Where the handler *function* is, and *arg* as it takes it.  Raises ValueError for a key too many or missing."""
-    handler = handler_of(function)
-    if handler.is_keyed != (key is not None):
-        found = "has a key" if handler.is_keyed else "has no key"
-        raise ValueError(f"{handler.service} {found}: use {_calls_of(handler.service_kind)}")
+    handler = _keyed_or_not(function, key)
     pattern = handler.input.content_type
     content_type = "application/octet-stream" if "*" in pattern else pattern
     address = _Address(handler.service, handler.name, key, content_type, handler.takes_argument)
     return address, handler.input.serde.serialize(arg)
+
+
+def _keyed_or_not(function: Any, key: str | None) -> Handler:
+    """The descriptor of *function*.  Raises ValueError for a key too many or missing."""
+    handler = handler_of(function)
+    if handler.is_keyed != (key is not None):
+        found = "has a key" if handler.is_keyed else "has no key"
+        raise ValueError(f"{handler.service} {found}: use {_calls_of(handler.service_kind)}")
+    return handler
+
+
+def _serde_of(invocation: str | ClientSendHandle[Any] | ClientTarget[Any], type_hint: Any) -> Serde[Any]:
+    """How the result of *invocation* is read: as *type_hint* where given, else as its handler's."""
+    if isinstance(invocation, str) or type_hint is not None:
+        return serde_for(type_hint)
+    return invocation.serde
 
 
 def _calls_of(kind: str) -> str:
@@ -285,4 +429,4 @@ async def create_client(
         yield Client(http, ingress, journal_value_codec)
 
 
-__all__ = ["Client", "ClientSendHandle", "HttpError", "create_client"]
+__all__ = ["Client", "ClientOutput", "ClientSendHandle", "ClientTarget", "HttpError", "create_client"]

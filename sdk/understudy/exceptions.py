@@ -1,7 +1,12 @@
 """The exceptions of the SDK under the module name many handlers already import them by."""
 
 from understudy.api.errors import ContextMisuse, RetryableError, TerminalError
-from understudy.vm.errors import AttemptEnded
+from understudy.vm.errors import AttemptEnded, AttemptSuspended, VmError
+
+# What they are called where handlers already name them.
+SdkInternalBaseException = AttemptEnded
+SdkInternalException = VmError
+SuspendedException = AttemptSuspended
 
 
 def is_internal_exception(error: BaseException) -> bool:
@@ -12,4 +17,12 @@ def is_internal_exception(error: BaseException) -> bool:
     return isinstance(error, AttemptEnded)
 
 
-__all__ = ["ContextMisuse", "RetryableError", "TerminalError", "is_internal_exception"]
+__all__ = [
+    "ContextMisuse",
+    "RetryableError",
+    "SdkInternalBaseException",
+    "SdkInternalException",
+    "SuspendedException",
+    "TerminalError",
+    "is_internal_exception",
+]

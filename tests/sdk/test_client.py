@@ -12,7 +12,18 @@ from typing import Any
 import anyio
 import httpx
 import pytest
-from understudy import Client, Context, HttpError, ObjectContext, Service, VirtualObject, Workflow, create_client
+from understudy import (
+    BytesSerde,
+    Client,
+    ClientOutput,
+    Context,
+    HttpError,
+    ObjectContext,
+    Service,
+    VirtualObject,
+    Workflow,
+    create_client,
+)
 from understudy.api.codec import JournalValueCodec
 
 BACKENDS = ("trio", "asyncio")
@@ -214,6 +225,103 @@ def test_a_codec_stands_between_serdes_and_wire() -> None:
     ingress = FakeIngress(content=b"!")
     assert ask(ingress, lambda client: client.service_call(ping, None), journal_value_codec=Reversing()) is None
     assert ingress.asked[0].content == b"", "a handler that takes nothing is sent nothing"
+    ingress = FakeIngress(content=b'!"olleh"')
+    codec = Reversing()
+    assert ask(ingress, lambda client: client.attach("inv_1x"), journal_value_codec=codec) == "hello"
+    assert ask(ingress, lambda client: client.output("inv_1x"), journal_value_codec=codec).value == "hello"
+    ask(ingress, lambda client: client.resolve_awakeable("sign_1x", "you"), journal_value_codec=codec)
+    assert ingress.asked[-1].content == b'!"uoy"'
+
+
+async def attached(client: Client) -> Any:
+    handle = await client.object_send(add, "k", 1)
+    return await client.attach(handle)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_result_of_a_send_is_attached_to(backend: str) -> None:
+    answers = {"/below/Counter/k/add/send": {"invocationId": "inv_1x"}, "/below/restate/invocation/inv_1x/attach": 7}
+
+    class Ingress(FakeIngress):
+        def __call__(self, request: httpx.Request) -> httpx.Response:
+            self.content = json.dumps(answers[request.url.raw_path.decode()]).encode()
+            return super().__call__(request)
+
+    ingress = Ingress()
+    assert ask(ingress, attached, backend) == 7
+    assert [request.method for request in ingress.asked] == ["POST", "GET"]
+
+
+TARGETS: list[tuple[Callable[[Client], Any], dict[str, str]]] = [
+    (
+        lambda client: client.idempotent(greet, "once/twice"),
+        {"target": "idempotentInvocation", "service": "Greeter", "handler": "greet", "idempotencyKey": "once/twice"},
+    ),
+    (
+        lambda client: client.idempotent(add, "once", key="k"),
+        {
+            "target": "idempotentInvocation",
+            "service": "Counter",
+            "handler": "add",
+            "key": "k",
+            "idempotencyKey": "once",
+        },
+    ),
+    (
+        lambda client: client.workflow_run(run, "w"),
+        {"target": "workflow", "workflowName": "Flow", "workflowKey": "w"},
+    ),
+]
+
+
+@pytest.mark.parametrize("what", ["attach", "output"])
+@pytest.mark.parametrize(("target", "body"), TARGETS)
+def test_an_invocation_is_named_by_what_it_was_called_with(
+    target: Callable[[Client], Any], body: dict[str, str], what: str
+) -> None:
+    ingress = FakeIngress(value=7)
+    value = ask(ingress, lambda client: getattr(client, what)(target(client)))
+    assert value == (7 if what == "attach" else ClientOutput(True, 7))
+    assert (ingress.asked[0].method, ingress.target) == ("POST", f"/below/restate/{what}")
+    assert json.loads(ingress.asked[0].content) == body
+
+
+def test_output_that_is_not_ready_is_no_error_and_what_is_not_known_is() -> None:
+    ingress = FakeIngress(470, {"message": "not ready"})
+    assert ask(ingress, lambda client: client.output("inv_1x")) == ClientOutput(False)
+    assert ingress.target == "/below/restate/invocation/inv_1x/output"
+    for method in ("attach", "output"):
+        with pytest.raises(HttpError, match="HTTP 404: not found"):
+            ask(FakeIngress(404, {"message": "not found"}), lambda client, name=method: getattr(client, name)("inv_1x"))  # type: ignore[misc]
+
+
+def test_what_is_attached_to_by_its_id_is_read_by_a_hint() -> None:
+    assert ask(FakeIngress(value=[1]), lambda client: client.attach("inv_1x", type_hint=tuple[int, ...])) == (1,)
+    assert ask(FakeIngress(value=[1]), lambda client: client.attach("inv_1x")) == [1]
+    raw = ask(FakeIngress(content=b"\x00"), lambda client: client.output("inv_1x", serde=BytesSerde()))
+    assert raw == ClientOutput(True, b"\x00")
+
+
+def test_awakeables_are_completed_from_outside() -> None:
+    ingress = FakeIngress(202, content=b"")
+    ask(ingress, lambda client: client.resolve_awakeable("sign_1x", {"a": 1}))
+    assert (ingress.asked[-1].method, ingress.target) == ("POST", "/below/restate/awakeables/sign_1x/resolve")
+    assert (ingress.asked[-1].content, ingress.sent["content-type"]) == (b'{"a": 1}', "application/json")
+    ask(ingress, lambda client: client.reject_awakeable("sign_1x", "no"))
+    assert (ingress.asked[-1].content, ingress.target) == (b"no", "/below/restate/awakeables/sign_1x/reject")
+
+
+@pytest.mark.parametrize(
+    ("use", "said"),
+    [
+        (lambda client: client.attach(""), "needs the id"),
+        (lambda client: client.attach(client.idempotent(greet, "")), "empty idempotency key"),
+        (lambda client: client.attach(client.idempotent(add, "once")), "Counter has a key"),
+        (lambda client: client.attach(client.workflow_run(add, "k")), "not the main handler"),
+    ],
+)
+def test_what_names_no_invocation_is_not_asked_for(use: Callable[[Client], Awaitable[Any]], said: str) -> None:
+    test_what_cannot_be_called_is_not_asked_for(use, said)
 
 
 def test_without_httpx_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -240,3 +241,35 @@ async def test_the_request() -> None:
     message.headers.add(key="a", value="2")
     link = await play(handler, frames[0], Frame(T.INPUT, message.SerializeToString()))
     assert output(link) == ["inv_1test", {"a": "2"}, "body"]
+
+
+SCOPED: dict[str, Callable[[Context], object]] = {
+    "generic call": lambda ctx: ctx.generic_call("S", "h", b"", scope="team"),
+    "generic send": lambda ctx: ctx.generic_send("S", "h", b"", scope="team", limit_key="a/b"),
+    "limit key": lambda ctx: ctx.generic_call("S", "h", b"", limit_key="a"),
+    "service call": lambda ctx: ctx.scope("team").service_call(reserve, Seat(1)),
+    "service send": lambda ctx: ctx.scope("team").service_send(reserve, Seat(1), limit_key="a"),
+    "object call": lambda ctx: ctx.scope("team").object_call(reserve, "k", Seat(1)),
+    "object send": lambda ctx: ctx.scope("team").object_send(reserve, "k", Seat(1), send_delay=timedelta(1)),
+    "workflow call": lambda ctx: ctx.scope("team").workflow_call(reserve, "k", Seat(1)),
+    "workflow send": lambda ctx: ctx.scope("team").workflow_send(reserve, "k", Seat(1)),
+}
+
+
+@pytest.mark.parametrize("step", SCOPED)
+async def test_scopes_need_a_later_protocol_version(step: str) -> None:
+    async def handler(ctx: Context) -> None:
+        SCOPED[step](ctx)
+
+    (error,) = said(await play(handler))
+    assert isinstance(error, pb.Error)
+    assert (error.code, error.related_command_index) == (573, 1)
+    assert "protocol version 7" in error.message
+
+
+async def test_a_request_tells_no_more_than_its_protocol_version() -> None:
+    async def handler(ctx: Context) -> list[Any]:
+        request = ctx.request()
+        return [request.scope, request.limit_key, request.idempotency_key]
+
+    assert output(await play(handler)) == [None, None, None]

@@ -13,7 +13,8 @@ from __future__ import annotations
 import inspect
 import math
 import types
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final, NamedTuple, NoReturn, TypeVar
 
 import anyio
@@ -45,6 +46,7 @@ T = TypeVar("T")
 HAZARD_FOREIGN_AWAIT = "foreign-await"
 HAZARD_LOCAL_TIMEOUT = "local-timeout"
 HAZARD_SWALLOWED_END = "swallowed-end"
+HAZARD_UNCLOSED = "unclosed"
 
 _CO_COROUTINE: Final = inspect.CO_COROUTINE
 _NOBODY: Final = object()
@@ -146,6 +148,18 @@ class Attempt:
         if key not in self._reported:
             self._reported.append(key)
             self.host.report_hazard(kind, detail, site.filename, site.line)
+
+    @contextmanager
+    def beside_the_journal(self) -> Iterator[None]:
+        """Code in here may wait and look at clocks: it is made for the attempt and no step depends on it."""
+        region = REGION.get()
+        REGION.set("run")
+        self.in_operation = True
+        try:
+            yield
+        finally:
+            self.in_operation = False
+            REGION.set(region)
 
     # -- values --
 

@@ -14,11 +14,11 @@ class JournalValueCodec(ABC):
     """How the bytes of a serde are kept in the journal, and read back from it."""
 
     @abstractmethod
-    def encode(self, value: bytes) -> bytes:
-        """The bytes to keep for *value*.  What it raises fails the attempt, which is tried again."""
+    def encode(self, buf: bytes) -> bytes:
+        """The bytes to keep for *buf*.  What it raises fails the attempt, which is tried again."""
 
     @abstractmethod
-    async def decode(self, value: bytes) -> bytes:
+    async def decode(self, buf: bytes) -> bytes:
         """The bytes `encode` was given.  It may wait, for a key that is kept elsewhere say; it must use no context.
 
         What it raises fails the attempt, which is tried again; for the body of a call it fails the invocation for good,

@@ -6,7 +6,7 @@ A method that starts something issues its step when it is called; what it return
 from __future__ import annotations
 
 import typing
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from datetime import timedelta
 from random import Random
 from typing import Any, Final, ParamSpec, TypeVar, overload
@@ -18,8 +18,9 @@ import attrs
 from understudy.api.attempt import Attempt, RunSpec, as_function
 from understudy.api.errors import ContextMisuse
 from understudy.api.futures import CallFuture, DurableFuture, SendHandle, as_invocation_id, as_nothing
-from understudy.api.handler import handler_of
+from understudy.api.handler import HandlerFunction, handler_of
 from understudy.api.options import RunOptions, milliseconds
+from understudy.api.scoped import ScopedContext
 from understudy.api.serde import BytesSerde, DefaultSerde, Serde, serde_for
 from understudy.vm import CallTarget, Failure, Input, Result, RunRetryPolicy
 
@@ -27,8 +28,6 @@ T = TypeVar("T")
 P = ParamSpec("P")
 I = TypeVar("I")  # noqa: E741
 O = TypeVar("O")  # noqa: E741
-
-HandlerFunction = Callable[[Any, I], Awaitable[O]] | Callable[[Any], Awaitable[O]]
 
 _RUN_OPTIONS: RunOptions[Any] = RunOptions()
 _BYTES = BytesSerde()
@@ -46,6 +45,10 @@ class Request:
     body: bytes
     attempt_finished_event: anyio.Event = attrs.field(repr=False)
     """Set when this attempt is over, however it ends."""
+    # Protocol versions 5 and 6 do not tell a handler how it was called.
+    scope: str | None = None
+    limit_key: str | None = None
+    idempotency_key: str | None = None
 
 
 class Context:
@@ -259,9 +262,12 @@ class Context:
         key: str | None = None,
         idempotency_key: str | None = None,
         headers: Mapping[str, str] | None = None,
+        scope: str | None = None,
+        limit_key: str | None = None,
     ) -> CallFuture[bytes]:
-        """Call a handler known by name only, with bytes both ways."""
-        target = CallTarget(service, handler, key or "", idempotency_key, tuple((headers or {}).items()))
+        """Call a handler known by name only, with bytes both ways; for *scope* and *limit_key* see `scope`."""
+        pairs = tuple((headers or {}).items())
+        target = CallTarget(service, handler, key or "", idempotency_key, pairs, scope, limit_key)
         return self._call_target(target, arg, _BYTES)
 
     def generic_send(
@@ -273,10 +279,21 @@ class Context:
         send_delay: timedelta | None = None,
         idempotency_key: str | None = None,
         headers: Mapping[str, str] | None = None,
+        scope: str | None = None,
+        limit_key: str | None = None,
     ) -> SendHandle:
         """Call a handler known by name only and do not wait."""
-        target = CallTarget(service, handler, key or "", idempotency_key, tuple((headers or {}).items()))
+        pairs = tuple((headers or {}).items())
+        target = CallTarget(service, handler, key or "", idempotency_key, pairs, scope, limit_key)
         return self._send_target(target, arg, send_delay)
+
+    def scope(self, scope: str) -> ScopedContext:
+        """Calls and sends within *scope*.
+
+        They need protocol version 7: with the versions spoken here, each ends the attempt with error 573, which is
+        tried again.
+        """
+        return ScopedContext(self, scope)
 
     def _call(
         self,
@@ -285,10 +302,12 @@ class Context:
         arg: Any,
         idempotency_key: str | None,
         headers: Mapping[str, str] | None,
+        scope: str | None = None,
+        limit_key: str | None = None,
     ) -> CallFuture[Any]:
         handler = handler_of(function)
         pairs = tuple(headers.items()) if headers else ()
-        target = CallTarget(handler.service, handler.name, key, idempotency_key, pairs)
+        target = CallTarget(handler.service, handler.name, key, idempotency_key, pairs, scope, limit_key)
         return self._call_target(target, handler.input.serde.serialize(arg), handler.output.serde)
 
     def _call_target(self, target: CallTarget, parameter: bytes, serde: Serde[Any]) -> CallFuture[Any]:
@@ -304,10 +323,12 @@ class Context:
         send_delay: timedelta | None,
         idempotency_key: str | None,
         headers: Mapping[str, str] | None,
+        scope: str | None = None,
+        limit_key: str | None = None,
     ) -> SendHandle:
         handler = handler_of(function)
         pairs = tuple(headers.items()) if headers else ()
-        target = CallTarget(handler.service, handler.name, key, idempotency_key, pairs)
+        target = CallTarget(handler.service, handler.name, key, idempotency_key, pairs, scope, limit_key)
         return self._send_target(target, handler.input.serde.serialize(arg), send_delay)
 
     def _send_target(self, target: CallTarget, parameter: bytes, send_delay: timedelta | None) -> SendHandle:
@@ -552,6 +573,7 @@ __all__ = [
     "ObjectContext",
     "ObjectSharedContext",
     "Request",
+    "ScopedContext",
     "WorkflowContext",
     "WorkflowSharedContext",
     "as_invocation_id",

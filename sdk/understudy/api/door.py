@@ -12,13 +12,15 @@ way;
 
 from __future__ import annotations
 
+import inspect
+import sys
 from collections.abc import Mapping
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from types import MappingProxyType
 from typing import Any, Final
 from weakref import ref
 
-from understudy.api.attempt import HAZARD_LOCAL_TIMEOUT, HAZARD_SWALLOWED_END, Attempt
+from understudy.api.attempt import HAZARD_LOCAL_TIMEOUT, HAZARD_SWALLOWED_END, HAZARD_UNCLOSED, Attempt
 from understudy.api.codec import JournalValueCodec
 from understudy.api.context import (
     Context,
@@ -38,7 +40,7 @@ from understudy.api.errors import (
 )
 from understudy.api.handler import Handler
 from understudy.api.regions import CURRENT, REGION
-from understudy.api.sites import Site
+from understudy.api.sites import Site, calling_site
 from understudy.api.tracebacks import stacktrace_of
 from understudy.hosting import Host, Link, LinkLost
 from understudy.vm import VM, AttemptEnded, Input, InternalError, VmError
@@ -134,12 +136,53 @@ async def _perform(handler: Handler, context: Context) -> Any:
         context._input = await _decoded(handler, context._attempt, context._input)
     if handler.takes_argument:
         arguments = (context, _argument(handler, context._input))
-    if not handler.options.context_managers:
-        return await handler.function(*arguments)
-    async with AsyncExitStack() as stack:
-        for factory in handler.options.context_managers:
-            await stack.enter_async_context(factory())
-        return await handler.function(*arguments)
+    try:
+        if not handler.options.context_managers:
+            return await handler.function(*arguments)
+        async with AsyncExitStack() as stack:
+            for factory in handler.options.context_managers:
+                await stack.enter_async_context(_Surrounding(factory(), context._attempt))
+            return await handler.function(*arguments)
+    finally:
+        if context._extension_data:
+            await _close_extension_data(context)
+
+
+async def _close_extension_data(context: Context) -> None:
+    """Close what was kept with the attempt, the newest first; what fails to close is reported and keeps nobody."""
+    kept, context._extension_data = context._extension_data or {}, None
+    attempt = context._attempt
+    for key, value in reversed(kept.items()):
+        close = getattr(value, "__close__", None)
+        if not callable(close):
+            continue
+        try:
+            with attempt.beside_the_journal():
+                closing = close()
+                if not inspect.isawaitable(closing):
+                    continue
+                if isinstance(sys.exception(), GeneratorExit):
+                    continue  # The coroutine is thrown away: there is nobody to wait for.
+                await closing
+        except Exception as error:
+            site = calling_site()
+            attempt.report(HAZARD_UNCLOSED, f"extension data {key!r} failed to close: {sendable_repr(error)}", site)
+
+
+class _Surrounding:
+    """A context manager around the handler, entered and left in every attempt: what it waits for is no step."""
+
+    def __init__(self, inner: AbstractAsyncContextManager[Any], attempt: Attempt) -> None:
+        self._inner = inner
+        self._attempt = attempt
+
+    async def __aenter__(self) -> Any:
+        with self._attempt.beside_the_journal():
+            return await self._inner.__aenter__()
+
+    async def __aexit__(self, *raised: Any) -> bool | None:
+        with self._attempt.beside_the_journal():
+            return await self._inner.__aexit__(*raised)
 
 
 async def _decoded(handler: Handler, attempt: Attempt, input: Input) -> Input:

@@ -11,7 +11,7 @@ import typing
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import attrs
 
@@ -21,6 +21,12 @@ from understudy.api.serde import DefaultSerde, Serde, serde_for
 ServiceKind = Literal["SERVICE", "VIRTUAL_OBJECT", "WORKFLOW"]
 HandlerKind = Literal["EXCLUSIVE", "SHARED", "WORKFLOW"] | None
 ContextManagers = Sequence[Callable[[], AbstractAsyncContextManager[Any]]]
+
+I = TypeVar("I")  # noqa: E741
+O = TypeVar("O")  # noqa: E741
+
+HandlerFunction = Callable[[Any, I], Awaitable[O]] | Callable[[Any], Awaitable[O]]
+"""What a decorated handler is to type checkers, and what calls and sends take."""
 
 ATTRIBUTE = "__understudy_handler__"
 
@@ -140,4 +146,13 @@ def handler_of(function: Any) -> Handler:
     return handler
 
 
-__all__ = ["ATTRIBUTE", "Handler", "Options", "Payload", "describe_handler", "handler_of", "serde_for"]
+__all__ = [
+    "ATTRIBUTE",
+    "Handler",
+    "HandlerFunction",
+    "Options",
+    "Payload",
+    "describe_handler",
+    "handler_of",
+    "serde_for",
+]

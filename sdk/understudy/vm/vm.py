@@ -41,6 +41,8 @@ class CallTarget(NamedTuple):
     key: str = ""
     idempotency_key: str | None = None
     headers: Headers = ()
+    scope: str | None = None
+    limit_key: str | None = None
 
 
 class VM(Core):
@@ -263,6 +265,14 @@ class VM(Core):
                 InternalError(
                     f"the handler calls {target.service}/{target.handler} with an empty idempotency key; "
                     "give a non-empty one or none",
+                    related=RelatedCommand(self._command_index + 1, type_, ""),
+                )
+            )
+        if target.scope is not None or target.limit_key is not None:
+            self.fail(
+                UnsupportedFeature(
+                    f"the handler calls {target.service}/{target.handler} with a scope or a limit key, which need "
+                    f"protocol version 7; this attempt runs version {self.version}",
                     related=RelatedCommand(self._command_index + 1, type_, ""),
                 )
             )
