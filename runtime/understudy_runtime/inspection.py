@@ -57,6 +57,7 @@ def described(found: Invocation, invoker: Invoker) -> Described:
         is_running=word == RUNNING,
         failures=job.failures if job is not None else 0,
         last_failure=failed.failure if failed is not None else None,
+        idle_lease=found.lease if word == BACKING_OFF else 0,
     )
 
 

@@ -10,13 +10,15 @@ import attrs
 from understudy_runtime.ingress.answers import JSON_TYPE, dump
 from understudy_runtime.ingress.port import Request, Response
 from understudy_runtime.limits import Limits
-from understudy_runtime.model.commands import Cancel, Kill, MutateState, Purge, PurgeJournal, Resume
+from understudy_runtime.model.commands import MutateState
 from understudy_runtime.model.registration import DeploymentPatch, Registration
 from understudy_runtime.model.schema import Options, Schema
 
 TEXT_TYPE: Final = ("content-type", "text/plain; charset=utf-8")
 
-Command = Cancel | Kill | Purge | PurgeJournal | Resume
+# Where an invocation goes on: where it was, or on the latest deployment of its service.
+KEEP: Final = "keep"
+LATEST: Final = "latest"
 
 
 @attrs.frozen(kw_only=True)
@@ -74,12 +76,13 @@ class ListInvocations:
 class Act:
     """Propose *action* for one invocation and wait until it is applied.
 
-    *deployment* says where a resumed one runs: where it did (empty), `latest`, or a deployment's id.
+    *deployment* says where it goes on: KEEP, LATEST, or a deployment's id.  *from_index* is for a restart.
     """
 
     action: str
     invocation_id: str
-    deployment: str = ""
+    deployment: str = KEEP
+    from_index: int = 0
 
 
 @attrs.frozen
@@ -96,7 +99,7 @@ class Batch:
 
     action: str
     invocation_ids: tuple[str, ...]
-    deployment: str = ""
+    deployment: str = KEEP
 
 
 @attrs.frozen

@@ -10,10 +10,21 @@ import attrs
 from understudy_runtime.ingress.backend import Known
 from understudy_runtime.limits import Limits
 from understudy_runtime.model.actions import RequestAcked
-from understudy_runtime.model.commands import Cancel, Kill, MutateState, Purge, PurgeJournal, Resume
+from understudy_runtime.model.commands import (
+    Cancel,
+    Kill,
+    MutateState,
+    Pause,
+    Purge,
+    PurgeJournal,
+    RestartAsNew,
+    Resume,
+)
 from understudy_runtime.model.invocation import Entry, Failure, ServiceType
 from understudy_runtime.model.registration import DeploymentPatch, Registered, Registration
 from understudy_runtime.model.schema import Options, Schema, Service
+
+ToInvocation = Cancel | Kill | Purge | PurgeJournal | Pause | Resume | RestartAsNew
 
 
 @attrs.frozen(kw_only=True)
@@ -37,6 +48,8 @@ class Described:
     is_running: bool = False
     failures: int = 0
     last_failure: Failure | None = None
+    # The lease under which it waits to be tried again and no attempt runs; 0: it does not.
+    idle_lease: int = 0
 
 
 @attrs.frozen(kw_only=True)
@@ -85,6 +98,10 @@ class AdminBackend(Protocol):
     @property
     def registrar(self) -> Deployments: ...
 
+    def now_ms(self) -> int: ...
+
+    def entropy(self, length: int) -> bytes: ...
+
     def new_request_id(self) -> int:
         """A number no other request of this node has had since it started."""
 
@@ -97,7 +114,7 @@ class AdminBackend(Protocol):
     def journal(self, invocation_id: str) -> Exported | None:
         """The journal of *invocation_id*; None when it is unknown."""
 
-    async def request(self, command: Cancel | Kill | Purge | PurgeJournal | Resume) -> RequestAcked:
+    async def request(self, command: ToInvocation) -> RequestAcked:
         """Propose *command* and wait until it is applied.  Raises Overloaded, Unavailable."""
 
     async def mutate_state(self, command: MutateState) -> RequestAcked:

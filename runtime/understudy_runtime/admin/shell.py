@@ -9,9 +9,10 @@ from typing import Any, Final
 import attrs
 
 from understudy_runtime.admin import actions, asked, core, deployments, invocation_views
-from understudy_runtime.admin.backend import AdminBackend
+from understudy_runtime.admin.backend import AdminBackend, ToInvocation
 from understudy_runtime.ingress.backend import Overloaded, Unavailable
 from understudy_runtime.ingress.port import Request, Response
+from understudy_runtime.model.ids import ENTROPY_BYTES, invocation_id_beside, seed_of
 from understudy_runtime.model.registration import RegistrationRefused
 
 
@@ -67,34 +68,51 @@ async def list_invocations(admin: Admin, decision: asked.ListInvocations) -> Res
 
 async def act(admin: Admin, decision: asked.Act) -> Response:
     try:
-        outcome = await outcome_of(admin, decision.action, decision.invocation_id, decision.deployment)
+        outcome = await outcome_of(admin, decision)
     except asked.Refused as refused:
         return refused.response
     return actions.acted(decision.action, decision.invocation_id, outcome)
 
 
 async def act_unheard(admin: Admin, decision: asked.ActUnheard) -> Response:
-    await outcome_of(admin, decision.action, decision.invocation_id)
+    await outcome_of(admin, asked.Act(decision.action, decision.invocation_id))
     return Response(202)
 
 
 async def act_on_all(admin: Admin, decision: asked.Batch) -> Response:
     """One after the other: a batch is an operator's convenience, not a burst."""
-    outcomes: dict[str, str | asked.Refused] = {}
+    outcomes: dict[str, actions.Outcome | asked.Refused] = {}
     for invocation_id in decision.invocation_ids:
+        wanted = asked.Act(decision.action, invocation_id, decision.deployment)
         try:
-            outcomes[invocation_id] = await outcome_of(admin, decision.action, invocation_id, decision.deployment)
+            outcomes[invocation_id] = await outcome_of(admin, wanted)
         except asked.Refused as refused:
             outcomes[invocation_id] = refused
     return actions.acted_on_all(decision.action, outcomes)
 
 
-async def outcome_of(admin: Admin, action: str, invocation_id: str, deployment: str = "") -> str:
-    """What the machine says of *action*.  Raises Refused."""
+async def outcome_of(admin: Admin, wanted: asked.Act) -> actions.Outcome:
+    """What the machine says of *wanted*.  Raises Refused."""
     backend = admin.backend
-    place = actions.new_place(deployment, backend.described(invocation_id), backend.schema) if deployment else ""
-    command = actions.command(action, invocation_id, backend.new_request_id(), place)
-    return (await backend.request(command)).outcome
+    request_id = backend.new_request_id()
+    if wanted.action == actions.RESTART:
+        return await restarted(admin, wanted, request_id)
+    if wanted.action == actions.RESUME:
+        found = backend.described(wanted.invocation_id)
+        command: ToInvocation = actions.resumption(wanted, found, backend.schema, request_id)
+    else:
+        command = actions.PLAIN[wanted.action](wanted.invocation_id, request_id)
+    return actions.Outcome((await backend.request(command)).outcome)
+
+
+async def restarted(admin: Admin, wanted: asked.Act, request_id: int) -> actions.Outcome:
+    backend = admin.backend
+    entropy = backend.entropy(ENTROPY_BYTES)
+    new_id = invocation_id_beside(wanted.invocation_id, backend.now_ms(), entropy)
+    seed = seed_of(new_id, entropy, is_derived=False)
+    found = backend.described(wanted.invocation_id)
+    command = actions.restart(wanted, found, backend.schema, request_id, new_id, seed)
+    return actions.Outcome((await backend.request(command)).outcome, new_id)
 
 
 async def mutate(admin: Admin, decision: asked.Mutate) -> Response:

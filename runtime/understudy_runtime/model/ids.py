@@ -199,6 +199,12 @@ def id_beside(invocation_id: str, now_ms: int, entropy: bytes) -> str:
     return invocation_id_text(raw_id(invocation_id)[:8] + ulid(now_ms, entropy[:_ULID_ENTROPY_BYTES]))
 
 
+def invocation_id_beside(invocation_id: str, now_ms: int, entropy: bytes) -> str:
+    """A fresh id of the partition key of *invocation_id*; *entropy* is ENTROPY_BYTES long.  Raises InvalidId."""
+    assert len(entropy) == ENTROPY_BYTES, "an invocation id takes twelve bytes of entropy"
+    return invocation_id_text(raw_id(invocation_id)[:8] + ulid(now_ms, entropy[:_ULID_ENTROPY_BYTES]))
+
+
 def workflow_run_id(service: str, key: str) -> str:
     """The id of the one run of workflow *service* under *key*."""
     partition_key = partition_key_for_key(key)

@@ -12,12 +12,12 @@ from understudy_runtime.ingress.backend import Known, Overloaded, Unavailable
 from understudy_runtime.ingress.port import Request
 from understudy_runtime.limits import Limits
 from understudy_runtime.model.actions import RequestAcked
-from understudy_runtime.model.ids import invocation_id_text
+from understudy_runtime.model.commands import RestartAsNew, Resume
+from understudy_runtime.model.ids import invocation_id_text, partition_key_of
 from understudy_runtime.model.invocation import Failure, ServiceType, Status, Success, Target
 from understudy_runtime.model.schema import Schema
 
 ID = invocation_id_text(bytes(24))
-OUTCOMES = ("accepted", "done", "not_found", "already_completed", "not_completed")
 
 
 class Backend:
@@ -31,6 +31,12 @@ class Backend:
         self.commands = []
         self.invocation = None
         self.error = None
+
+    def now_ms(self) -> int:
+        return 1_700_000_000_000
+
+    def entropy(self, length):
+        return b"\x07" * length
 
     def new_request_id(self) -> int:
         return 7
@@ -98,10 +104,25 @@ STATUSES = {
     ("resume", "already_completed"): 409,
     ("resume", "not_started"): 425,
     ("resume", "not_movable"): 409,
+    ("pause", "done"): 202,
+    ("pause", "already_paused"): 200,
+    ("pause", "not_found"): 404,
+    ("pause", "not_running"): 409,
+    ("restart-as-new", "done"): 200,
+    ("restart-as-new", "not_found"): 404,
+    ("restart-as-new", "not_completed"): 409,
+    ("restart-as-new", "not_started"): 425,
+    ("restart-as-new", "is_workflow"): 422,
+    ("restart-as-new", "no_journal"): 410,
+    ("restart-as-new", "bad_prefix"): 400,
+    ("restart-as-new", "not_movable"): 409,
     ("purge-journal", "done"): 200,
     ("purge-journal", "not_found"): 404,
     ("purge-journal", "not_completed"): 409,
 }
+
+
+COMMANDS = {**actions.PLAIN, "resume": Resume, "restart-as-new": RestartAsNew}
 
 
 @pytest.mark.parametrize(("action", "outcome"), STATUSES)
@@ -109,10 +130,15 @@ async def test_actions(ask, backend, action, outcome):
     backend.outcome = outcome
     response = await ask("PATCH", f"/v4/invocations/{ID}/{action}")
     assert response.status == STATUSES[action, outcome]
-    assert type(backend.commands[0]) is actions.ACTIONS[action]
+    assert type(backend.commands[0]) is COMMANDS[action]
     assert (backend.commands[0].invocation_id, backend.commands[0].request_id) == (ID, 7)
     if response.status >= 400:
         assert set(json.loads(response.body)) == {"message", "restate_code"}
+    elif action == "restart-as-new":
+        (command,) = backend.commands
+        assert json.loads(response.body) == {"new_invocation_id": command.new_invocation_id}
+        assert partition_key_of(command.new_invocation_id) == partition_key_of(ID)
+        assert command.random_seed == 0x0707070707070707
     else:
         assert response.body == b""
 
@@ -130,7 +156,11 @@ def test_every_outcome_the_machine_may_give_has_an_answer():
         ("GET", "/nothing", 404),
         ("GET", "/v9/health", 400),
         ("GET", "/v2/health", 200),
-        ("PATCH", f"/invocations/{ID}/pause", 501),
+        ("PATCH", f"/invocations/{ID}/restart-as-new?from=-1", 400),
+        ("PATCH", f"/invocations/{ID}/restart-as-new?from=x", 400),
+        ("PATCH", f"/invocations/{ID}/restart-as-new?from=1{'0' * 10}", 400),
+        ("PATCH", f"/invocations/{ID}/restart-as-new?deployment=zap", 400),
+        ("POST", "/query", 501),
         ("GET", "/invocations/bad", 400),
         ("PATCH", "/invocations/bad/kill", 400),
         ("GET", f"/invocations/{ID}/kill", 405),

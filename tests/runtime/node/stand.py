@@ -134,6 +134,7 @@ class Client:
         service, handler = found
         world = self.node.world
         invocation_id = ids.invocation_id_for(target, handler.type, key, world.now_ms(), world.entropy(12))
+        retention = retention_of(handler, self.node.limits, can_ask_again=key is not None)
         return Invoke(
             invocation_id,
             target,
@@ -142,7 +143,8 @@ class Client:
             payload,
             idempotency_key=key,
             execution_time_ms=execution_time_ms,
-            completion_retention_ms=retention_of(handler, self.node.limits, can_ask_again=key is not None).result_ms,
+            completion_retention_ms=retention.result_ms,
+            journal_retention_ms=retention.journal_ms,
             retry_policy=handler.options.retry_policy(self.node.limits.retry_policy),
         )
 
