@@ -36,7 +36,7 @@ BACKING_OFF: Final = "backing-off"
 def described(found: Invocation, invoker: Invoker) -> Described:
     """*found* as the admin shows it, with what its partition's *invoker* does about it."""
     job = invoker.job(found.id, found.lease)
-    failed = job.failed if job is not None else None
+    failed = job.failed_last if job is not None else None
     if found.status is not Status.INVOKED or job is None:
         word = STATUS_WORDS.get(found.status, READY)
     else:
@@ -55,7 +55,9 @@ def described(found: Invocation, invoker: Invoker) -> Described:
         journal_length=found.journal_length,
         command_count=found.command_count,
         is_running=word == RUNNING,
+        attempts=job.attempt if job is not None else 0,
         failures=job.failures if job is not None else 0,
+        retry_at_ms=invoker.retry_at_ms(job) if job is not None and word == BACKING_OFF else 0,
         last_failure=failed.failure if failed is not None else None,
         idle_lease=found.lease if word == BACKING_OFF else 0,
     )

@@ -44,9 +44,12 @@ class Described:
     protocol_version: int
     journal_length: int
     command_count: int
-    # What becomes of it just now, while it is INVOKED: whether an attempt runs, how many failed in a row, and how.
+    # What becomes of it just now, while it is INVOKED: whether an attempt runs, how many were begun under this lease,
+    # how many failed in a row and how the last did, and when the next one is due.
     is_running: bool = False
+    attempts: int = 0
     failures: int = 0
+    retry_at_ms: int = 0
     last_failure: Failure | None = None
     # The lease under which it waits to be tried again and no attempt runs; 0: it does not.
     idle_lease: int = 0

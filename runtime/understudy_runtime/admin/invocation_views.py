@@ -54,7 +54,9 @@ def view(found: Described) -> dict[str, Any]:
         "scheduled_start_at": instant(found.execution_time_ms),
         "completed_at": instant(found.completed_ms),
         "in_flight": found.is_running,
+        "attempts": found.attempts,
         "retry_count": found.failures,
+        "next_retry_at": instant(found.retry_at_ms),
     }
     shown.update({name: value for name, value in optional.items() if value})
     if found.last_failure is not None:

@@ -93,6 +93,9 @@ class Job:
     has_sent_entries: bool = False
     outputs_in_flight: int = 0
     failed: AttemptFailure | None = None
+    # How an attempt failed last, also while the next one runs; when that is due, by the shell's monotonic clock.
+    failed_last: AttemptFailure | None = None
+    due_ms: int = 0
     has_ended: bool = False
     is_revoked: bool = False
     lease_next: int = 0
@@ -187,6 +190,7 @@ class InvokerCore:
         """The dialogue is over: with an end that was proposed, or with *failed*."""
         assert job.is_revoked or (failed is None) == job.has_ended, "an attempt ends one way"
         job.failed = failed
+        job.failed_last = failed or job.failed_last
         job.advance(Event.OVER)
 
     def task_ended(self, job: Job) -> None:

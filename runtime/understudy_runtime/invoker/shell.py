@@ -150,6 +150,10 @@ class Invoker:
         """The work on exactly this lease, to look at."""
         return self._core.job(invocation_id, lease)
 
+    def retry_at_ms(self, job: Job) -> int:
+        """When *job*, which backs off, is tried again, by the wall clock as it is now."""
+        return self._world.now_ms() + max(0, job.due_ms - self._now_ms())
+
     # What the partition's effects call.
 
     def start(self, action: StartAttempt) -> None:
@@ -373,7 +377,7 @@ class Invoker:
 
     def _back_off(self, job: Job, delay_ms: int) -> None:
         self._observe(RetryScheduled(self._leader.index, job.invocation_id, job.lease, delay_ms))
-        due_ms = self._now_ms() + delay_ms
+        job.due_ms = due_ms = self._now_ms() + delay_ms
         self._sequence += 1
         entry = (due_ms, self._sequence, job.invocation_id, job.lease, job.attempt)
         heapq.heappush(self._back_offs, entry)

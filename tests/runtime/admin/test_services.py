@@ -12,7 +12,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 from understudy_runtime.ingress.port import Request
 from understudy_runtime.ingress.shell import Ingress
-from understudy_runtime.ingress.times import parse_duration_ms, written_duration
+from understudy_runtime.ingress.times import parse_duration_ms, rfc3339_nanos, written_duration
 from understudy_runtime.limits import Limits
 from understudy_runtime.model.commands import Command, Resume
 from understudy_runtime.model.invocation import RetryPolicy, Success, Target
@@ -253,6 +253,7 @@ async def test_what_fails_says_how(autojump_clock: trio.testing.MockClock) -> No
         )
         assert shown["last_failure_error_code"] == 500
         assert "in_flight" not in shown
+        assert (shown["attempts"], shown["next_retry_at"]) == (2, rfc3339_nanos(stand.world.now_ms() + 59_000))
 
 
 async def test_what_is_not_paused_is_not_asked_to_move() -> None:
