@@ -58,6 +58,11 @@ class Show:
 
 
 @attrs.frozen
+class ShowDeadlocks:
+    """All circles of invocations that wait for each other."""
+
+
+@attrs.frozen
 class Export:
     """The journal of one invocation."""
 
@@ -134,7 +139,19 @@ class Mutate:
 
 
 Decision = (
-    Respond | Show | Export | ListInvocations | Act | ActUnheard | Batch | Register | Move | Remove | Patch | Mutate
+    Respond
+    | Show
+    | ShowDeadlocks
+    | Export
+    | ListInvocations
+    | Act
+    | ActUnheard
+    | Batch
+    | Register
+    | Move
+    | Remove
+    | Patch
+    | Mutate
 )
 Route = Callable[[Asked, Node], Decision]
 

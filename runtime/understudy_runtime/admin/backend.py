@@ -28,6 +28,21 @@ ToInvocation = Cancel | Kill | Purge | PurgeJournal | Pause | Resume | RestartAs
 
 
 @attrs.frozen(kw_only=True)
+class Waiting:
+    """One thing that would let an invocation go on.
+
+    *kind* is one of the machine's words (`machine/waits.py`): start, lock, call, attach, output, promise, awakeable,
+    signal, sleep, run, retry, resume.  *on* is the invocation that can end the wait, where there is one; *until_ms* the
+    time it ends at by itself; *detail* what is waited for, in words or as its id.
+    """
+
+    kind: str
+    on: str = ""
+    detail: str = ""
+    until_ms: int = 0
+
+
+@attrs.frozen(kw_only=True)
 class Described:
     """What the tables say about an invocation, without what is its caller's.  Times in ms since the epoch; 0: never."""
 
@@ -53,6 +68,12 @@ class Described:
     last_failure: Failure | None = None
     # The lease under which it waits to be tried again and no attempt runs; 0: it does not.
     idle_lease: int = 0
+    waits: Sequence[Waiting] = ()
+    # The circle of invocations that wait for each other and that it waits for: it can never go on by itself.  It
+    # begins with this one if this one is part of it.
+    deadlock: Sequence[str] = ()
+    # Why it is not tried any more until somebody moves it; empty: it is not parked.
+    parked: str = ""
 
 
 @attrs.frozen(kw_only=True)
@@ -113,6 +134,9 @@ class AdminBackend(Protocol):
 
     def live(self, service: str | None, count_max: int) -> Listed:
         """At most *count_max* invocations that have not completed, by id; of one *service*, or of all."""
+
+    def deadlocks(self) -> Sequence[Sequence[str]]:
+        """The circles of invocations that wait for each other and nothing else; each waits for the next."""
 
     def journal(self, invocation_id: str) -> Exported | None:
         """The journal of *invocation_id*; None when it is unknown."""

@@ -92,6 +92,7 @@ ROUTES: Final[tuple[tuple[str, Mapping[str, Route]], ...]] = (
     ("services/{}/handlers", {"GET": deployments.list_handlers}),
     ("services/{}/handlers/{}", {"GET": deployments.get_handler}),
     ("services/{}/state", {"POST": invocations.mutate_state}),
+    ("deadlocks", {"GET": invocations.show_deadlocks}),
     ("invocations", {"GET": invocations.list_invocations}),
     ("invocations/{}", {"GET": invocations.show_invocation, "DELETE": actions.delete_invocation}),
     ("invocations/{}/journal", {"GET": invocations.export_journal}),

@@ -6,10 +6,11 @@ Named as Restate's tables name them.  Only the export of a journal holds values.
 from __future__ import annotations
 
 from base64 import b64encode
+from collections.abc import Sequence
 from typing import Any, Final
 
 from understudy_runtime.admin.asked import error
-from understudy_runtime.admin.backend import Described, Exported, Listed
+from understudy_runtime.admin.backend import Described, Exported, Listed, Waiting
 from understudy_runtime.ingress.answers import JSON_TYPE, dump
 from understudy_runtime.ingress.port import Response
 from understudy_runtime.ingress.times import INSTANT_MS_MAX, rfc3339_nanos
@@ -17,6 +18,9 @@ from understudy_runtime.model.invocation import Failure, ServiceType, Status
 
 # A journal above it is not exported: it would be held in memory several times over.
 EXPORT_BYTES_MAX: Final = 64 << 20
+# What gets an invocation out of where it cannot go on by itself.
+OUT_OF_DEADLOCK: Final = ("cancel", "kill")
+OUT_OF_PARKING: Final = ("resume?deployment=latest", "cancel", "kill")
 
 
 def shown(invocation_id: str, found: Described | None) -> Response:
@@ -34,10 +38,9 @@ def listed(listing: Listed) -> Response:
 def view(found: Described) -> dict[str, Any]:
     """An invocation."""
     target = found.known.target
-    path = (target.service, target.handler) if target.key is None else (target.service, target.key, target.handler)
     shown: dict[str, Any] = {
         "id": found.id,
-        "target": "/".join(path),
+        "target": target_text(found),
         "target_service_name": target.service,
         "target_service_key": target.key,
         "target_handler_name": target.handler,
@@ -59,6 +62,13 @@ def view(found: Described) -> dict[str, Any]:
         "next_retry_at": instant(found.retry_at_ms),
     }
     shown.update({name: value for name, value in optional.items() if value})
+    if found.waits:
+        shown["waiting_on"] = [waiting_view(wait) for wait in found.waits]
+    if found.deadlock:
+        is_member = found.id in found.deadlock
+        shown["deadlock" if is_member else "behind_deadlock"] = list(found.deadlock)
+    if found.parked:
+        shown["parked"] = {"reason": found.parked, "ways_out": ways_out(found.id, OUT_OF_PARKING)}
     if found.last_failure is not None:
         shown["last_failure"] = found.last_failure.message
         shown["last_failure_error_code"] = found.last_failure.code
@@ -68,6 +78,48 @@ def view(found: Described) -> dict[str, Any]:
         if found.known.expires_ms:
             shown["completion_expiration"] = instant(found.known.expires_ms)
     return shown
+
+
+def waiting_view(wait: Waiting) -> dict[str, Any]:
+    """What an invocation waits for."""
+    shown: dict[str, Any] = {"kind": wait.kind}
+    optional = {"id": wait.on, "detail": wait.detail, "until": instant(wait.until_ms)}
+    shown.update({name: value for name, value in optional.items() if value})
+    return shown
+
+
+def deadlocks(circles: Sequence[Sequence[Described]]) -> Response:
+    """The circles, each member with what it waits for of the next one."""
+    return Response(200, (JSON_TYPE,), dump({"deadlocks": [circle_view(circle) for circle in circles]}))
+
+
+def circle_view(circle: Sequence[Described]) -> dict[str, Any]:
+    members = []
+    for index, member in enumerate(circle):
+        next_id = circle[(index + 1) % len(circle)].id
+        waits = [waiting_view(wait) for wait in member.waits if wait.on == next_id]
+        members.append(
+            {
+                "id": member.id,
+                "target": target_text(member),
+                "status": member.status,
+                "created_at": instant(member.created_ms),
+                "waits_for": waits[0] if waits else {"id": next_id},
+            }
+        )
+    return {"members": members, "ways_out": [way for member in circle for way in ways_out(member.id, OUT_OF_DEADLOCK)]}
+
+
+def ways_out(invocation_id: str, words: Sequence[str]) -> list[str]:
+    """Requests that let a stuck invocation go on, or end it."""
+    return [f"PATCH /invocations/{invocation_id}/{word}" for word in words]
+
+
+def target_text(found: Described) -> str:
+    """`service/handler`, or `service/key/handler`."""
+    target = found.known.target
+    path = (target.service, target.handler) if target.key is None else (target.service, target.key, target.handler)
+    return "/".join(path)
 
 
 def journal(invocation_id: str, found: Exported | None) -> Response:

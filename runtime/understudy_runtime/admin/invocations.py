@@ -15,6 +15,7 @@ from understudy_runtime.admin.asked import (
     Node,
     Refused,
     Show,
+    ShowDeadlocks,
 )
 from understudy_runtime.admin.deployments import known_service
 from understudy_runtime.model.commands import MutateState
@@ -27,6 +28,10 @@ LIST_MAX: Final = 1_000
 
 def show_invocation(asked: Asked, node: Node) -> Decision:
     return Show(path_id(asked))
+
+
+def show_deadlocks(asked: Asked, node: Node) -> Decision:
+    return ShowDeadlocks()
 
 
 def export_journal(asked: Asked, node: Node) -> Decision:

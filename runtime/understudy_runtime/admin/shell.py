@@ -58,6 +58,13 @@ async def show(admin: Admin, decision: asked.Show) -> Response:
     return invocation_views.shown(decision.invocation_id, admin.backend.described(decision.invocation_id))
 
 
+async def show_deadlocks(admin: Admin, decision: asked.ShowDeadlocks) -> Response:
+    """Each member is looked at as it is now: nothing of a circle can have gone on meanwhile."""
+    backend = admin.backend
+    found = [[backend.described(member) for member in circle] for circle in backend.deadlocks()]
+    return invocation_views.deadlocks([[member for member in circle if member is not None] for circle in found])
+
+
 async def export(admin: Admin, decision: asked.Export) -> Response:
     return invocation_views.journal(decision.invocation_id, admin.backend.journal(decision.invocation_id))
 
@@ -144,6 +151,7 @@ PERFORMERS: Final = MappingProxyType[type, Callable[[Admin, Any], Awaitable[Resp
     {
         asked.Respond: respond,
         asked.Show: show,
+        asked.ShowDeadlocks: show_deadlocks,
         asked.Export: export,
         asked.ListInvocations: list_invocations,
         asked.Act: act,

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
+from attrs import evolve
 from understudy_runtime.admin import actions
-from understudy_runtime.admin.backend import Described, Listed
+from understudy_runtime.admin.backend import Described, Listed, Waiting
 from understudy_runtime.admin.shell import Admin
 from understudy_runtime.ingress.backend import Known, Overloaded, Unavailable
 from understudy_runtime.ingress.port import Request
@@ -18,6 +19,7 @@ from understudy_runtime.model.invocation import Failure, ServiceType, Status, Su
 from understudy_runtime.model.schema import Schema
 
 ID = invocation_id_text(bytes(24))
+OTHER = invocation_id_text(bytes(23) + b"\x01")
 
 
 class Backend:
@@ -30,6 +32,8 @@ class Backend:
         self.outcome = "done"
         self.commands = []
         self.invocation = None
+        self.circle = ()
+        self.others = {}
         self.error = None
 
     def now_ms(self) -> int:
@@ -42,7 +46,10 @@ class Backend:
         return 7
 
     def described(self, invocation_id):
-        return self.invocation
+        return self.others.get(invocation_id, self.invocation)
+
+    def deadlocks(self):
+        return [self.circle] if self.circle else []
 
     def live(self, service, count_max):
         return Listed([self.invocation][:count_max], True)
@@ -189,6 +196,58 @@ async def test_an_invocation_is_shown_without_what_is_its_callers(ask, backend, 
     assert body["status"] == status.name.lower()
     assert body.get("completion_result") == word
     assert b"secret" not in response.body
+
+
+async def shown(ask, backend, **fields):
+    backend.invocation = evolve(described(Known(Target("S", "h", "k"), Status.INVOKED)), **fields)
+    return json.loads((await ask("GET", f"/invocations/{ID}")).body)
+
+
+async def test_what_is_waited_for_is_shown(ask, backend):
+    waits = (
+        Waiting(kind="call", on=ID, detail="S/k/h"),
+        Waiting(kind="sleep", until_ms=1_795_335_126_316),
+        Waiting(kind="signal", detail="go"),
+    )
+    found = await shown(ask, backend, waits=waits)
+    assert found["waiting_on"] == [
+        {"kind": "call", "id": ID, "detail": "S/k/h"},
+        {"kind": "sleep", "until": "2026-11-22T08:12:06.316000000Z"},
+        {"kind": "signal", "detail": "go"},
+    ]
+    assert not {"deadlock", "behind_deadlock", "parked"} & set(found)
+
+
+async def test_who_is_stuck_is_shown_with_the_ways_out(ask, backend):
+    found = await shown(ask, backend, deadlock=(ID, OTHER))
+    assert (found["deadlock"], "behind_deadlock" in found) == ([ID, OTHER], False)
+    found = await shown(ask, backend, deadlock=(OTHER,))
+    assert (found["behind_deadlock"], "deadlock" in found) == ([OTHER], False)
+    found = await shown(ask, backend, parked="its deployment is gone")
+    assert found["parked"]["reason"] == "its deployment is gone"
+    assert f"PATCH /invocations/{ID}/resume?deployment=latest" in found["parked"]["ways_out"]
+    for way in found["parked"]["ways_out"]:
+        method, path = way.split(" ")
+        assert (await ask(method, path)).status != 404, way
+
+
+async def test_deadlocks_are_listed(ask, backend):
+    known = Known(Target("S", "h", "k"), Status.INVOKED)
+    backend.others = {
+        ID: evolve(described(known), waits=(Waiting(kind="run"), Waiting(kind="call", on=OTHER, detail="T/h"))),
+        OTHER: evolve(described(known), id=OTHER, waits=(Waiting(kind="lock", on=ID, detail="S/k"),)),
+    }
+    assert json.loads((await ask("GET", "/deadlocks")).body) == {"deadlocks": []}
+    backend.circle = (ID, OTHER)
+    (circle,) = json.loads((await ask("GET", "/deadlocks")).body)["deadlocks"]
+    assert [(member["id"], member["target"], member["waits_for"]) for member in circle["members"]] == [
+        (ID, "S/k/h", {"kind": "call", "id": OTHER, "detail": "T/h"}),
+        (OTHER, "S/k/h", {"kind": "lock", "id": ID, "detail": "S/k"}),
+    ]
+    assert len(circle["ways_out"]) == 4
+    for way in circle["ways_out"]:
+        method, path = way.split(" ")
+        assert (await ask(method, path)).status == 200, way
 
 
 @pytest.mark.parametrize(("error", "status"), [(Overloaded("full"), 429), (Unavailable("stops"), 503)])
