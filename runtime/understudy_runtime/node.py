@@ -16,33 +16,33 @@ import cbor2
 import trio
 
 from understudy_runtime.admin.backend import Described, Exported, Listed
+from understudy_runtime.effects.deadlocks import Deadlocks
 from understudy_runtime.effects.dispatch import PartitionEffects
 from understudy_runtime.effects.outbox import Outbox
-from understudy_runtime.effects.replies import Replies
+from understudy_runtime.effects.replies import Replies, ToInvocation
 from understudy_runtime.effects.timers import Timers
 from understudy_runtime.ingress.backend import Known, Overloaded, Unavailable
 from understudy_runtime.inspection import described, exported
+from understudy_runtime.invoker.core import HOLDS_SLOT, Phase
 from understudy_runtime.invoker.port import Connect, Transport
 from understudy_runtime.invoker.shell import Invoker
 from understudy_runtime.limits import Limits
 from understudy_runtime.machine.apply import RULES_CURRENT
+from understudy_runtime.machine.tables import Tables
+from understudy_runtime.machine.waits import Wait, WaitKind, deadlocks, only_blockers_of, waits_of
 from understudy_runtime.meta.registrar import Registrar
 from understudy_runtime.meta.shell import Meta
 from understudy_runtime.model import ids
 from understudy_runtime.model.actions import Completed, InvokeAcked, RequestAcked
 from understudy_runtime.model.commands import (
-    Cancel,
     Command,
     Delivered,
     Invoke,
-    Kill,
     MutateState,
-    Purge,
-    PurgeJournal,
     Resume,
-    Signal,
 )
 from understudy_runtime.model.events import Observe
+from understudy_runtime.model.invocation import Status
 from understudy_runtime.model.schema import Schema
 from understudy_runtime.partition import Partition
 from understudy_runtime.recovery import open_partition
@@ -150,9 +150,21 @@ class Node:
         """Propose *command* and wait for the result; None for a conflict.  Raises as `submit` does."""
         return await self.replies.invoke_and_wait(self._taking(command.invocation_id), command)
 
-    async def request(self, command: Signal | Cancel | Kill | Purge | PurgeJournal | Resume) -> RequestAcked:
+    async def request(self, command: ToInvocation) -> RequestAcked:
         """Propose *command* and wait until it is applied.  Raises as `submit` does."""
-        return await self.replies.request(self._taking(command.invocation_id), command)
+        partition = self._taking(command.invocation_id)
+        if type(command) is Resume and not command.idle_lease:
+            command = attrs.evolve(command, idle_lease=self._idle_lease(partition, command))
+        return await self.replies.request(partition, command)
+
+    def _idle_lease(self, partition: Partition, command: Resume) -> int:
+        """The lease under which no attempt of the invocation runs, nor is about to where it should; 0: none."""
+        found = partition.tables.peek(command.invocation_id)
+        if found is None or found.status is not Status.INVOKED:
+            return 0
+        job = self.invokers[partition.index].job(found.id, found.lease)
+        is_due = job is not None and job.phase is Phase.QUEUED and not command.deployment_id
+        return 0 if job is not None and (is_due or job.phase in HOLDS_SLOT) else found.lease
 
     async def mutate_state(self, command: MutateState) -> RequestAcked:
         """Propose *command* where its key lives and wait until it is applied or queued.  Raises as `submit` does."""
@@ -207,6 +219,37 @@ class Node:
         if found is None:
             return None
         return exported(partition.tables, found, described(found, self.invokers[partition.index]), self.limits)
+
+    def waits(self, invocation_id: str) -> tuple[Wait, ...]:
+        """What *invocation_id* waits for now; nothing when it is unknown.  Raises InvalidId, Unavailable."""
+        partition = self._readable(invocation_id)
+        found = partition.tables.peek(invocation_id)
+        if found is None:
+            return ()
+        waits = waits_of(partition.tables, found)
+        job = self.invokers[partition.index].job(found.id, found.lease)
+        if found.status is Status.INVOKED and job is not None and job.phase is Phase.BACKING_OFF:
+            assert job.failed is not None, "back-off follows a failure"
+            waits = (Wait(WaitKind.RETRY, detail=job.failed.failure.message), *waits)
+        return waits
+
+    def deadlocks(self) -> tuple[tuple[str, ...], ...]:
+        """The circles of invocations that wait for each other and nothing else, each from its smallest id.
+
+        Looks at LIST_LOOKED_AT_MAX of each partition: the loop stands still meanwhile.  Raises Unavailable.
+        """
+        self._must_be_open()
+        waiting: dict[str, Sequence[str]] = {}
+        for partition in self.partitions:
+            tables = partition.tables
+            for one in islice(tables.live(), LIST_LOOKED_AT_MAX):
+                blockers = only_blockers_of(tables, one)
+                if blockers:
+                    waiting[one.id] = blockers
+        return deadlocks(waiting)
+
+    def _tables_of(self, invocation_id: str) -> Tables:
+        return self.partition_for(invocation_id).tables
 
     def _readable(self, invocation_id: str) -> Partition:
         """The partition of *invocation_id*, if its tables can still be read.  Raises InvalidId, Unavailable."""
@@ -348,7 +391,8 @@ class Node:
             held_max=self.limits.timers_max,
             in_flight_max=self.limits.batch_commands_max,
         )
-        return PartitionEffects(partition.index, timers, outbox, self.replies, invoker, self)
+        deadlocks = Deadlocks(self._tables_of, self.propose) if self.limits.refuse_deadlocks else None
+        return PartitionEffects(partition.index, timers, outbox, self.replies, invoker, self, deadlocks)
 
     def _close(self) -> None:
         self._is_closed = True

@@ -163,7 +163,8 @@ class Partition:
             self._storage.close()
 
     async def _run(self, effects: Effects, task_status: trio.TaskStatus[None]) -> None:
-        pending = outstanding(self.tables, self._limits.timers_max)
+        limits = self._limits
+        pending = outstanding(self.tables, limits.timers_max, checks_deadlocks=limits.refuse_deadlocks)
         self._observe(LeadershipTaken(self.index, self.epoch, self._log.lsn_last, pending))
         for action in pending:
             effects.perform(action)

@@ -50,6 +50,7 @@ MODEL = Layer(
         "understudy_sim.stage.model",
         "understudy_sim.stage.model_words",
         "understudy_sim.stage.model_entries",
+        "understudy_sim.stage.model_requests",
     ),
     (*LOOPS, *HYPOTHESIS),
 )
@@ -115,6 +116,7 @@ LAYERS: Mapping[str, Layer] = MappingProxyType(
         "understudy_sim.stage.model": MODEL,
         "understudy_sim.stage.model_words": MODEL,
         "understudy_sim.stage.model_entries": MODEL,
+        "understudy_sim.stage.model_requests": MODEL,
         "scenarios": Layer(("understudy", "understudy_sim", "scenarios"), ()),
         "tests": Layer(OURS, ()),
     }

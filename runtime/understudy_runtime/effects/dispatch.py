@@ -8,6 +8,7 @@ from typing import Any, Final, Protocol
 
 import attrs
 
+from understudy_runtime.effects.deadlocks import Deadlocks
 from understudy_runtime.effects.outbox import Outbox, PartitionRouter
 from understudy_runtime.effects.replies import Replies
 from understudy_runtime.effects.timers import Timers
@@ -52,6 +53,8 @@ class PartitionEffects:
     replies: Replies
     invoker: Invoker
     router: PartitionRouter
+    # The policy that refuses calls; None: who waits for each other waits until somebody cancels one of them.
+    deadlocks: Deadlocks | None = None
 
     def perform(self, action: Action) -> None:
         PERFORMERS[type(action)](self, action)
@@ -98,7 +101,8 @@ def completed(effects: PartitionEffects, action: Completed) -> None:
 
 
 def check_deadlock(effects: PartitionEffects, action: CheckDeadlock) -> None:
-    """Without a policy against it, who waits for each other waits until somebody cancels one of them."""
+    if effects.deadlocks is not None:
+        effects.deadlocks.check(action.invocation_id)
 
 
 def settle_output(effects: PartitionEffects, command: AttemptOutput) -> None:

@@ -24,7 +24,7 @@ from understudy_runtime.machine.rows import Timer
 from understudy_runtime.machine.tables import Tables
 from understudy_runtime.machine.termination import on_cancel, on_kill, on_purge, on_purge_journal, on_refuse, on_signal
 from understudy_runtime.machine.turn import Turn
-from understudy_runtime.model.actions import Action, ArmTimer, Send, StartAttempt
+from understudy_runtime.model.actions import Action, ArmTimer, CheckDeadlock, Send, StartAttempt
 from understudy_runtime.model.commands import (
     Attach,
     AttemptOutput,
@@ -173,10 +173,11 @@ HANDLERS: Final[Mapping[type, Callable[[Turn, Any], None]]] = MappingProxyType(
 )
 
 
-def outstanding(tables: Tables, timers_max: int = TIMERS_MAX) -> list[Action]:
+def outstanding(tables: Tables, timers_max: int = TIMERS_MAX, *, checks_deadlocks: bool = False) -> list[Action]:
     """All work *tables* imply, in a fixed order: attempts as they were started, timers, outbox (P8).
 
     Of the timers the nearest *timers_max* and one more: whoever fires them asks for the next when these are gone.
+    With *checks_deadlocks* also a look at each call that waits for a lock; that reads all of them.
     """
     actions: list[Action] = [StartAttempt(one.id, one.lease, one.birth) for one in tables.running()]
     actions += [ArmTimer(due_ms, timer_id) for due_ms, timer_id in tables.timers.nearest(None, timers_max + 1)]
@@ -185,4 +186,6 @@ def outstanding(tables: Tables, timers_max: int = TIMERS_MAX) -> list[Action]:
         actions.append(ArmTimer(due_ms, EXPIRY_TIMER))
     for target in sorted(tables.outbox):
         actions += [Send(target, sequence, message) for sequence, message in tables.outbox[target].items()]
+    if checks_deadlocks:
+        actions += [CheckDeadlock(one.id) for one in tables.calls_waiting()]
     return actions

@@ -10,7 +10,7 @@ from understudy.protocol.messages import MessageType
 from understudy_runtime.machine import wire
 from understudy_runtime.machine.completions import append_command
 from understudy_runtime.machine.invocation import Invocation
-from understudy_runtime.machine.lifecycle import admit, schedule
+from understudy_runtime.machine.lifecycle import admit, join, schedule
 from understudy_runtime.machine.turn import Turn
 from understudy_runtime.model.actions import Completed, InvokeAcked
 from understudy_runtime.model.commands import Invoke
@@ -70,8 +70,7 @@ def on_repeat(turn: Turn, known: Invocation, command: Invoke) -> None:
     if known.status is Status.COMPLETED:
         answer_again(turn, known, command)
     elif command.caller is not None:
-        turn.tables.touch(known)
-        known.callers.append(command.caller)
+        join(turn, known, command.caller)
 
 
 def answer_again(turn: Turn, known: Invocation, command: Invoke) -> None:

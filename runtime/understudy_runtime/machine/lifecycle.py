@@ -14,8 +14,8 @@ from understudy_runtime.machine.mutations import mutate
 from understudy_runtime.machine.rows import Timer
 from understudy_runtime.machine.status import HOLDING, StatusEvent, advance
 from understudy_runtime.machine.turn import Turn
-from understudy_runtime.model.actions import ArmTimer, Completed, StartAttempt
-from understudy_runtime.model.commands import Attach, MutateState
+from understudy_runtime.model.actions import ArmTimer, CheckDeadlock, Completed, StartAttempt
+from understudy_runtime.model.commands import Attach, Caller, MutateState
 from understudy_runtime.model.invocation import Failure, HandlerType, Result, Status
 
 # From these rules on journals may be kept, and expiry is an index instead of a timer for each result.
@@ -63,6 +63,8 @@ def admit(turn: Turn, invocation: Invocation) -> None:
         advance(invocation, StatusEvent.ENQUEUED)
         invocation.inbox_sequence = tables.next_inbox_sequence()
         tables.objects.enqueue(invocation)
+        if invocation.callers:
+            turn.actions.append(CheckDeadlock(invocation.id))
     else:
         tables.objects.lock(invocation)
         begin(turn, invocation)
@@ -215,6 +217,15 @@ def forget_promises(turn: Turn, service: str, key: str) -> None:
     turn.tables.objects.clear_promises(service, key)
 
 
+def join(turn: Turn, invocation: Invocation, caller: Caller) -> None:
+    """Let *caller* wait for the result of *invocation*, too.  Perhaps *invocation* waits for the caller already."""
+    assert invocation.status is not Status.COMPLETED, "a result that is there is answered with"
+    turn.tables.touch(invocation)
+    invocation.callers.append(caller)
+    if invocation.status is not Status.SCHEDULED:
+        turn.actions.append(CheckDeadlock(invocation.id))
+
+
 def on_attach(turn: Turn, command: Attach) -> None:
     """Answer the caller with the result of an invocation, now or when it completes."""
     invocation = turn.tables.invocation(command.invocation_id)
@@ -224,7 +235,6 @@ def on_attach(turn: Turn, command: Attach) -> None:
     elif invocation.status is Status.COMPLETED:
         turn.answer(caller, invocation.result)
     elif command.wait:
-        turn.tables.touch(invocation)
-        invocation.callers.append(caller)
+        join(turn, invocation, caller)
     else:
         turn.answer(caller, None)

@@ -69,7 +69,7 @@ def restart(turn: Turn, old: Invocation | None, command: RestartAsNew) -> str:
         return IS_WORKFLOW
     if not old.journal_length:
         return NO_JOURNAL
-    if command.deployment_id and not old.protocol_version:
+    if command.deployment_id and not old.deployment_id:
         return NOT_MOVABLE
     kept = part_of(turn.tables.entries(old), command.from_index)
     if kept is None:

@@ -212,6 +212,15 @@ class Tables:
         found.sort(key=attrgetter("start_sequence"))
         return found
 
+    def calls_waiting(self) -> list[Invocation]:
+        """The invocations that wait for a lock and are waited for by others, first come first.  Reads all of them."""
+        inboxes = [found.inbox.values() for found in self.objects.busy().values()]
+        waiting = [self.peek(one) for inbox in inboxes for one in inbox if isinstance(one, str)]
+        assert None not in waiting, "C2: an inbox holds no dead id"
+        found = [one for one in waiting if one is not None and one.callers]
+        found.sort(key=attrgetter("inbox_sequence"))
+        return found
+
     def live(self) -> Iterator[Invocation]:
         """All invocations that have not completed, in no particular order, to read.  Reads all who wait."""
         yield from (found for found in list(self._invocations.values()) if found.status is not Status.COMPLETED)

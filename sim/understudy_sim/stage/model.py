@@ -1,9 +1,9 @@
 """The reference model of the server's rules (P7): what a partition must look like after each committed record.
 
 It is written from the protocol's rules alone and imports nothing of the state machine.  It is *not* fast, not
-durable and keeps everything in plain dictionaries; `model_entries.py` is its second half.  `apply` returns what the
-record must have touched and what it must have asked the outside to do.  The P7 checker compares both with the tables
-and the actions after every record, the P8 checker compares `outstanding`.
+durable and keeps everything in plain dictionaries; `model_entries.py` and `model_requests.py` are its other parts.
+`apply` returns what the record must have touched and what it must have asked the outside to do.  The P7 checker
+compares both with the tables and the actions after every record, the P8 checker compares `outstanding`.
 
 A journal entry is kept as the SDK sent it, `(type, payload)`.  A notification is kept as what it means, `Note`.
 """
@@ -22,6 +22,7 @@ from understudy_runtime.model.ids import partition_key_of, partition_of
 from understudy_runtime.model.invocation import Failure, HandlerType, Result, Status
 
 from understudy_sim.stage.model_entries import ENTRY_RULES
+from understudy_sim.stage.model_requests import REQUEST_RULES
 from understudy_sim.stage.model_words import (
     VOID,
     Effects,
@@ -39,7 +40,7 @@ from understudy_sim.stage.model_words import (
 CANCEL_SIGNAL: Final = 1
 EXPIRY_TIMER: Final = 0
 EXPIRED_AT_ONCE: Final = 64
-ACKNOWLEDGED: Final = (c.Signal, c.Cancel, c.Kill, c.Purge, c.PurgeJournal, c.Resume)
+ACKNOWLEDGED: Final = (c.Signal, c.Cancel, c.Kill, c.Purge, c.PurgeJournal, c.Resume, c.Pause, c.RestartAsNew)
 
 
 class PartitionModel:
@@ -77,7 +78,7 @@ class PartitionModel:
         self._queue.append(record.command)
         while self._queue:
             command = self._queue.popleft()
-            _COMMANDS[type(command)](self, command)
+            (REQUEST_RULES.get(type(command)) or _COMMANDS[type(command)])(self, command)
             if isinstance(command, ACKNOWLEDGED) and command.request_id:
                 self.effects.wanted.append(("request", command.request_id, command.invocation_id))
             if isinstance(command, c.MutateState) and command.request_id:
@@ -85,7 +86,7 @@ class PartitionModel:
         return self.effects
 
     def outstanding(self) -> list[tuple[Any, ...]]:
-        """All work the log implies: attempts to run, timers to arm, messages to send (P8)."""
+        """All work the log implies: attempts to run, timers to arm, messages to send, locks to look after (P8)."""
         rows: list[tuple[Any, ...]] = []
         for id_, inv in self.invocations.items():
             if inv.status is Status.INVOKED:
@@ -94,6 +95,8 @@ class PartitionModel:
         if self.expiries:
             rows.append(("arm", min(self.expiries) * 1000, EXPIRY_TIMER))
         rows += [("send", to, n, m) for to, messages in self.outbox.items() for n, m in messages.items()]
+        inboxed = [id_ for id_, inv in self.invocations.items() if inv.status is Status.INBOXED and inv.callers]
+        rows += [("check", id_) for id_ in inboxed]
         return rows
 
     # --- messages to invocations, here or in another partition ----------------------------------------------
@@ -130,7 +133,7 @@ class PartitionModel:
             elif known.status is Status.COMPLETED:
                 self.answer(command.caller, known.result)
             else:
-                known.callers.append(command.caller)
+                self._join(known, command.caller)
         if command.request_id:
             self.effects.wanted.append(("acked", command.request_id, id_, known is None, conflict))
             if known is not None and known.status is Status.COMPLETED and not conflict:
@@ -144,9 +147,9 @@ class PartitionModel:
         if command.execution_time_ms > self.now_ms:
             self.arm(command.execution_time_ms, "start", command.invocation_id)
         else:
-            self._admit(inv)
+            self.admit(inv)
 
-    def _admit(self, inv: Invocation) -> None:
+    def admit(self, inv: Invocation) -> None:
         id_ = inv.command.invocation_id
         if inv.command.handler_type is HandlerType.EXCLUSIVE:
             key = key_of(inv.command.target)
@@ -154,13 +157,14 @@ class PartitionModel:
             if key in self.locks:
                 inv.status = Status.INBOXED
                 self.inboxes.setdefault(key, []).append(id_)
+                if inv.callers:
+                    self.effects.wanted.append(("check", id_))
                 return
             self.locks[key] = id_
-        self._run(inv)
+        self.run(inv)
 
-    def _run(self, inv: Invocation) -> None:
-        inv.status = Status.INVOKED
-        inv.awaiting = None
+    def run(self, inv: Invocation) -> None:
+        inv.status, inv.awaiting, inv.is_held = Status.INVOKED, None, False
         inv.lease += 1
         inv.lease_entries = len(inv.journal)
         inv.attempt = (0, 0)
@@ -168,7 +172,7 @@ class PartitionModel:
         self.effects.invocations[id_] = None
         self.effects.wanted.append(("start", id_, inv.lease))
 
-    def _complete(self, inv: Invocation, result: Result) -> None:
+    def complete(self, inv: Invocation, result: Result) -> None:
         id_ = inv.command.invocation_id
         self.effects.invocations[id_] = None
         before = inv.status
@@ -182,7 +186,7 @@ class PartitionModel:
         self.effects.wanted.append(("completed", id_, result))
         self.effects.completed[id_] = result
         if not inv.expires_ms:
-            self._forget(inv)
+            self.forget(inv)
 
     def _retain(self, inv: Invocation) -> None:
         """Rules 1: a timer for each result, no journal.  Rules 2: both in an index with a timer for the next second."""
@@ -221,7 +225,7 @@ class PartitionModel:
         if inv is None or inv.status is not Status.COMPLETED:
             return  # purged, and perhaps its id lives again
         if second_of(inv.expires_ms) <= second:
-            self._forget(inv)
+            self.forget(inv)
         elif second_of(inv.journal_until_ms) <= second:
             inv.journal.clear()
             self.effects.invocations[invocation_id] = None
@@ -244,21 +248,13 @@ class PartitionModel:
             while inbox and key not in self.locks:
                 head = inbox.pop(0)
                 if isinstance(head, c.MutateState):
-                    self._change_state(head)
+                    self.change_state(head)
                 else:
-                    self._admit(self.invocations[head])
+                    self.admit(self.invocations[head])
         if not inbox:
             self.inboxes.pop(key, None)
 
-    def _mutate_state(self, command: c.MutateState) -> None:
-        key = (command.service, command.key)
-        self.effects.keys[key] = None
-        if key in self.locks:
-            self.inboxes.setdefault(key, []).append(command)
-        else:
-            self._change_state(command)
-
-    def _change_state(self, command: c.MutateState) -> None:
+    def change_state(self, command: c.MutateState) -> None:
         key = (command.service, command.key)
         if command.version is None or command.version == version_of(self.state.get(key, {})):
             self.state[key] = dict(command.entries)
@@ -291,14 +287,14 @@ class PartitionModel:
                 inv.status = Status.PAUSED
                 # A cancel would have resumed it, had it come a moment later.
                 if (M.SIGNAL_NOTIFICATION, CANCEL_SIGNAL) in [note[:2] for note in inv.journal[inv.lease_entries :]]:
-                    self._run(inv)
+                    self.run(inv)
             else:
-                self._complete(inv, end.failure)
+                self.complete(inv, end.failure)
         elif isinstance(end, c.Finished):
             payload = next((entry[1] for entry in reversed(inv.journal) if entry[0] == M.OUTPUT), None)
             failed = Failure(500, "")
             result = failed if payload is None else one_of(pb.OutputCommand.FromString(payload), "result")
-            self._complete(inv, result)
+            self.complete(inv, result)
 
     def _append(self, inv: Invocation, proposed: c.ProposedEntry) -> None:
         type_, payload = proposed.entry.type, proposed.entry.payload
@@ -324,7 +320,7 @@ class PartitionModel:
         elif inv.status is Status.SUSPENDED:
             self._wake(inv)
         elif inv.status is Status.PAUSED and note.type == M.SIGNAL_NOTIFICATION and note.answers == CANCEL_SIGNAL:
-            self._run(inv)
+            self.run(inv)
 
     def _wake(self, inv: Invocation) -> None:
         """Run a suspended invocation again when anything it awaits is there, or only itself can bring it about."""
@@ -332,7 +328,7 @@ class PartitionModel:
         assert awaiting is not None, "P7: a suspended invocation waits for something"
         own_run = any(inv.expects.get(cid) == M.RUN_COMPLETION for cid in awaiting.completions)
         if own_run or any(self._counts(inv, awaiting, index, note) for index, note in enumerate(inv.journal)):
-            self._run(inv)
+            self.run(inv)
 
     def _counts(self, inv: Invocation, awaiting: c.Suspend, index: int, note: tuple[int, bytes] | Note) -> bool:
         if not resolves(awaiting, note):
@@ -366,35 +362,26 @@ class PartitionModel:
         elif inv.status is Status.COMPLETED:
             self.answer(command.caller, inv.result)
         elif command.wait:
-            inv.callers.append(command.caller)
-            self.effects.invocations[command.invocation_id] = None
+            self._join(inv, command.caller)
         else:
             self.answer(command.caller, None)
+
+    def _join(self, inv: Invocation, caller: c.Caller) -> None:
+        inv.callers.append(caller)
+        self.effects.invocations[inv.command.invocation_id] = None
+        if inv.status is not Status.SCHEDULED:  # it may wait, perhaps for this very caller
+            self.effects.wanted.append(("check", inv.command.invocation_id))
 
     def _cancel(self, command: c.Cancel) -> None:
         self._cancel_invocation(self.invocations.get(command.invocation_id))
 
     def _cancel_invocation(self, inv: Invocation | None) -> None:
         if inv is not None and inv.status in (Status.SCHEDULED, Status.INBOXED):
-            self._complete(inv, Failure(409, ""))
+            self.complete(inv, Failure(409, ""))
         elif inv is not None:
             self.notify(inv, Note(M.SIGNAL_NOTIFICATION, CANCEL_SIGNAL, VOID))
 
-    def _kill(self, command: c.Kill) -> None:
-        inv = self.invocations.get(command.invocation_id)
-        if inv is not None and inv.status is not Status.COMPLETED:
-            if inv.status is Status.INVOKED:
-                self.effects.wanted.append(("abort", command.invocation_id, inv.lease))
-            for callee in inv.callees:
-                self.send(callee, c.Kill(callee))
-            self._complete(inv, Failure(409, ""))
-
-    def _purge(self, command: c.Purge) -> None:
-        inv = self.invocations.get(command.invocation_id)
-        if inv is not None and inv.status is Status.COMPLETED:
-            self._forget(inv)
-
-    def _forget(self, inv: Invocation) -> None:
+    def forget(self, inv: Invocation) -> None:
         id_ = inv.command.invocation_id
         self.effects.invocations[id_] = None
         del self.invocations[id_]
@@ -406,17 +393,6 @@ class PartitionModel:
             for _, promise in sorted(self.promises.pop(key, {}).items()):
                 for listener in promise if isinstance(promise, list) else ():
                     self.answer(listener, Failure(410, ""))
-
-    def _purge_journal(self, command: c.PurgeJournal) -> None:
-        inv = self.invocations.get(command.invocation_id)
-        if inv is not None and inv.status is Status.COMPLETED:
-            inv.journal.clear()
-            self.effects.invocations[command.invocation_id] = None
-
-    def _resume(self, command: c.Resume) -> None:
-        inv = self.invocations.get(command.invocation_id)
-        if inv is not None and inv.status is Status.PAUSED and (inv.is_pinned or not command.deployment_id):
-            self._run(inv)
 
     def _timer_fired(self, command: c.TimerFired) -> None:
         if command.timer_id == EXPIRY_TIMER:
@@ -432,9 +408,9 @@ class PartitionModel:
         inv = self.invocations[timer.invocation_id]
         self.effects.invocations[timer.invocation_id] = None
         if timer.what == "start":
-            self._admit(inv)
+            self.admit(inv)
         elif timer.what == "retention":
-            self._forget(inv)
+            self.forget(inv)
         else:
             self._answer_command(inv, timer.completion_id, VOID)
 
@@ -464,13 +440,8 @@ _COMMANDS: Final = MappingProxyType[type, Callable[[PartitionModel, Any], None]]
         c.Signal: PartitionModel._signal,
         c.Attach: PartitionModel._attach,
         c.Cancel: PartitionModel._cancel,
-        c.Kill: PartitionModel._kill,
-        c.Purge: PartitionModel._purge,
         c.Delivered: PartitionModel._delivered,
         c.OutboxDelivered: PartitionModel._outbox_delivered,
         c.LeaderElected: PartitionModel._leader_elected,
-        c.MutateState: PartitionModel._mutate_state,
-        c.PurgeJournal: PartitionModel._purge_journal,
-        c.Resume: PartitionModel._resume,
     }
 )

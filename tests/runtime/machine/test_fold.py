@@ -28,9 +28,12 @@ from understudy_runtime.model.commands import (
     LeaderElected,
     MutateState,
     OutboxDelivered,
+    Pause,
     ProposedEntry,
     Purge,
     PurgeJournal,
+    Refuse,
+    RestartAsNew,
     Resume,
     Signal,
     Suspend,
@@ -51,6 +54,8 @@ TARGETS = (
 )
 RETENTIONS = (0, 0, 400, 5_000)
 IDS = 6
+# Ids that only a restart gives.
+SUCCESSORS = 2
 # What a row must bring back of an invocation.
 IN_MEMORY = ("_raw", "journal", "journal_stored", "stored_under", "is_dirty")
 DURABLE = tuple(field.name for field in attrs.fields(Invocation) if field.name not in IN_MEMORY)
@@ -83,6 +88,8 @@ class Play:
             self.flush,
             self.invoke,
             self.look,
+            self.again,
+            self.again,
         )
 
     @staticmethod
@@ -183,7 +190,8 @@ class Play:
             self.driver.fire(due[a % len(due)][1])
 
     def tell(self, a: int, b: int) -> None:
-        id_ = self.id(b)
+        id_ = make_id(b % (IDS + SUCCESSORS), 0, 2)
+        lease = getattr(self.driver.tables.peek(id_), "lease", 0)
         commands = (
             Signal(id_, 17, result=Success(b"v")),
             Signal(id_, 0, "go"),
@@ -191,13 +199,40 @@ class Play:
             Kill(id_, a % 2),
             Purge(id_, a % 2),
             PurgeJournal(id_, a % 2),
-            Resume(id_, a % 2, "dp_2" if b % 4 == 0 else ""),
+            Resume(id_, a % 2, "dp_2" if b % 4 == 0 else "", lease - b % 2),
+            Pause(id_, a % 2),
+            self.restart(id_, a, b),
+            Refuse(id_, Failure(409, "r"), b % 2),
             Complete(id_, a % 7 + 1, Success(b"c")),
             Attach(id_, Caller(self.id(a), a % 5 + 1), a % 2 == 0),
             self.mutation(a, b),
             self.mutation(b, a),
         )
         self.driver.do(commands[a % len(commands)])
+
+    def restart(self, invocation_id: str, a: int, b: int) -> RestartAsNew:
+        """From some place of the journal, perhaps one where nothing can go on."""
+        successor = make_id(IDS + a % SUCCESSORS, 0, 2)
+        from_index = (0, b // 8 % 8 - 1)[b % 2]
+        return RestartAsNew(invocation_id, successor, a % 2, from_index, a, "dp_2" if b % 3 == 0 else "")
+
+    def again(self, a: int, b: int) -> None:
+        """Begin one anew whose journal is kept; have one end so that it is, when there is none."""
+        tables = self.driver.tables
+        known = [tables.peek(make_id(number, 0, 2)) for number in range(IDS + SUCCESSORS)]
+        kept = [one for one in known if one is not None and one.status is Status.COMPLETED and one.journal_length]
+        if kept:
+            self.driver.do(self.restart(kept[a % len(kept)].id, a // 8, b))
+            return
+        retention = {"completion_retention_ms": 5_000, "journal_retention_ms": 5_000}
+        request = attrs.evolve(self.request(a, b, self.id(a)), execution_time_ms=0, **retention)
+        self.driver.do(request)
+        invocation = tables.invocation(request.invocation_id)
+        if invocation is not None and invocation.status is Status.INVOKED:
+            self.entries(0, a)
+            if invocation.status is Status.INVOKED:
+                self.driver.attempt(invocation.id, *self.entry(invocation, b, a), epoch=self.driver.epoch)
+                self.driver.attempt(invocation.id, output(b"o"), end=Finished(), epoch=self.driver.epoch)
 
     def mutation(self, a: int, b: int) -> MutateState:
         """A new state for an object, perhaps made for another one than it will find."""
@@ -251,7 +286,7 @@ def replayed(driver: Driver, storage: MemoryStorage) -> Tables:
 
 def seen(tables: Tables) -> dict[str, Any]:
     """What everyone can ask the tables, without a flush."""
-    found = {id_: tables.invocation(id_) for id_ in (Play.id(number) for number in range(IDS))}
+    found = {id_: tables.invocation(id_) for id_ in (make_id(number, 0, 2) for number in range(IDS + SUCCESSORS))}
     return {
         "invocations": {id_: i and [getattr(i, name) for name in DURABLE] for id_, i in found.items()},
         "journals": {id_: list(tables.journal(id_)) for id_ in found},
@@ -260,7 +295,7 @@ def seen(tables: Tables) -> dict[str, Any]:
         "promises": {n: (p.result, p.listeners) for n, p in tables.promises("Signup", "u").items()},
         "locks": {key: tables.lock_holder("Counter", key) for key in ("a", "ab")},
         "inboxes": {key: list(tables.inbox("Counter", key)) for key in ("a", "ab")},
-        "outstanding": outstanding(tables),
+        "outstanding": outstanding(tables, checks_deadlocks=True),
         "live": sorted(one.id for one in tables.live()),
         "timers": list(tables.timers.items()),
         "dedup": tables.dedup,
@@ -269,7 +304,7 @@ def seen(tables: Tables) -> dict[str, Any]:
 
 
 NUMBERS = st.integers(0, 2**16)
-SCRIPTS = st.lists(st.tuples(st.integers(0, 17), NUMBERS, NUMBERS), min_size=20, max_size=80)
+SCRIPTS = st.lists(st.tuples(st.integers(0, 19), NUMBERS, NUMBERS), min_size=20, max_size=80)
 
 
 def play(script: list[tuple[int, int, int]]) -> Play:

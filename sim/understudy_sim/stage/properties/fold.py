@@ -180,6 +180,8 @@ def _words(action: a.Action) -> tuple[Any, ...]:
             return ("request", action.request_id, action.invocation_id)
         case a.Completed():
             return ("completed", action.invocation_id, action.result)
+        case a.CheckDeadlock():
+            return ("check", action.invocation_id)
 
 
 def same_words(wanted: Sequence[tuple[Any, ...]], found: Sequence[tuple[Any, ...]]) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
-from understudy_runtime.model.actions import Completed, StartAttempt
+from understudy_runtime.model.actions import AbortAttempt, Completed, StartAttempt
 from understudy_runtime.model.commands import AttemptOutput, LeaderElected
 from understudy_runtime.model.events import AttemptEnded, AttemptStarted
 from understudy_runtime.model.invocation import HandlerType
@@ -52,6 +52,8 @@ class SingleHolder(Property):
         for action in step.actions:
             if type(action) is Completed:
                 self._ended(action.invocation_id)
+            elif type(action) is AbortAttempt:
+                self._leases.pop(action.invocation_id, None)  # paused: it keeps its lock, its attempt speaks no more
         for action in step.actions:
             if type(action) is StartAttempt:
                 self._started(action)
