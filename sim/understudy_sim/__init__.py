@@ -11,11 +11,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from understudy_sim.stage import faults
-from understudy_sim.stage.operations import Call
+from understudy_sim.stage.linearizability import ANY, Failed
+from understudy_sim.stage.operations import Act, Attach, Call, Deploy, Operation, Remove, Settle
 from understudy_sim.stage.scenario import Scenario, scenario
 
 if TYPE_CHECKING:
     from understudy_sim.kernel.choices import Choices
+    from understudy_sim.stage.attendant import Desk
     from understudy_sim.stage.external import External
     from understudy_sim.stage.ledger import Ledger
     from understudy_sim.stage.play import Stage
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 # Imported when first asked for: an application that declares a scenario beside its services starts without them.
 _LATER: Mapping[str, str] = {
     "Choices": "understudy_sim.kernel.choices",
+    "Desk": "understudy_sim.stage.attendant",
     "External": "understudy_sim.stage.external",
     "Ledger": "understudy_sim.stage.ledger",
     "Stage": "understudy_sim.stage.play",
@@ -37,4 +40,22 @@ def __getattr__(name: str) -> Any:
     return getattr(importlib.import_module(_LATER[name]), name)
 
 
-__all__ = ["Call", "Choices", "External", "Ledger", "Scenario", "Stage", "faults", "scenario"]
+__all__ = [
+    "ANY",
+    "Act",
+    "Attach",
+    "Call",
+    "Choices",
+    "Deploy",
+    "Desk",
+    "External",
+    "Failed",
+    "Ledger",
+    "Operation",
+    "Remove",
+    "Scenario",
+    "Settle",
+    "Stage",
+    "faults",
+    "scenario",
+]

@@ -33,6 +33,12 @@ class Application:
         self._module = module
         self._modules = FreshModules(lambda: self.sites.answers, SHARED)
 
+    def later(self, path: str) -> Application:
+        """Another version of the application, at *path*: its code is kept with this one's."""
+        other = Application(path)
+        other.sites, other._modules = self.sites, self._modules
+        return other
+
     def load(self, place: str | None = None) -> App:
         """Import the module and everything beside it anew, and return the application.  Raises NoApplication.
 

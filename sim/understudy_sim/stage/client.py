@@ -1,7 +1,7 @@
-"""Customers: each does its calls in order, retries what has a key, and records what it saw.
+"""Customers and operators: each does its operations in order, retries what has a key, and records what it saw.
 
 A client gives up after a drawn number of tries while faults last; what it gave up is unknown.  Once the world is healed
-it asks until it is answered.
+it asks until it is answered.  What an operation asks for, and of whom, is in `errands.py`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from typing import Final, Protocol
-from urllib.parse import quote
 
 import trio
 from understudy_runtime.http.h1_client import ClientPool, ConnectionLost
@@ -21,9 +20,11 @@ from understudy_sim.kernel.network import Network
 from understudy_sim.kernel.pipes import SimExchange, SimStream
 from understudy_sim.kernel.process import Process
 from understudy_sim.stage.aim import Moments
-from understudy_sim.stage.happenings import Answered
-from understudy_sim.stage.history import Answer, Asked, History
-from understudy_sim.stage.operations import Call
+from understudy_sim.stage.directory import Directory
+from understudy_sim.stage.errands import Errand, errand_of
+from understudy_sim.stage.happenings import Answered, Deployed, Removed
+from understudy_sim.stage.history import Acted, Answer, Asked, History
+from understudy_sim.stage.operations import Act, Attach, Call, Deploy, Operation, Remove, label_of
 from understudy_sim.stage.plan import NS_PER_MS
 from understudy_sim.stage.watch import Watch
 
@@ -56,10 +57,12 @@ class Client:
         kernel: Kernel,
         choices: Choices,
         name: str,
-        calls: Sequence[Call],
+        operations: Sequence[Operation],
         *,
         host: str,
         connection: Connection,
+        admin: Connection,
+        directory: Directory,
         history: History,
         watch: Watch,
         moments: Moments,
@@ -70,30 +73,49 @@ class Client:
         self._host = host
         self._kernel = kernel
         self._choices = choices
-        self._calls = calls
+        self._operations = operations
         self._connection = connection
+        self._admin = admin
+        self._directory = directory
         self._history = history
         self._watch = watch
         self._moments = moments
 
     async def run(self) -> None:
-        """Do all calls, in order."""
-        for number, call in enumerate(self._calls):
-            if call.pause_ms:
-                await self._kernel.sleep_ns(call.pause_ms * NS_PER_MS)
-            key = f"{self.name}-{number}" if call.idempotent else ""
-            await self._ask(self._history.ask(call, key, self._kernel.now_ns))
+        """Do all operations, in order."""
+        for number, operation in enumerate(self._operations):
+            if operation.pause_ms:
+                await self._kernel.sleep_ns(operation.pause_ms * NS_PER_MS)
+            if isinstance(operation, Call):
+                await self._call(operation, number)
+                self._directory.call_over(operation)
+            elif isinstance(operation, Attach):
+                await self._attach(operation)
+            else:
+                await self._do(operation)
         self.done = True
 
-    async def _ask(self, entry: Asked) -> None:
-        request = request_of(entry.call, entry.idempotency_key)
-        tries_max = self._choices.integer(f"client/{self.name}/tries", 3, 8) if entry.call.idempotent else 1
+    async def _call(self, call: Call, number: int) -> None:
+        key = self._directory.idempotency_key(call, f"{self.name}-{number}")
+        entry = self._history.ask(call, key, self._kernel.now_ns)
+        await self._ask(entry, errand_of(call, self._directory, key))
+
+    async def _attach(self, attach: Attach) -> None:
+        if await self._directory.accepted(attach.to):
+            call = self._directory.calls.get(attach.to)
+            assert call is not None, "one attaches to what was called, by its label"
+            id_ = self._directory.invocation_id(attach.to)
+            entry = self._history.ask(call, attach.to, self._kernel.now_ns, attach, id_)
+            await self._ask(entry, errand_of(attach, self._directory))
+
+    async def _ask(self, entry: Asked, errand: Errand) -> None:
+        repeats = entry.attach is not None or entry.call.idempotent
+        tries_max = self._choices.integer(f"client/{self.name}/tries", 3, 8) if repeats else 1
         # One more than needed, sometimes: the answer to a repeated question must not change (P4).
-        curious = entry.call.idempotent and self._choices.chance(f"client/{self.name}/curious", 150)
+        curious = repeats and self._choices.chance(f"client/{self.name}/curious", 150)
         while True:
             entry.tries += 1
-            self._moments.begins(f"{self._host} > {SERVER}")
-            response = await ask_once(self._connection, request, TIMEOUT_S)
+            response = await self._try(errand)
             if response is not None:
                 answer = _read(response, self._kernel.now_ns)
                 final = response.status not in AGAIN or answer.source == "invocation"
@@ -107,10 +129,61 @@ class Client:
             if entry.tries >= tries_max and not self.healed:
                 self._history.gave_up(entry)
                 return
-            if not entry.call.idempotent:
+            if not repeats:
                 self._history.gave_up(entry)
                 return
-            await self._kernel.sleep_ns(BACK_OFF_MS[min(entry.tries, len(BACK_OFF_MS)) - 1] * NS_PER_MS)
+            await self._back_off(entry.tries)
+
+    async def _do(self, operation: Operation) -> None:
+        """What is not a question for a result: it is done until somebody says that it is."""
+        label = label_of(operation)
+        if label and not await self._directory.accepted(label):
+            response, tries = None, 0
+        else:
+            response, tries = await self._done(errand_of(operation, self._directory))
+        if isinstance(operation, Act):
+            self._acted(operation, response, tries)
+        elif response is not None and isinstance(operation, Deploy):
+            self._deployed(operation, response)
+        elif response is not None and isinstance(operation, Remove):
+            self._watch.tell(Removed(self._directory.deployments.pop(self._directory.address(operation.app))))
+
+    async def _done(self, errand: Errand) -> tuple[Response | None, int]:
+        tries, tries_max = 0, self._choices.integer(f"client/{self.name}/tries", 3, 8)
+        while self.healed or tries < tries_max or errand.insists:
+            tries += 1
+            response = await self._try(errand)
+            if response is not None and response.status not in AGAIN:
+                return response, tries
+            await self._back_off(tries)
+        return None, tries
+
+    def _acted(self, act: Act, response: Response | None, tries: int) -> None:
+        made = ""
+        if response is not None:
+            id_ = self._directory.invocation_id(act.on)
+            self._history.acted.append(Acted(self._kernel.now_ns, act, id_, response.status, response.body, tries))
+            self._kernel.trace.note("acted", act.action, id_, response.status)
+            if act.action == "restart-as-new" and response.status in (200, 202):
+                made = json.loads(response.body)["new_invocation_id"]
+        self._directory.restarted(act, made)
+
+    def _deployed(self, deploy: Deploy, response: Response) -> None:
+        if response.status not in (200, 201):
+            self._watch.broken("the operator is not refused", f"{deploy}: {response.status} {response.body[:300]!r}")
+            return
+        answer = json.loads(response.body)
+        address = self._directory.address(deploy.app)
+        self._directory.deployments[address] = answer["id"]
+        self._watch.tell(Deployed(address, answer["id"], tuple(one["name"] for one in answer["services"])))
+
+    async def _try(self, errand: Errand) -> Response | None:
+        self._moments.begins(f"{self._host} > {SERVER}")
+        connection = self._admin if errand.admin else self._connection
+        return await ask_once(connection, errand.request, TIMEOUT_S)
+
+    async def _back_off(self, tries: int) -> None:
+        await self._kernel.sleep_ns(BACK_OFF_MS[min(tries, len(BACK_OFF_MS)) - 1] * NS_PER_MS)
 
 
 async def ask_once(connection: Connection, request: Request, timeout_s: float) -> Response | None:
@@ -122,24 +195,6 @@ async def ask_once(connection: Connection, request: Request, timeout_s: float) -
             return None
     connection.drop()
     return None
-
-
-def request_of(call: Call, idempotency_key: str) -> Request:
-    """The HTTP request a call is."""
-    parts = [call.service] if call.key is None else [call.service, quote(call.key, safe="")]
-    target = "/" + "/".join([*parts, call.handler])
-    if call.one_way:
-        target += "/send"
-        if call.delay_ms:
-            target += f"?delay={call.delay_ms}ms"
-    headers: list[tuple[str, str]] = [("host", "server")]
-    body = b""
-    if call.argument is not None:
-        body = json.dumps(call.argument).encode()
-        headers.append(("content-type", "application/json"))
-    if idempotency_key:
-        headers.append(("idempotency-key", idempotency_key))
-    return Request("POST", target, tuple(headers), body)
 
 
 def _read(response: Response, now_ns: int) -> Answer:

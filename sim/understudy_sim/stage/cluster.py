@@ -5,6 +5,7 @@ This file joins and starts; it draws nothing and checks nothing.
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -34,19 +35,21 @@ from understudy_sim.kernel.fence import Hazard, Zone
 from understudy_sim.kernel.kernel import MAIN, Kernel
 from understudy_sim.kernel.process import Process
 from understudy_sim.stage.aim import Moments
+from understudy_sim.stage.attendant import Attendant, Attending
 from understudy_sim.stage.client import BytesConnection, Client, Connection, ExchangeConnection
+from understudy_sim.stage.directory import Directory
 from understudy_sim.stage.endpoint import ENDPOINT, HTTP_PORT, EndpointProcess, relative
 from understudy_sim.stage.endpoint import EXCHANGE_PORT as ENDPOINT_PORT
 from understudy_sim.stage.exchange import ExchangeTransport
 from understudy_sim.stage.external import External, ExternalProcess
 from understudy_sim.stage.h2_way import H2Way
-from understudy_sim.stage.happenings import BodyStarted, HazardSeen
+from understudy_sim.stage.happenings import BodyStarted, HazardSeen, Step
 from understudy_sim.stage.history import History
-from understudy_sim.stage.operations import Call
+from understudy_sim.stage.operations import Call, Operation
 from understudy_sim.stage.operator import ADMIN_PORT, OPERATOR, Operator
 from understudy_sim.stage.plan import NS_PER_MS, Hop, Plan, Upgrade
+from understudy_sim.stage.server import ADMIN_EXCHANGE_PORT, INGRESS_PORT, SERVER, ServerProcess, Ways
 from understudy_sim.stage.server import EXCHANGE_PORT as SERVER_PORT
-from understudy_sim.stage.server import INGRESS_PORT, SERVER, ServerProcess, Ways
 from understudy_sim.stage.tally import Firing, Tally
 from understudy_sim.stage.truth import Truth
 from understudy_sim.stage.watch import Watch
@@ -79,7 +82,14 @@ class Cluster:
     """Builds the processes of one seed and starts them again when they stop."""
 
     def __init__(
-        self, kernel: Kernel, plan: Plan, truth: Truth, watch: Watch, tally: Tally, application: Application
+        self,
+        kernel: Kernel,
+        plan: Plan,
+        truth: Truth,
+        watch: Watch,
+        tally: Tally,
+        application: Application,
+        later: Sequence[Application] = (),
     ) -> None:
         self.kernel = kernel
         self.plan = plan
@@ -89,7 +99,16 @@ class Cluster:
         self.history = History()
         self.application = application
         self.server = ServerProcess(kernel, plan, truth, watch, self._deploy)
-        self.endpoint = EndpointProcess(kernel, plan, watch, application.load)
+        self.directory = Directory((), {"services": []})
+        bodies = itertools.count(1)
+        names = [ENDPOINT, *(f"{ENDPOINT}-{number}" for number in range(1, len(later) + 1))]
+        self.endpoints = [
+            EndpointProcess(kernel, plan, watch, one.load, name, bodies)
+            for name, one in zip(names, (application, *later), strict=True)
+        ]
+        self.endpoint = self.endpoints[0]
+        self.attendants: list[Attendant] = []
+        self._attending: list[tuple[str, Attending]] = []
         self.externals: list[ExternalProcess] = []
         self.clients: list[Client] = []
         self.client_names: list[str] = []  # their processes
@@ -106,7 +125,8 @@ class Cluster:
     @property
     def hosts(self) -> list[str]:
         """Names of all processes a fault may hurt, clients last."""
-        names = [SERVER, ENDPOINT, *(one.external.name for one in self.externals)]
+        endpoints = [one.process.name for one in self.endpoints]
+        names = [SERVER, *endpoints, *(one.external.name for one in self.externals)]
         return [*names, *self.client_names]
 
     @property
@@ -120,19 +140,26 @@ class Cluster:
         """A service that starts with the cluster."""
         self.externals.append(ExternalProcess(self.kernel, external, self.plan, self.tally, self.moments))
 
-    def start(self, calls: Sequence[Call]) -> None:
-        """Start everything; each client gets its own calls."""
+    def add_attendant(self, name: str, attending: Attending) -> None:
+        """Somebody who watches the server through its admin."""
+        self._attending.append((name, attending))
+
+    def start(self, operations: Sequence[Operation]) -> None:
+        """Start everything; each client gets its own operations."""
         if self.plan.upgrade is not None:
             self.kernel.call_at(self.plan.upgrade.at_ns, self._upgrade, self.plan.upgrade)
+        self._announce(operations)
         self.server.start()
-        self.endpoint.start()
+        for endpoint in self.endpoints:
+            endpoint.start()
         for external in self.externals:
             external.start()
-        customers: dict[str, list[Call]] = {}
-        for call in calls:
-            customers.setdefault(call.client, []).append(call)
+        customers: dict[str, list[Operation]] = {}
+        for operation in operations:
+            customers.setdefault(operation.client, []).append(operation)
         hops = self.plan.hops
         self.client_names = [CUSTOMERS] if hops.client is Hop.H2 else list(customers)
+        self._start_attendants()
         if not hops.registered:
             self._start_clients(customers)
             return
@@ -145,8 +172,25 @@ class Cluster:
             connection=BytesConnection(self.kernel.network, process, SERVER, ADMIN_PORT),
             address=ADDRESS,
             opened=lambda: self._start_clients(customers),
+            registered=self.directory.deployments.__setitem__,
         )
         self.operator.start()
+
+    def _announce(self, operations: Sequence[Operation]) -> None:
+        """Prepare for what is going to be asked."""
+        addresses = [f"http://{one.process.name}:{HTTP_PORT}" for one in self.endpoints]
+        is_http_11 = self.plan.hops.endpoint is Hop.H1
+        self.directory = Directory(operations, self.application.manifest, addresses, is_http_11=is_http_11)
+        self.watch.subscribe({Step: self.directory.step})
+        acts = any(not isinstance(one, Call) for one in operations)
+        self.server.has_admin = self.plan.hops.registered or acts or bool(self._attending)
+
+    def _start_attendants(self) -> None:
+        for name, attending in self._attending:
+            attendant = Attendant(self.kernel, name, attending, self.moments, self._connect_admin)
+            self.client_names.append(name)
+            self.attendants.append(attendant)
+            attendant.start()
 
     def _upgrade(self, upgrade: Upgrade) -> None:
         """Replace the server by one of the current build, and perhaps take its power soon."""
@@ -199,10 +243,11 @@ class Cluster:
         process = self.kernel.current_process
         if process is None or process.name == MAIN or process.name in (*self.client_names, OPERATOR):
             return Zone.OUTSIDE
-        if process is not self.endpoint.process:
+        endpoint = next((one for one in self.endpoints if one.process is process), None)
+        if endpoint is None:
             # An external service is the scenario's own code: it gets its process's clock and entropy.
             return Zone.PRODUCT if process is self.server.process else Zone.RUN
-        if self.endpoint.loading:
+        if endpoint.loading:
             return Zone.RUN
         return _ZONES[REGION.get()]
 
@@ -219,13 +264,14 @@ class Cluster:
             return any(
                 inv.status is not Status.COMPLETED for model in self.truth.models for inv in model.invocations.values()
             )
-        if name == ENDPOINT:
-            return bool(self.endpoint.running)
+        for endpoint in self.endpoints:
+            if name == endpoint.process.name:
+                return bool(endpoint.running)
         return any(name in one.link for one in self.kernel.network.connections.values())
 
     def restart(self, name: str) -> None:
         """Start the process called *name* again."""
-        starters: dict[str, Any] = {SERVER: self.server, ENDPOINT: self.endpoint}
+        starters: dict[str, Any] = {SERVER: self.server, **{one.process.name: one for one in self.endpoints}}
         starters.update({one.external.name: one for one in self.externals})
         if not starters[name].process.alive and self.server.failed is None:
             starters[name].start()
@@ -241,21 +287,27 @@ class Cluster:
             external.healed = True
             if not external.process.alive:
                 external.start()
-        for one in (self.server, self.endpoint):
+        processes: list[ServerProcess | EndpointProcess] = [self.server, *self.endpoints]
+        for one in processes:
             if not one.process.alive:
                 one.start()
 
-    def _start_clients(self, customers: Mapping[str, Sequence[Call]]) -> None:
+    def dismiss(self) -> None:
+        """All is quiet: attendants have nothing to watch."""
+        for attendant in self.attendants:
+            attendant.stop()
+
+    def _start_clients(self, customers: Mapping[str, Sequence[Operation]]) -> None:
         """The customers come: each a process of its own, or all of one, who share its HTTP/2 connections."""
         if self.plan.hops.client is not Hop.H2:
-            for name, calls in customers.items():
+            for name, operations in customers.items():
                 process = self.kernel.process(name)
-                client = self._client(name, name, calls, self._connect(process))
+                client = self._client(name, process, operations, self._connect(process))
                 process.start(client.run, on_exit=_must_not_fail)
             return
         process = self.kernel.process(CUSTOMERS)
         way = H2Way(self.kernel.network, process, SERVER, INGRESS_PORT, self.watch)
-        clients = [self._client(name, CUSTOMERS, calls, way.connection()) for name, calls in customers.items()]
+        clients = [self._client(name, process, operations, way.connection()) for name, operations in customers.items()]
 
         async def together() -> None:
             async with trio.open_nursery() as nursery:
@@ -264,14 +316,16 @@ class Cluster:
 
         process.start(way.hold, together, on_exit=_must_not_fail)
 
-    def _client(self, name: str, host: str, calls: Sequence[Call], connection: Connection) -> Client:
+    def _client(self, name: str, process: Process, operations: Sequence[Operation], connection: Connection) -> Client:
         client = Client(
             self.kernel,
             self.kernel.choices,
             name,
-            calls,
-            host=host,
+            operations,
+            host=process.name,
             connection=connection,
+            admin=self._connect_admin(process),
+            directory=self.directory,
             history=self.history,
             watch=self.watch,
             moments=self.moments,
@@ -284,6 +338,11 @@ class Cluster:
         if self.plan.hops.client is Hop.H1:
             return BytesConnection(self.kernel.network, process, SERVER, INGRESS_PORT)
         return ExchangeConnection(self.kernel.network, process, SERVER, SERVER_PORT)
+
+    def _connect_admin(self, process: Process) -> Connection:
+        if self.plan.hops.in_bytes:
+            return BytesConnection(self.kernel.network, process, SERVER, ADMIN_PORT)
+        return ExchangeConnection(self.kernel.network, process, SERVER, ADMIN_EXCHANGE_PORT)
 
     def _deploy(self, process: Process, world: SimWorld) -> Ways:
         """How the server reaches the endpoint: it is given the way, or told it by the operator."""

@@ -1,4 +1,4 @@
-"""The endpoint: a process that imports the application afresh in every incarnation and runs its attempts.
+"""An endpoint: a process that imports its application afresh in every incarnation and runs its attempts.
 
 Module globals die with the process, as they do on a real machine.
 """
@@ -6,7 +6,7 @@ Module globals die with the process, as they do on a real machine.
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import outcome
@@ -72,17 +72,19 @@ class SimSdkHost:
 
 
 class EndpointProcess:
-    """Starts, and starts again, the process that serves *load*ed applications."""
+    """Starts, and starts again, the process *name* that serves *load*ed applications.  *bodies* numbers what runs."""
 
-    def __init__(self, kernel: Kernel, plan: Plan, watch: Watch, load: Callable[[str], App]) -> None:
-        self.process = kernel.process(ENDPOINT)
+    def __init__(
+        self, kernel: Kernel, plan: Plan, watch: Watch, load: Callable[[str], App], name: str, bodies: Iterator[int]
+    ) -> None:
+        self.process = kernel.process(name)
         self.loading = False
         self.running: dict[int, str] = {}  # body -> invocation id
         self._kernel = kernel
         self._plan = plan
         self._watch = watch
         self._load = load
-        self._body_last = 0
+        self._bodies = bodies
         self._bell = Bell()
         self._back_after_ns = 0
         self.process.on_down(self._process_down)
@@ -113,7 +115,7 @@ class EndpointProcess:
 
     async def _main(self) -> None:
         self.loading = True
-        app = self._load(ENDPOINT)
+        app = self._load(self.process.name)
         self.loading = False
         listener = self._kernel.network.listen(self.process, EXCHANGE_PORT, exchanges=True)
         async with trio.open_nursery() as nursery:
@@ -159,10 +161,10 @@ class EndpointProcess:
         self._watch.broken("the endpoint does not fail", describe(error))
 
     def _begins(self, invocation_id: str) -> int:
-        self._body_last += 1
-        self.running[self._body_last] = invocation_id
-        self._watch.tell(BodyStarted(self._body_last, invocation_id))
-        return self._body_last
+        body = next(self._bodies)
+        self.running[body] = invocation_id
+        self._watch.tell(BodyStarted(body, invocation_id))
+        return body
 
     def _ends(self, body: int) -> None:
         if self.running.pop(body, None) is not None:

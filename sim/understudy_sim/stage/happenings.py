@@ -97,6 +97,13 @@ class Deployed:
 
 
 @attrs.frozen
+class Removed:
+    """The operator was told that a deployment is gone."""
+
+    deployment_id: str
+
+
+@attrs.frozen
 class DeploymentsListed:
     """What the server says it knows: (address, id) of each deployment."""
 

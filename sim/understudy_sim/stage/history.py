@@ -9,7 +9,7 @@ import enum
 
 import attrs
 
-from understudy_sim.stage.operations import Call
+from understudy_sim.stage.operations import Act, Attach, Call
 
 
 class Fate(enum.Enum):
@@ -36,15 +36,26 @@ class Answer:
 
 @attrs.define
 class Asked:
-    """One call and its tries.  Times are virtual nanoseconds."""
+    """One call and its tries.  Times are virtual nanoseconds.
+
+    With `attach` it is a question for the result of *call*, which somebody else (or the same client) asked for: that of
+    `invocation_id`.
+    """
 
     ordinal: int
     call: Call
     idempotency_key: str
     asked_ns: int
+    attach: Attach | None = None
+    invocation_id: str = ""
     tries: int = 0
     fate: Fate = Fate.WAITING
     answers: list[Answer] = attrs.Factory(list)
+
+    @property
+    def operation(self) -> Call | Attach:
+        """What the client did."""
+        return self.call if self.attach is None else self.attach
 
     @property
     def answer(self) -> Answer | None:
@@ -52,15 +63,30 @@ class Asked:
         return self.answers[-1] if self.fate is Fate.ANSWERED else None
 
 
+@attrs.frozen
+class Acted:
+    """An operator had an answer to *act* on an invocation.  Several tries may have reached the server."""
+
+    at_ns: int
+    act: Act
+    invocation_id: str
+    status: int
+    body: bytes
+    tries: int
+
+
 class History:
-    """All calls of a run, in the order they were first asked."""
+    """All calls of a run, in the order they were first asked, and what operators did."""
 
     def __init__(self) -> None:
         self.asked: list[Asked] = []
+        self.acted: list[Acted] = []
 
-    def ask(self, call: Call, idempotency_key: str, now_ns: int) -> Asked:
-        """A client is about to send *call* for the first time."""
-        entry = Asked(len(self.asked), call, idempotency_key, now_ns)
+    def ask(
+        self, call: Call, idempotency_key: str, now_ns: int, attach: Attach | None = None, invocation_id: str = ""
+    ) -> Asked:
+        """A client is about to send *call* (or *attach*, which is about it) for the first time."""
+        entry = Asked(len(self.asked), call, idempotency_key, now_ns, attach, invocation_id)
         self.asked.append(entry)
         return entry
 

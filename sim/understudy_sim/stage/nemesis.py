@@ -128,13 +128,16 @@ class Nemesis:
         externals = [one.external.name for one in self._cluster.externals]
         clients = self._cluster.client_names
         streams = [(ENDPOINT, name) for name in externals]
-        hops = [(SERVER, ENDPOINT), *((name, SERVER) for name in clients)]
+        endpoints = [one.process.name for one in self._cluster.endpoints]
+        hops = [*((SERVER, name) for name in endpoints), *((name, SERVER) for name in clients)]
         if self._cluster.operator is not None:
             hops.append((OPERATOR, SERVER))
         match kind:
             case "server_crash" | "server_drain" | "lost_write" | "torn_write" | "slow_sync" | "failing_sync":
                 return [(SERVER,)]
-            case "endpoint_crash" | "endpoint_drain":
+            case "endpoint_crash":
+                return [(name,) for name in endpoints]
+            case "endpoint_drain":
                 return [(ENDPOINT,)]
             case "provider_down":
                 return [(name,) for name in externals]

@@ -42,6 +42,7 @@ class Operator:
         connection: Connection,
         address: str,
         opened: Callable[[], object],
+        registered: Callable[[str, str], object],
     ) -> None:
         self.process: Process = kernel.process(OPERATOR)
         self.done = False
@@ -53,6 +54,7 @@ class Operator:
         self._connection = connection
         self._addresses = [address, *(f"{address}/moved-{number}" for number in range(1, len(plan.hops.moves_s) + 1))]
         self._opened = opened
+        self._told = registered
 
     def start(self) -> None:
         """Start the process."""
@@ -88,6 +90,7 @@ class Operator:
         if response.status in (200, 201):
             answer: dict[str, Any] = json.loads(response.body)
             services = tuple(service["name"] for service in answer["services"])
+            self._told(address, answer["id"])
             self._watch.tell(Deployed(address, answer["id"], services))
 
     async def _ask(self, request: Request, wanted: Sequence[int]) -> Response:

@@ -122,6 +122,13 @@ def draw_plan(choices: Choices, faults: FaultSet) -> Plan:
     )
 
 
+def registered(plan: Plan) -> Plan:
+    """*plan* with an endpoint that the operator registers, once: what is deployed later is the scenario's."""
+    endpoint = Hop.H1 if plan.hops.endpoint is Hop.EXCHANGE else plan.hops.endpoint
+    client = Hop.H1 if plan.hops.client is Hop.EXCHANGE else plan.hops.client
+    return attrs.evolve(plan, hops=Hops(client, endpoint, registered=True, moves_s=()))
+
+
 def draw_hops(choices: Choices) -> Hops:
     """What the hops speak.  Everything is drawn, used or not: one answer changes nothing else."""
     in_bytes = choices.chance("plan/bytes", BYTES_THOUSANDTHS)
@@ -157,6 +164,7 @@ NOT_DRAWN: Final = MappingProxyType(
     {
         "request_bytes_max": "a request above it is refused for good: the ingress's own tests cover that",
         "message_bytes_max": "an attempt that hits it never succeeds: the invoker's own tests cover that",
+        "refuse_deadlocks": "a policy, no bound: a scenario of deadlocks asks for it",
     }
 )
 

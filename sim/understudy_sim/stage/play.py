@@ -11,28 +11,32 @@ reads ledgers, committed state (`stage.state`) and what clients were answered, n
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Final, TypeVar
 
 import attrs
 from understudy_runtime.model.commands import Invoke
+from understudy_runtime.model.invocation import Result
 
 from understudy_sim.kernel.kernel import Kernel
+from understudy_sim.stage.attendant import Attending
 from understudy_sim.stage.cluster import Cluster
 from understudy_sim.stage.external import External
 from understudy_sim.stage.happenings import Step
-from understudy_sim.stage.history import Asked
+from understudy_sim.stage.history import Acted, Asked
 from understudy_sim.stage.ledger import Ledger
 from understudy_sim.stage.nemesis import Nemesis
-from understudy_sim.stage.operations import Call
+from understudy_sim.stage.operations import Operation
 from understudy_sim.stage.plan import NS_PER_S, Plan
 from understudy_sim.stage.properties.accepted_ends import AcceptedEnds
 from understudy_sim.stage.properties.leaks import Leaks
+from understudy_sim.stage.properties.linearizable import Linearizable, ObjectModel
 from understudy_sim.stage.properties.timers import Timers
 from understudy_sim.stage.truth import Truth
 from understudy_sim.stage.watch import Property, Watch
 
 E = TypeVar("E")
+R = TypeVar("R")
 Claim = Callable[[], bool | str | None]
 
 # The quiet phase is looked at so often, and for so long at most.
@@ -64,7 +68,7 @@ class Stage:
         watch: Watch,
         cluster: Cluster,
         properties: Sequence[Property],
-        calls: Sequence[Call],
+        calls: Sequence[Operation],
     ) -> None:
         self.kernel = kernel
         self.plan = plan
@@ -92,6 +96,11 @@ class Stage:
         self.cluster.add_external(kind(self.kernel.choices, ledger))
         return ledger
 
+    def attendant(self, name: str, attending: Attending) -> None:
+        """Add somebody who watches the server through its admin while the operations run, and does what it must."""
+        self._require_before_play("stage.attendant")
+        self.cluster.add_attendant(name, attending)
+
     def always(self, name: str, claim: Claim) -> None:
         """*claim* must hold after every commit and every entry of a ledger."""
         self._require_before_play("stage.always")
@@ -110,6 +119,15 @@ class Stage:
         if self.played:
             self._look(name, condition)
 
+    def linearizable(self, service: str, model: ObjectModel, initial: Hashable = None) -> None:
+        """Each object of *service* must answer as if one operation at a time met *model*, beginning as *initial* (P11).
+
+        *model* takes the state, the handler's name and its argument (JSON) and returns the state afterwards and the
+        answer: `Failed(code)` for a TerminalError, `ANY` where it does not say.  States are hashable values.
+        """
+        self._require_before_play("stage.linearizable")
+        self._property(Linearizable).declare(service, model, initial, self.cluster.history)
+
     def _require_before_play(self, what: str) -> None:
         if self.played:
             raise StageMisuse(f"{what} comes before stage.play(): it must be there while the operations run")
@@ -125,6 +143,26 @@ class Stage:
         """How many attempts of an invocation were cut off, timed out or failed."""
         return self._truth.interruptions.get(invocation_id, 0)
 
+    def invocation(self, label: str) -> str:
+        """The id of the invocation that a label means, accepted or not; empty when there is no such label."""
+        return self.cluster.directory.invocation_id(label)
+
+    def is_accepted(self, invocation_id: str) -> bool:
+        """Whether a durable record has accepted it."""
+        return invocation_id in self._truth.commands
+
+    def result(self, invocation_id: str) -> Result | None:
+        """How an invocation ended, by the log; None when it has not (yet)."""
+        return self._truth.results.get(invocation_id)
+
+    def attempts(self, invocation_id: str) -> int:
+        """How many attempts of an invocation were started."""
+        return self._truth.attempts.get(invocation_id, 0)
+
+    def records(self, kind: type[R]) -> list[R]:
+        """Every command of a *kind* that is durable, in no order between partitions."""
+        return [one.command for records in self._truth.records for one in records if type(one.command) is kind]
+
     def accepted(self, service: str, handler: str) -> list[Invoke]:
         """Every durable request for the handler, as it lies in the log."""
         return [
@@ -139,7 +177,21 @@ class Stage:
 
     def answers(self, service: str, handler: str) -> list[Asked]:
         """What clients asked of a handler, with what they were answered."""
-        return [one for one in self.cluster.history.asked if (one.call.service, one.call.handler) == (service, handler)]
+        return [
+            one
+            for one in self.cluster.history.asked
+            if one.attach is None and (one.call.service, one.call.handler) == (service, handler)
+        ]
+
+    def attached(self, label: str = "") -> list[Asked]:
+        """Who asked for the result of the request *label* (of any), with what they were answered."""
+        asked = self.cluster.history.asked
+        return [one for one in asked if one.attach is not None and label in ("", one.attach.to)]
+
+    def acted(self, action: str = "", on: str = "") -> list[Acted]:
+        """What operators did, with what they were answered: of one *action*, *on* one request, or all."""
+        acted = self.cluster.history.acted
+        return [one for one in acted if action in ("", one.act.action) and on in ("", one.act.on)]
 
     def answered(self, service: str, handler: str, value: Any) -> bool:
         """Whether some client got *value* from the handler."""
@@ -173,6 +225,7 @@ class Stage:
         while self.kernel.now_ns < until_ns and self.cluster.server.failed is None:
             await self.kernel.sleep_ns(LOOK_NS)
             if self._is_quiet():
+                self.cluster.dismiss()
                 await self._settle()
                 return
 
@@ -218,6 +271,8 @@ class Stage:
                 self.watch.broken("every client is answered once faults are over", f"{one.name} still waits")
         for checker in self._properties:
             checker.finish()
+        for _ in range(self._property(Linearizable).undecided):
+            self.cluster.tally.noted("P11 history undecided")
         for entry in self._always:
             self._judge(entry.name, entry.claim)
         for name, claim in self._eventually:

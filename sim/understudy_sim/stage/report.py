@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from understudy_sim.stage.operations import Call
+from understudy_sim.stage.operations import Operation
 from understudy_sim.stage.plan import Hops
 from understudy_sim.stage.tally import Firing
 from understudy_sim.stage.watch import Violation
@@ -40,7 +40,7 @@ class Report:
     hits: dict[str, int]
     hops: Hops
     partition_count: int
-    calls: tuple[Call, ...]
+    calls: tuple[Operation, ...]
     firings: tuple[Firing, ...]
     syncs: int  # of the server's disk: each is a place to lose power at
     waiters: tuple[str, ...] | None = None  # who waited for what, where the run was stopped at a step on request

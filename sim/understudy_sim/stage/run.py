@@ -18,10 +18,11 @@ from understudy_sim.kernel.loop import Budget, Ending
 from understudy_sim.stage.application import Application
 from understudy_sim.stage.cluster import Cluster
 from understudy_sim.stage.faults import FaultSet
-from understudy_sim.stage.operations import Call
-from understudy_sim.stage.plan import NS_PER_S, Plan, draw_plan
+from understudy_sim.stage.operations import Operation
+from understudy_sim.stage.plan import NS_PER_S, Plan, draw_plan, registered
 from understudy_sim.stage.play import Stage
 from understudy_sim.stage.properties import PROPERTIES
+from understudy_sim.stage.properties.accepted_ends import AcceptedEnds
 from understudy_sim.stage.report import Report
 from understudy_sim.stage.scenario import Scenario
 from understudy_sim.stage.server import SERVER
@@ -62,7 +63,7 @@ def run_choices(
     choices: Choices,
     seed: int = 0,
     variation: Variation = AS_DRAWN,
-    calls: Sequence[Call] | None = None,
+    calls: Sequence[Operation] | None = None,
     outline: Choices | None = None,
 ) -> Report:
     """Rehearse *scenario* once with decisions from *choices*; *calls* replace the drawn operations.
@@ -71,6 +72,10 @@ def run_choices(
     """
     first = choices if outline is None else outline
     plan = draw_plan(first, scenario.faults if variation.faults is None else variation.faults)
+    if scenario.plan is not None:
+        plan = scenario.plan(plan)
+    if scenario.later:
+        plan = registered(plan)
     drawn = tuple(scenario.workload(first)) if calls is None else tuple(calls)
     kept = drawn if variation.kept_calls is None else tuple(drawn[index] for index in variation.kept_calls)
     budget = Budget(variation.steps_max or STEPS_MAX, VIRTUAL_NS_MAX)
@@ -83,8 +88,11 @@ def run_choices(
         properties = [kind(watch, truth) for kind in PROPERTIES]
         for checker in properties:
             watch.subscribe(checker.handlers())
-        attempts = _Counter(watch)
-        cluster = Cluster(kernel, plan, truth, watch, tally, application)
+            if isinstance(checker, AcceptedEnds):
+                checker.paused_is_terminal = scenario.pauses
+        attempts = _Counter(watch, truth)
+        later = [application.later(path) for path in scenario.later]
+        cluster = Cluster(kernel, plan, truth, watch, tally, application, later)
         cluster.crash_at_sync = variation.crash_at_sync
         stage = Stage(kernel, plan, truth, watch, cluster, properties, kept)
         with Fence(kernel, cluster.zone, cluster.fenced, application.sites):
@@ -137,12 +145,14 @@ class DiskErrors:
 
 
 class _Counter:
-    def __init__(self, watch: Watch) -> None:
+    def __init__(self, watch: Watch, truth: Truth) -> None:
         self.count = 0
+        self._attempts = truth.attempts
         watch.subscribe({AttemptStarted: self._add})
 
-    def _add(self, _: AttemptStarted) -> None:
+    def _add(self, event: AttemptStarted) -> None:
         self.count += 1
+        self._attempts[event.invocation_id] = self._attempts.get(event.invocation_id, 0) + 1
 
 
 def _judge_ending(watch: Watch, ended: KernelOutcome) -> None:

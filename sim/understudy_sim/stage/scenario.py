@@ -12,19 +12,24 @@ import attrs
 
 from understudy_sim.stage import faults as fault_kinds
 from understudy_sim.stage.faults import FaultSet
-from understudy_sim.stage.operations import Call
+from understudy_sim.stage.operations import Operation
 
 if TYPE_CHECKING:
     from understudy_sim.kernel.choices import Choices
+    from understudy_sim.stage.plan import Plan
     from understudy_sim.stage.play import Stage
 
-Workload = Callable[["Choices"], Sequence[Call]]
+Workload = Callable[["Choices"], Sequence[Operation]]
+Adjust = Callable[["Plan"], "Plan"]
 Script = Callable[["Stage"], Awaitable[None]]
 
 
 @attrs.frozen
 class Scenario:
-    """What `@scenario` makes of a script.  `seeds` is how many a test or a search runs unless told otherwise."""
+    """What `@scenario` makes of a script.  `seeds` is how many a test or a search runs unless told otherwise.
+
+    `later` are further versions of the application, each behind an endpoint of its own that an operation deploys.
+    """
 
     name: str
     app: str
@@ -35,9 +40,12 @@ class Scenario:
     filename: str
     line: int
     fails: bool = False  # it is here to show what the simulator catches
+    plan: Adjust | None = None
+    pauses: bool = False  # whoever is paused when all is quiet has come to its end (P5)
+    later: tuple[str, ...] = ()
 
 
-def no_operations(choices: Choices) -> Sequence[Call]:
+def no_operations(choices: Choices) -> Sequence[Operation]:
     """The workload of a scenario whose script does everything itself."""
     return ()
 
@@ -49,10 +57,15 @@ def scenario(
     faults: FaultSet | None = None,
     seeds: int = 100,
     fails: bool = False,
+    plan: Adjust | None = None,
+    pauses: bool = False,
+    later: Sequence[str] = (),
 ) -> Callable[[Script], Scenario]:
     """Declare a scenario.  *app* is `package.module:attribute`; *faults* are all kinds unless named.
 
-    *fails* says that a claim is meant to break: as a test it passes when one does.
+    *fails* says that a claim is meant to break: as a test it passes when one does.  *plan* changes what a seed drew, to
+    fix or forbid what this scenario cannot do with.  *pauses* declares that a pause is an end as good as any.  *later*
+    names applications that take over while it runs: `Deploy(app=1)` registers the first of them.
     """
     assert seeds >= 1, "a scenario without seeds shows nothing"
 
@@ -60,6 +73,18 @@ def scenario(
         code = script.__code__
         chosen = fault_kinds.everything() if faults is None else faults
         where = (code.co_filename, code.co_firstlineno)
-        return Scenario(script.__name__, app, workload, chosen, seeds, script, *where, fails=fails)
+        return Scenario(
+            script.__name__,
+            app,
+            workload,
+            chosen,
+            seeds,
+            script,
+            *where,
+            fails=fails,
+            plan=plan,
+            pauses=pauses,
+            later=tuple(later),
+        )
 
     return declare

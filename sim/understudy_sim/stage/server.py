@@ -6,15 +6,16 @@ record together with what the rules say about it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 import attrs
 import outcome
 import trio
+from understudy_runtime.admin.shell import Admin
 from understudy_runtime.front import admin_server, refusal_page
 from understudy_runtime.http.server import HttpServer
-from understudy_runtime.ingress.port import Request
+from understudy_runtime.ingress.port import Request, Response
 from understudy_runtime.ingress.shell import Ingress
 from understudy_runtime.invoker.port import Connect
 from understudy_runtime.machine.apply import RULES_CURRENT
@@ -37,6 +38,7 @@ from understudy_sim.stage.world import Host, SimWorld
 
 SERVER: Final = "server"
 EXCHANGE_PORT: Final = 8079
+ADMIN_EXCHANGE_PORT: Final = 9069
 INGRESS_PORT: Final = 8080
 # How long answers on their way may take to leave a server that has drained.
 FAREWELL_S: Final = 1
@@ -56,6 +58,9 @@ class Ways:
 RULES_BEFORE: Final = 1
 
 Deploy = Callable[[Process, SimWorld], Ways]
+Handle = Callable[[Request], Awaitable[Response]]
+INGRESS_ADDRESS: Final = f"http://{SERVER}:{INGRESS_PORT}"
+VERSION: Final = "rehearsal"
 
 
 class ServerProcess:
@@ -69,6 +74,7 @@ class ServerProcess:
         self.on_exit: Callable[[], object] | None = None
         self.failed: BaseException | None = None
         self.rules_max = RULES_CURRENT if plan.upgrade is None else RULES_BEFORE
+        self.has_admin = plan.hops.registered  # somebody will ask the admin
         self._kernel = kernel
         self._plan = plan
         self._truth = truth
@@ -162,9 +168,17 @@ class ServerProcess:
             finished = trio.Event()
             nursery.start_soon(self._serve_doors, doors, finished)
             nursery.start_soon(self._drain_when_told, node, [server for server, _ in doors], finished, nursery)
-            listener = self._kernel.network.listen(self.process, EXCHANGE_PORT, exchanges=True)
+            if self.has_admin and not self._plan.hops.in_bytes:
+                admin = Admin(node, version=VERSION, ingress_endpoint=INGRESS_ADDRESS)
+                nursery.start_soon(self._listen, ADMIN_EXCHANGE_PORT, admin.handle)
+            await self._listen(EXCHANGE_PORT, self.ingress.handle)
+
+    async def _listen(self, port: int, handle: Handle) -> None:
+        """Serve exchanges."""
+        listener = self._kernel.network.listen(self.process, port, exchanges=True)
+        async with trio.open_nursery() as nursery:
             while True:
-                nursery.start_soon(self._serve, await listener.accept(), self.ingress)
+                nursery.start_soon(self._serve, await listener.accept(), handle)
 
     def _doors(self, node: Node, ingress: Ingress) -> list[tuple[HttpServer, int]]:
         """What serves bytes, and on which port: nothing when the hops carry none."""
@@ -172,9 +186,8 @@ class ServerProcess:
         if hops.in_bytes:
             http = HttpServer(ingress.handle, node.limits, now_ms=node.now_ms, refusal_page=refusal_page)
             doors.append((http, INGRESS_PORT))
-        if hops.registered:
-            address = f"http://{SERVER}:{INGRESS_PORT}"
-            doors.append((admin_server(node, version="rehearsal", ingress_endpoint=address), ADMIN_PORT))
+        if hops.in_bytes and self.has_admin:
+            doors.append((admin_server(node, version=VERSION, ingress_endpoint=INGRESS_ADDRESS), ADMIN_PORT))
         return doors
 
     async def _serve_doors(self, doors: Sequence[tuple[HttpServer, int]], finished: trio.Event) -> None:
@@ -196,12 +209,12 @@ class ServerProcess:
             await finished.wait()
         nursery.cancel_scope.cancel()
 
-    async def _serve(self, exchange: SimExchange, ingress: Ingress) -> None:
+    async def _serve(self, exchange: SimExchange, handle: Handle) -> None:
         """One client's exchange.  When it breaks, what is still being answered on it is cancelled."""
         async with trio.open_nursery() as nursery:
             try:
                 while True:
-                    nursery.start_soon(_answer, exchange, await exchange.receive(), ingress)
+                    nursery.start_soon(_answer, exchange, await exchange.receive(), handle)
             except (trio.BrokenResourceError, trio.ClosedResourceError, trio.EndOfChannel):
                 exchange.close()
                 nursery.cancel_scope.cancel()
@@ -227,8 +240,8 @@ class ServerProcess:
         self._watch.tell(Step(partition, record, tuple(event.actions), effects))
 
 
-async def _answer(exchange: SimExchange, request: Request, ingress: Ingress) -> None:
-    response = await ingress.handle(request)
+async def _answer(exchange: SimExchange, request: Request, handle: Handle) -> None:
+    response = await handle(request)
     try:
         exchange.send(response)
     except (trio.BrokenResourceError, trio.ClosedResourceError):

@@ -36,7 +36,9 @@ def _operation(invocation_id: str, truth: Truth, history: History, violation: Vi
     command = truth.commands.get(invocation_id)
     if command is None:
         before = [one for one in history.asked if one.asked_ns <= violation.at_ns]
-        return f"after {before[-1].call}, asked at {seconds(before[-1].asked_ns)}" if before else "before any operation"
+        if not before:
+            return "before any operation"
+        return f"after {before[-1].operation}, asked at {seconds(before[-1].asked_ns)}"
     target = command.target
     place = target.service if target.key is None else f"{target.service}/{target.key}"
     told = f"{place}/{target.handler} ({invocation_id})"
@@ -52,7 +54,8 @@ def _asked_for(invocation_id: str, truth: Truth, history: History) -> Asked | No
     root = truth.commands.get(at)
     if root is None or not root.idempotency_key:
         return None
-    return next((one for one in history.asked if one.idempotency_key == root.idempotency_key), None)
+    asked = (one for one in history.asked if one.attach is None)
+    return next((one for one in asked if one.idempotency_key == root.idempotency_key), None)
 
 
 def _fault(firings: Sequence[Firing], at_ns: int) -> str:

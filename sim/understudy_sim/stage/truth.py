@@ -28,7 +28,9 @@ class Truth:
         self.models = [PartitionModel(index, partition_count) for index in range(partition_count)]
         self.records: list[list[Record]] = [[] for _ in range(partition_count)]
         self.commands: dict[str, Invoke] = {}
-        self.results: dict[str, Result] = {}
+        self.results: dict[str, Result] = {}  # how each ended last
+        self.endings: dict[str, list[Result]] = {}  # and in each of its lives: an id may live again once it was purged
+        self.attempts: dict[str, int] = {}
         self.interruptions: dict[str, int] = {}
         self.callers: dict[str, str] = {}  # invocation -> who called it first
         self.state_version = 0
@@ -52,6 +54,8 @@ class Truth:
         for caller_id, command in effects.placed:
             self.callers.setdefault(command.invocation_id, caller_id)
         self.results.update(effects.completed)
+        for id_, result in effects.completed.items():
+            self.endings.setdefault(id_, []).append(result)
         if effects.keys:
             self.state_version += 1
         return effects

@@ -41,6 +41,11 @@ class Watch:
         self._now_ns = now_ns
         self._handlers: dict[type, list[Handler]] = {}
 
+    @property
+    def now_ns(self) -> int:
+        """Virtual time."""
+        return self._now_ns()
+
     def subscribe(self, handlers: Mapping[type, Handler]) -> None:
         """Call each handler for every event of its type, in order of subscription."""
         for type_, handler in handlers.items():

@@ -1,18 +1,21 @@
 """P12, acknowledged is durable: what a client was told happened is in the log, after any allowed power cut.
 
-Also: a record that was durable once is the same record for every later leader.
+Also: a record that was durable once is the same record for every later leader; and what was accepted, and is kept, is
+found by whoever attaches to it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from understudy_runtime.model.events import LeadershipTaken
 from understudy_runtime.model.invocation import Result, Success
 
-from understudy_sim.stage.happenings import Answered, Replayed
+from understudy_sim.stage.happenings import Answered, Replayed, Step
 from understudy_sim.stage.watch import Handler, Property
+
+NOT_FOUND = 404
 
 
 class DurableAnswers(Property):
@@ -20,10 +23,23 @@ class DurableAnswers(Property):
     claim: ClassVar[str] = "what was acknowledged is durable"
 
     def handlers(self) -> Mapping[type, Handler]:
-        return {Answered: self._answered, Replayed: self._replayed, LeadershipTaken: self._leadership_taken}
+        self._accepted_ns: dict[str, int] = {}  # when the present life of each invocation began
+        return {
+            Step: self._step,
+            Answered: self._answered,
+            Replayed: self._replayed,
+            LeadershipTaken: self._leadership_taken,
+        }
+
+    def _step(self, step: Step) -> None:
+        for command in step.effects.accepted:
+            self._accepted_ns[command.invocation_id] = self.watch.now_ns
 
     def _answered(self, event: Answered) -> None:
         id_ = event.answer.invocation_id
+        if event.asked.attach is not None and event.answer.status == NOT_FOUND:
+            self._not_found(event)
+            return
         if not id_ or event.answer.source == "ingress":
             return
         self.hit("acknowledgements looked up")
@@ -31,11 +47,19 @@ class DurableAnswers(Property):
             self.broken(f"a client was told of {id_} ({event.asked.call}), but no durable record accepts it", id_)
             return
         if event.answer.status == 200:
-            self._compare(id_, event.answer.body, self.truth.results.get(id_))
+            self._compare(id_, event.answer.body, self.truth.endings.get(id_, ()))
 
-    def _compare(self, id_: str, told: bytes, result: Result | None) -> None:
-        if not isinstance(result, Success) or result.value != told:
-            self.broken(f"a client was told {id_} answered {told[:80]!r}; the durable result is {result!r}", id_)
+    def _compare(self, id_: str, told: bytes, results: Sequence[Result]) -> None:
+        if not any(isinstance(result, Success) and result.value == told for result in results):
+            self.broken(f"a client was told {id_} answered {told[:80]!r}; the durable result is {results!r}", id_)
+
+    def _not_found(self, event: Answered) -> None:
+        """Nothing was there to attach to: then it was purged, or its time was over, or it never was."""
+        self.hit("attached to nothing")
+        id_ = event.asked.invocation_id
+        is_kept = any(id_ in model.invocations for model in self.truth.models)
+        if is_kept and self._accepted_ns[id_] <= event.asked.asked_ns:
+            self.broken(f"{event.asked.operation}: {id_} was accepted before and is kept, and was not found", id_)
 
     def _replayed(self, event: Replayed) -> None:
         self.hit("records read back")

@@ -17,6 +17,9 @@ from understudy_sim.stage.happenings import Answered, Step
 from understudy_sim.stage.history import Asked
 from understudy_sim.stage.watch import Handler, Property
 
+# What was asked, the invocation it came to, when it was answered, and how many invocations were accepted by then.
+_Entry = tuple[Asked, str, int, int]
+
 
 class Order(Property):
     number: ClassVar[str] = "P2"
@@ -26,10 +29,13 @@ class Order(Property):
         self._placed: dict[tuple[str, str, str | None], list[str]] = {}
         self._queue_of: dict[str, tuple[str, str, str | None]] = {}
         self._begun: dict[str, tuple[int, int, int]] = {}  # invocation -> (partition, LSN, position) of its first start
-        self._answered: list[tuple[Asked, str, int]] = []
+        self._accepted: dict[str, int] = {}  # invocation -> how many were accepted before it
+        self._answered: list[_Entry] = []
         return {Step: self._step, Answered: self._client_answered}
 
     def _step(self, step: Step) -> None:
+        for accepted in step.effects.accepted:
+            self._accepted.setdefault(accepted.invocation_id, len(self._accepted))
         for caller_id, command in step.effects.placed:
             self._place(caller_id, command)
         for position, action in enumerate(step.actions):
@@ -69,20 +75,26 @@ class Order(Property):
         self._placed[queue].remove(invocation_id)
 
     def _client_answered(self, event: Answered) -> None:
-        if event.answer.invocation_id and event.answer.source != "ingress" and not event.asked.call.delay_ms:
-            self._answered.append((event.asked, event.answer.invocation_id, event.answer.at_ns))
+        # Whoever attaches asks for what was asked before: that has no order of its own.
+        asked = event.asked
+        if asked.attach is not None or asked.call.delay_ms:
+            return
+        if event.answer.invocation_id and event.answer.source != "ingress":
+            self._answered.append((asked, event.answer.invocation_id, event.answer.at_ns, len(self._accepted)))
 
     def finish(self) -> None:
         """Compare each pair of calls of one key, one of which was asked after the other was answered."""
-        by_key: dict[tuple[str, str], list[tuple[Asked, str, int]]] = {}
+        by_key: dict[tuple[str, str], list[_Entry]] = {}
         for entry in self._answered:
             command = self.truth.commands.get(entry[1])
             if command is not None and command.handler_type is HandlerType.EXCLUSIVE and command.target.key is not None:
                 by_key.setdefault((command.target.service, command.target.key), []).append(entry)
         for key, entries in by_key.items():
-            for _, first_id, answered_ns in entries:
-                for second, second_id, _ in entries:
-                    if second.asked_ns > answered_ns and first_id != second_id:
+            for _, first_id, answered_ns, accepted_count in entries:
+                for second, second_id, _, _ in entries:
+                    # One of several who asked with one key may have been first before that answer.
+                    joined = self._accepted.get(second_id, accepted_count) < accepted_count
+                    if second.asked_ns > answered_ns and first_id != second_id and not joined:
                         self._compare(key, first_id, second_id)
 
     def _compare(self, key: tuple[str, str], first_id: str, second_id: str) -> None:

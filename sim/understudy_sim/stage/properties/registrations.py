@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
-from understudy_sim.stage.happenings import Answered, Deployed, DeploymentsListed
+from understudy_sim.stage.happenings import Answered, Deployed, DeploymentsListed, Removed
 from understudy_sim.stage.watch import Handler, Property
 
 NOT_FOUND = 404
@@ -20,7 +20,16 @@ class Registrations(Property):
     def handlers(self) -> Mapping[type, Handler]:
         self._ids: dict[str, str] = {}
         self._services: dict[str, None] = {}
-        return {Deployed: self._deployed, DeploymentsListed: self._listed, Answered: self._answered}
+        return {
+            Deployed: self._deployed,
+            Removed: self._removed,
+            DeploymentsListed: self._listed,
+            Answered: self._answered,
+        }
+
+    def _removed(self, event: Removed) -> None:
+        self.hit("removals acknowledged")
+        self._ids = {address: id_ for address, id_ in self._ids.items() if id_ != event.deployment_id}
 
     def _deployed(self, event: Deployed) -> None:
         self.hit("registrations acknowledged")
@@ -36,6 +45,8 @@ class Registrations(Property):
 
     def _answered(self, event: Answered) -> None:
         asked = event.asked.call
-        if event.answer.status != NOT_FOUND or event.answer.of_invocation or asked.service not in self._services:
+        if event.answer.status != NOT_FOUND or event.answer.of_invocation or event.asked.attach is not None:
+            return
+        if asked.service not in self._services:
             return
         self.broken(f"{asked} was answered {NOT_FOUND} although {asked.service} was registered")

@@ -1,0 +1,146 @@
+"""Which invocation an operation means: requests by their labels, deployments by their addresses.
+
+Ids are derived as the server derives them, from target and key, so that an operation can name a request that nobody
+has been answered yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from trio.lowlevel import Abort, current_task, wait_task_rescheduled
+from understudy_runtime.model.ids import ENTROPY_BYTES, invocation_id_for
+from understudy_runtime.model.invocation import HandlerType, Target
+
+from understudy_sim.stage.happenings import Step
+from understudy_sim.stage.operations import Act, Call, Operation
+
+
+class Gate:
+    """Opened once by the stage; tasks of any process wait for it."""
+
+    def __init__(self) -> None:
+        self.is_open = False
+        self._waiting: list[Any] = []
+
+    async def passed(self) -> None:
+        """Wait until it is open."""
+        if self.is_open:
+            return
+        task = current_task()
+        self._waiting.append(task)
+
+        def abort(_: object) -> Abort:
+            self._waiting.remove(task)
+            return Abort.SUCCEEDED
+
+        await wait_task_rescheduled(abort)
+
+    def open(self) -> None:
+        """Let everybody through, from now on."""
+        self.is_open = True
+        waiting, self._waiting = self._waiting, []
+        for task in waiting:
+            if not task._runner.dead:
+                task._runner.reschedule(task)
+
+
+class Directory:
+    """The requests of one rehearsal that have a label."""
+
+    def __init__(
+        self,
+        operations: Sequence[Operation],
+        manifest: Mapping[str, Any],
+        addresses: Sequence[str] = (),
+        *,
+        is_http_11: bool = False,
+    ) -> None:
+        self.is_http_11 = is_http_11
+        self._addresses = addresses
+        self.calls: dict[str, Call] = {}
+        self.deployments: dict[str, str] = {}  # address -> id, as the operator was told
+        self._ids: dict[str, str] = {}
+        self._gates: dict[str, Gate] = {}
+        self._labels: dict[str, str] = {}  # invocation -> label
+        self._asking: dict[str, int] = {}  # how many calls of a label are not over yet
+        self._runs = _workflow_runs(manifest)
+        for one in operations:
+            if isinstance(one, Act) and one.label:
+                self._gates.setdefault(one.label, Gate())
+            if isinstance(one, Call) and one.label:
+                self._add(one)
+
+    def _add(self, call: Call) -> None:
+        first = self.calls.setdefault(call.label, call)
+        assert (first.service, first.handler, first.key) == (call.service, call.handler, call.key), (
+            f"two requests are labelled {call.label!r}"
+        )
+        self._asking[call.label] = self._asking.get(call.label, 0) + 1
+        self._gates.setdefault(call.label, Gate())
+        kind = HandlerType.WORKFLOW if self.is_run(call) else HandlerType.SHARED
+        target = Target(call.service, call.handler, call.key)
+        self._name(call.label, invocation_id_for(target, kind, call.label, 0, bytes(ENTROPY_BYTES)))
+
+    def _name(self, label: str, invocation_id: str) -> None:
+        self._ids[label] = invocation_id
+        self._labels[invocation_id] = label
+
+    def is_run(self, call: Call) -> bool:
+        """Whether *call* is of a workflow's main handler."""
+        return (call.service, call.handler) in self._runs
+
+    def idempotency_key(self, call: Call, unlabelled: str) -> str:
+        """The key *call* carries: its label, or *unlabelled*; none where there must be none."""
+        return "" if not call.idempotent or self.is_run(call) else call.label or unlabelled
+
+    def invocation_id(self, label: str) -> str:
+        """The invocation that *label* means; empty when it is not known (yet)."""
+        return self._ids.get(label, "")
+
+    def address(self, app: int) -> str:
+        """Where the endpoint of application number *app* is registered."""
+        return self._addresses[app]
+
+    async def accepted(self, label: str) -> bool:
+        """Wait until the request *label* is durable or given up; False when there is none of that label."""
+        gate = self._gates.get(label)
+        if gate is None:
+            return False
+        await gate.passed()
+        return bool(self.invocation_id(label))
+
+    # --- what it is told --------------------------------------------------------------------------------------
+
+    def step(self, step: Step) -> None:
+        """A record was applied: perhaps it accepts a request somebody waits for."""
+        for command in step.effects.accepted:
+            label = self._labels.get(command.invocation_id)
+            if label is not None:
+                self._gates[label].open()
+
+    def call_over(self, call: Call) -> None:
+        """A client has its answer to *call*, or gave it up."""
+        if call.label:
+            self._asking[call.label] -= 1
+            if not self._asking[call.label]:
+                self._gates[call.label].open()
+
+    def restarted(self, act: Act, invocation_id: str) -> None:
+        """A restart made *invocation_id*; empty: it made none."""
+        if act.label:
+            if invocation_id:
+                self._name(act.label, invocation_id)
+                self.calls[act.label] = self.calls[act.on]
+            self._gates[act.label].open()
+
+
+def _workflow_runs(manifest: Mapping[str, Any]) -> dict[tuple[str, str], None]:
+    return {
+        (service["name"], handler["name"]): None
+        for service in manifest["services"]
+        if service["ty"] == "WORKFLOW"
+        for handler in service["handlers"]
+        if handler.get("ty", "WORKFLOW") == "WORKFLOW"
+    }
