@@ -2,9 +2,6 @@
 
 No function given to `ctx.run` is executed, no clock is read, nothing is sent, and there is no scheduler: whatever the
 handler awaits that is not a step of its context is a finding, not a wait.  What a replay comes to is a value.
-
->>> replay(app, recorded).fate
-Awaited(keys=(3,), lines=("the result of step 2, call SeatObject/seat-1/reserve",))
 """
 
 from __future__ import annotations
@@ -111,8 +108,8 @@ class Raised:
 class Mismatch:
     """The code does not do what was recorded (570), or the journal cannot be read (571, 500).
 
-    `recorded` is the step in the journal, `replayed` what the code did in its place, None: it did no step but wait or
-    end there, which `message` says.
+    `recorded` is the step in the journal, `replayed` what the code did in its place; None: it took no step but waits
+    there, for `awaited`.
     """
 
     code: int
@@ -120,6 +117,7 @@ class Mismatch:
     recorded: Command | None
     replayed: Command | None
     message: str
+    awaited: Awaited | None = None
 
 
 @attrs.frozen
@@ -404,8 +402,10 @@ class _Replay:
             return self._failed(end)
         if last is not None and last.type == codes.END:
             return self._ended()
-        tree = self._attempt.awaited
-        assert tree is not None, "a handler that neither ended nor failed waits"
+        assert self._attempt.awaited is not None, "a handler that neither ended nor failed waits"
+        return self._awaited(self._attempt.awaited)
+
+    def _awaited(self, tree: Tree) -> Awaited:
         left = shave(tree, self._vm.ready)
         keys = self._vm.waits_for_children or tuple(leaves(tree if left is None else left))
         whole = (*self._recorded.frames, *self._link.sent)
@@ -427,7 +427,9 @@ class _Replay:
         left = self._steps_left()
         is_journal = self._attempt.handler is None
         if is_journal or error.code in (codes_of.CODE_JOURNAL_MISMATCH, codes_of.CODE_PROTOCOL_VIOLATION):
-            return Mismatch(error.code, vm.step + 1, left[0] if left else None, None, error.message)
+            tree = self._attempt.awaited
+            awaited = None if tree is None or is_journal else self._awaited(tree)
+            return Mismatch(error.code, vm.step + 1, left[0] if left else None, None, error.message, awaited)
         return self._attempt.foreign or Raised(error.code, error.message, error.stacktrace, left)
 
 

@@ -17,6 +17,7 @@ COMMANDS: Final = MappingProxyType[str, tuple[str, str]](
         "dev": ("understudy_runtime.cli.dev:dev", "Run server and services in one process."),
         "serve": ("understudy_runtime.cli.serve:serve", "Run the server alone; services are registered."),
         "host": ("understudy_runtime.cli.host:host", "Run services as an endpoint for servers to call."),
+        "check": ("understudy_runtime.cli.check:check_command", "Replay journals in flight with new code."),
         "simulate": ("understudy_sim.stage.cli:simulate", "Search a scenario for failures, seed by seed."),
         "replay": ("understudy_sim.stage.cli:replay", "Run one seed of a scenario again, every step the same."),
         "shrink": ("understudy_sim.stage.cli:shrink", "Find the smallest run of a seed that still fails."),
