@@ -22,12 +22,13 @@ from understudy_runtime.effects.outbox import Outbox
 from understudy_runtime.effects.replies import Replies, ToInvocation
 from understudy_runtime.effects.timers import Timers
 from understudy_runtime.ingress.backend import Known, Overloaded, Unavailable
-from understudy_runtime.inspection import described, exported
+from understudy_runtime.inspection import circles_of, described, exported
 from understudy_runtime.invoker.core import HOLDS_SLOT, Phase
 from understudy_runtime.invoker.port import Connect, Transport
 from understudy_runtime.invoker.shell import Invoker
 from understudy_runtime.limits import Limits
 from understudy_runtime.machine.apply import RULES_CURRENT
+from understudy_runtime.machine.invocation import Invocation
 from understudy_runtime.machine.tables import Tables
 from understudy_runtime.machine.waits import Wait, WaitKind, deadlocks, only_blockers_of, waits_of
 from understudy_runtime.meta.registrar import Registrar
@@ -195,7 +196,7 @@ class Node:
         found = partition.tables.peek(invocation_id)
         if found is None:
             return None
-        return described(found, self.invokers[partition.index])
+        return self._described([found])[0]
 
     def live(self, service: str | None, count_max: int) -> Listed:
         """At most *count_max* invocations that have not completed, by id; of one *service*, or of all.
@@ -208,9 +209,20 @@ class Node:
         chosen = [one for one in seen[:LIST_LOOKED_AT_MAX] if service is None or one.target.service == service]
         chosen.sort(key=attrgetter("id"))
         is_complete = len(seen) <= LIST_LOOKED_AT_MAX and len(chosen) <= count_max
-        invokers = self.invokers
-        shown = [described(one, invokers[self.partition_for(one.id).index]) for one in chosen[:count_max]]
-        return Listed(shown, is_complete)
+        return Listed(self._described(chosen[:count_max]), is_complete)
+
+    def _described(self, found: Sequence[Invocation]) -> list[Described]:
+        """*found* as the admin shows them, with what each waits for, and in vain."""
+        circles = circles_of(self._only_blockers, [one.id for one in found])
+        return [
+            described(one, self.invokers[self.partition_for(one.id).index], self.waits(one.id), circles.get(one.id, ()))
+            for one in found
+        ]
+
+    def _only_blockers(self, invocation_id: str) -> Sequence[str]:
+        tables = self._tables_of(invocation_id)
+        found = tables.peek(invocation_id)
+        return () if found is None else only_blockers_of(tables, found)
 
     def journal(self, invocation_id: str) -> Exported | None:
         """The journal of *invocation_id* with what a replay needs beside it.  Raises InvalidId, Unavailable."""
@@ -218,7 +230,7 @@ class Node:
         found = partition.tables.peek(invocation_id)
         if found is None:
             return None
-        return exported(partition.tables, found, described(found, self.invokers[partition.index]), self.limits)
+        return exported(partition.tables, found, self.invokers[partition.index], self.limits)
 
     def waits(self, invocation_id: str) -> tuple[Wait, ...]:
         """What *invocation_id* waits for now; nothing when it is unknown.  Raises InvalidId, Unavailable."""

@@ -170,7 +170,7 @@ def act_on_all(action: str, asked: Asked, node: Node) -> Decision:
 def resumption(wanted: Act, found: Described | None, schema: Schema, request_id: int) -> Resume:
     """The command that lets an invocation go on.  Raises Refused."""
     place = "" if wanted.deployment == KEEP else new_place(wanted.deployment, expect_movable(found), schema)
-    return Resume(wanted.invocation_id, request_id, place, found.idle_lease if found is not None else 0)
+    return Resume(wanted.invocation_id, request_id, place)
 
 
 def restart(
@@ -205,7 +205,7 @@ def why_unmoved(found: Described | None) -> str:
     if found is None:
         return "not_found"
     status = found.known.status
-    is_idle = status in (Status.PAUSED, Status.SUSPENDED) or found.idle_lease
+    is_idle = status in (Status.PAUSED, Status.SUSPENDED) or found.is_idle
     return "" if is_idle and found.deployment_id else UNMOVED.get(status, "not_movable")
 
 

@@ -66,8 +66,8 @@ class Described:
     failures: int = 0
     retry_at_ms: int = 0
     last_failure: Failure | None = None
-    # The lease under which it waits to be tried again and no attempt runs; 0: it does not.
-    idle_lease: int = 0
+    # Whether it is INVOKED while no attempt runs: it waits for a slot, or to be tried again.
+    is_idle: bool = False
     waits: Sequence[Waiting] = ()
     # The circle of invocations that wait for each other and that it waits for: it can never go on by itself.  It
     # begins with this one if this one is part of it.
