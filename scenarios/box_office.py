@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from understudy_sim import Call, Choices, External, Ledger, Stage
+from understudy_sim import Call, Choices, External, Failed, Ledger, Stage
 
 CUSTOMERS = ("ann", "bob", "cleo", "dan")
 SEATS = tuple(f"seat-{number}" for number in range(1, 7))
@@ -120,6 +120,18 @@ def claim(stage: Stage, payments: Ledger[Charge], mails: Ledger[Mail]) -> None:
     stage.sometimes("a mail was sent twice", lambda: len(mails) > len({e.key for e in mails}))
     stage.sometimes("a reservation expired", lambda: stage.ran("TicketObject", "unreserve"))
     stage.sometimes("a seat was refused", lambda: stage.answered("CartObject", "addTicket", False))
+
+
+def seat(state: tuple[str, str], handler: str, hold: Any) -> tuple[tuple[str, str], Any]:
+    """A seat when nobody else is at the box office: what it is, and whose hold it has."""
+    status, held = state
+    if handler == "status":
+        return state, status
+    if handler == "reserve":
+        return (("RESERVED", hold["hold_id"]), True) if status == "AVAILABLE" else (state, False)
+    if status != "RESERVED" or held != hold["hold_id"]:
+        return state, None if handler == "unreserve" else Failed(500)
+    return (("AVAILABLE", ""), None) if handler == "unreserve" else (("SOLD", held), None)
 
 
 def charged_twice(payments: Ledger[Charge]) -> str:

@@ -115,6 +115,14 @@ def workload(choices: Choices) -> tuple[Call, ...]:
     return tuple(calls)
 
 
+def notebook_model(pages: tuple[int, ...], handler: str, argument: Any) -> tuple[tuple[int, ...], Any]:
+    """A notebook when nobody else uses it: pages come at the end, and what is read is all of them."""
+    if handler == "pages":
+        return pages, list(pages)
+    pages = (*pages, argument["number"])
+    return pages, {"pages": list(pages), "text": argument["text"]}
+
+
 @scenario(app="scenarios.notebook:app", workload=workload, seeds=100)
 async def notebook_pages(stage: Stage) -> None:
     archived = stage.external(Archive)
@@ -148,6 +156,7 @@ async def notebook_pages(stage: Stage) -> None:
     stage.eventually("every accepted page is in its notebook", accepted_once)
     stage.eventually("a writer reads back what it wrote", read_back)
     stage.eventually("every page is archived", lambda: pages_of(stage) <= set(archived))
+    stage.linearizable("Notebook", notebook_model, initial=())
     stage.sometimes("a page was archived more than twice", lambda: max(Counter(archived).values(), default=0) > 2)
     stage.sometimes("a large page was written", lambda: any(has_large(stage, book) for book in NOTEBOOKS))
     await stage.play()

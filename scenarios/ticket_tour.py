@@ -161,4 +161,5 @@ async def ticket_tour(stage: Stage) -> None:
     payments = stage.external(box_office.PaymentProvider)
     mails = stage.external(box_office.MailProvider)
     box_office.claim(stage, payments, mails)
+    stage.linearizable("TicketObject", box_office.seat, initial=(AVAILABLE, ""))
     await stage.play()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from understudy_sim.stage import faults
 from understudy_sim.stage.linearizability import ANY, Failed
 from understudy_sim.stage.operations import Act, Attach, Call, Deploy, Operation, Remove, Settle
-from understudy_sim.stage.scenario import Scenario, scenario
+from understudy_sim.stage.scenario import Scenario, limited, scenario
 
 if TYPE_CHECKING:
     from understudy_sim.kernel.choices import Choices
@@ -57,5 +57,6 @@ __all__ = [
     "Settle",
     "Stage",
     "faults",
+    "limited",
     "scenario",
 ]

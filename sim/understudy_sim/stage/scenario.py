@@ -6,7 +6,7 @@ The script may do anything a trio program may; what it does beside `stage.play()
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -48,6 +48,11 @@ class Scenario:
 def no_operations(choices: Choices) -> Sequence[Operation]:
     """The workload of a scenario whose script does everything itself."""
     return ()
+
+
+def limited(**bounds: Any) -> Adjust:
+    """A scenario's `plan` whose server always has these bounds, by the names of `Limits`."""
+    return lambda plan: attrs.evolve(plan, limits=attrs.evolve(plan.limits, **bounds))
 
 
 def scenario(
