@@ -130,6 +130,11 @@ class Cluster:
         return [*names, *self.client_names]
 
     @property
+    def addresses(self) -> list[str]:
+        """Where the endpoints are registered, in the order of their applications."""
+        return [f"http://{one.process.name}:{HTTP_PORT}" for one in self.endpoints]
+
+    @property
     def done(self) -> bool:
         """Whether all customers, and the operator, have what they wanted."""
         if self.operator is not None and not self.operator.done:
@@ -157,6 +162,8 @@ class Cluster:
         customers: dict[str, list[Operation]] = {}
         for operation in operations:
             customers.setdefault(operation.client, []).append(operation)
+        taken = {*self.hosts, OPERATOR, CUSTOMERS, *(name for name, _ in self._attending)}
+        assert taken.isdisjoint(customers), f"a process of the rehearsal is called {taken & set(customers)} already"
         hops = self.plan.hops
         self.client_names = [CUSTOMERS] if hops.client is Hop.H2 else list(customers)
         self._start_attendants()
@@ -178,9 +185,8 @@ class Cluster:
 
     def _announce(self, operations: Sequence[Operation]) -> None:
         """Prepare for what is going to be asked."""
-        addresses = [f"http://{one.process.name}:{HTTP_PORT}" for one in self.endpoints]
         is_http_11 = self.plan.hops.endpoint is Hop.H1
-        self.directory = Directory(operations, self.application.manifest, addresses, is_http_11=is_http_11)
+        self.directory = Directory(operations, self.application.manifest, self.addresses, is_http_11=is_http_11)
         self.watch.subscribe({Step: self.directory.step})
         acts = any(not isinstance(one, Call) for one in operations)
         self.server.has_admin = self.plan.hops.registered or acts or bool(self._attending)

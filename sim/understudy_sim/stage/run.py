@@ -23,6 +23,7 @@ from understudy_sim.stage.plan import NS_PER_S, Plan, draw_plan, registered
 from understudy_sim.stage.play import Stage
 from understudy_sim.stage.properties import PROPERTIES
 from understudy_sim.stage.properties.accepted_ends import AcceptedEnds
+from understudy_sim.stage.properties.replay_closure import ReplayClosure
 from understudy_sim.stage.report import Report
 from understudy_sim.stage.scenario import Scenario
 from understudy_sim.stage.server import SERVER
@@ -94,6 +95,9 @@ def run_choices(
         later = [application.later(path) for path in scenario.later]
         cluster = Cluster(kernel, plan, truth, watch, tally, application, later)
         cluster.crash_at_sync = variation.crash_at_sync
+        for checker in properties:
+            if isinstance(checker, ReplayClosure):
+                checker.applications = list(zip(cluster.addresses, (application, *later), strict=True))
         stage = Stage(kernel, plan, truth, watch, cluster, properties, kept)
         with Fence(kernel, cluster.zone, cluster.fenced, application.sites):
             ended = kernel.run(scenario.script, stage)

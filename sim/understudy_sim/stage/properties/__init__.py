@@ -17,6 +17,7 @@ from understudy_sim.stage.properties.linearizable import Linearizable
 from understudy_sim.stage.properties.order import Order
 from understudy_sim.stage.properties.outstanding import Outstanding
 from understudy_sim.stage.properties.registrations import Registrations
+from understudy_sim.stage.properties.replay_closure import ReplayClosure
 from understudy_sim.stage.properties.single_holder import SingleHolder
 from understudy_sim.stage.properties.timers import Timers
 from understudy_sim.stage.watch import Property
@@ -35,4 +36,5 @@ PROPERTIES: Final[tuple[type[Property], ...]] = (
     DurableAnswers,
     Hazards,
     Registrations,
+    ReplayClosure,
 )
