@@ -180,6 +180,12 @@ WORKER: Final = (
         "Timers held in memory per partition, the nearest; others are read when due.",
     ),
     Setting(
+        "worker.refuse-deadlocks",
+        kinds.BOOL,
+        "limits.refuse_deadlocks",
+        "Refuse a call that closes a circle of invocations waiting for each other.",
+    ),
+    Setting(
         INVOKER + "inactivity-timeout",
         kinds.DURATION,
         "limits.inactivity_timeout_ms",

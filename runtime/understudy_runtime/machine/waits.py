@@ -4,7 +4,8 @@
 says whom one needs before it can *end* (the policy that refuses calls goes by it), the second whom it needs before it
 can *go on at all* (what is reported as a deadlock goes by it: a time-out or an awakeable would be a way out).
 
-An attempt that runs does not say what it awaits.  What it called and has no answer to yet stands for that.
+An attempt that runs does not say what it awaits.  What it called and has no answer to yet stands for that, as long as
+nothing came to it since.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from understudy.protocol import service_pb2 as pb
-from understudy.protocol.messages import MESSAGES, MessageType
+from understudy.protocol.messages import MESSAGES, MessageType, is_command
 
 from understudy_runtime.machine.invocation import SIGNAL_CANCEL, Invocation
 from understudy_runtime.machine.tables import Tables
@@ -192,6 +193,8 @@ def only_blockers_of(tables: Tables, invocation: Invocation) -> tuple[str, ...]:
         return (holder_of(tables, invocation),)
     open_completions, awaiting = invocation.open_completions, invocation.awaiting
     if invocation.status is Status.INVOKED:
+        if not _has_spoken_last(tables, invocation):
+            return ()
         awaited: Collection[int] = open_completions
     elif awaiting is None or awaiting.named_signals or any(index != SIGNAL_CANCEL for index in awaiting.signals):
         return ()
@@ -200,6 +203,12 @@ def only_blockers_of(tables: Tables, invocation: Invocation) -> tuple[str, ...]:
     if any(open_completions.get(completion_id) not in _BY_OTHERS for completion_id in awaited):
         return ()
     return _others(tables, invocation, awaited)
+
+
+def _has_spoken_last(tables: Tables, invocation: Invocation) -> bool:
+    """Whether nothing came to a running attempt since its last command, that might make it go on."""
+    last = tables.entries(invocation)[-1].type
+    return is_command(last) or last == _CALL_ID
 
 
 def _others(tables: Tables, invocation: Invocation, completions: Collection[int]) -> tuple[str, ...]:
