@@ -1,16 +1,27 @@
-"""A client of ingress and admin in plain HTTP/1.1, for tests: no retries, no cleverness, a deadline on everything."""
+"""Clients of ingress and admin in plain HTTP/1.1, for tests, with a deadline on everything.
+
+`Client` neither retries nor is clever.  `PatientClient` does what one has to do whose server may die at any moment.
+"""
 
 from __future__ import annotations
 
 import http.client
 import json
+import re
 import time
-from collections.abc import Callable, Mapping
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit
 
 ANSWER_SECONDS_MAX = 20
-EVENTUALLY_SECONDS_MAX = 15
+EVENTUALLY_SECONDS_MAX = 30
+# Of somebody who asks again and again: how long altogether, and how long for one answer.
+PATIENCE_SECONDS = 90
+PATIENT_ANSWER_SECONDS = 10
+UNAVAILABLE = 503
+RUNS = re.compile(r"BlockAndWaitWorkflow/[^/]*/run(/send)?")
 
 
 class Response(NamedTuple):
@@ -56,9 +67,24 @@ def ask(
 class Client:
     """What a test does with one server."""
 
+    # How a send is acknowledged that nobody has sent before.
+    accepted: frozenset[str] = frozenset({"Accepted"})
+
     def __init__(self, ingress: str, admin: str) -> None:
         self.ingress = ingress
         self.admin = admin
+
+    def ask(
+        self,
+        method: str,
+        url: str,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        *,
+        seconds: float = 0,
+    ) -> Response:
+        """One request."""
+        return ask(method, url, body, headers, seconds=seconds)
 
     # -- ingress --
 
@@ -69,7 +95,7 @@ class Client:
         if value is not None and body is None:
             body = json.dumps(value).encode()
             sent.setdefault("content-type", "application/json")
-        response = ask("POST", f"{self.ingress}/{path}", body, sent, seconds=seconds)
+        response = self.ask("POST", f"{self.ingress}/{path}", body, sent, seconds=seconds)
         if response.status >= 400:
             raise Refused(response)
         return response
@@ -90,7 +116,7 @@ class Client:
 
     def get(self, path: str) -> Response:
         """GET *path* of the ingress (attach, output, health).  Raises Refused."""
-        response = ask("GET", f"{self.ingress}/{path}")
+        response = self.ask("GET", f"{self.ingress}/{path}")
         if response.status >= 400:
             raise Refused(response)
         return response
@@ -101,10 +127,21 @@ class Client:
         """One request of the admin.  Raises Refused."""
         body = None if value is None else json.dumps(value).encode()
         headers = {} if body is None else {"content-type": "application/json"}
-        response = ask(method, f"{self.admin}/{path}", body, headers)
+        response = self.ask(method, f"{self.admin}/{path}", body, headers)
         if response.status >= 400:
             raise Refused(response)
         return response
+
+    def query(self, sql: str) -> list[dict[str, Any]]:
+        """The rows of a query; only Restate's admin has them."""
+        body = json.dumps({"query": sql}).encode()
+        headers = {"content-type": "application/json", "accept": "application/json"}
+        response = self.ask("POST", f"{self.admin}/query", body, headers)
+        if response.status >= 400:
+            raise Refused(response)
+        rows = response.json()["rows"]
+        assert isinstance(rows, list)
+        return rows
 
     def register(self, uri: str, **options: Any) -> dict[str, Any]:
         """Register the endpoint at *uri*."""
@@ -119,6 +156,72 @@ class Client:
     def kill(self, invocation_id: str) -> None:
         """Kill an invocation."""
         self.administer("PATCH", f"invocations/{invocation_id}/kill")
+
+    def resume(self, invocation_id: str) -> None:
+        """Resume a paused invocation."""
+        self.administer("PATCH", f"invocations/{invocation_id}/resume")
+
+
+class PatientClient(Client):
+    """Asks again until there is an answer, under the same idempotency key.  Nobody hears an answer twice, so:
+
+    a send may be "previously accepted" (by the request before, which was not answered), and what was to be cancelled
+    or killed may be so already.
+    """
+
+    accepted = frozenset({"Accepted", "PreviouslyAccepted"})
+    # Raises when there will be no answer however often one asks.
+    look: Callable[[], None] = staticmethod(lambda: None)
+
+    def ask(
+        self,
+        method: str,
+        url: str,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        *,
+        seconds: float = 0,
+    ) -> Response:
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            self.look()
+            try:
+                response = ask(method, url, body, headers, seconds=seconds or PATIENT_ANSWER_SECONDS)
+                if response.status != UNAVAILABLE:
+                    return response
+                problem: Exception = Refused(response)
+            except (OSError, http.client.HTTPException) as error:
+                problem = error
+            if time.monotonic() > deadline:
+                raise AssertionError(f"{method} {url}: no answer within {PATIENCE_SECONDS} s") from problem
+            time.sleep(0.05)
+
+    def request(self, path: str, value: Any = None, *, seconds: float = 0, **headers: str) -> Response:
+        if RUNS.fullmatch(path) is None:  # A workflow's run is its own key.
+            headers.setdefault("idempotency_key", str(uuid.uuid4()))
+        return super().request(path, value, seconds=seconds, **headers)
+
+    def cancel(self, invocation_id: str) -> None:
+        with suppress_refused(404, 409):
+            super().cancel(invocation_id)
+
+    def kill(self, invocation_id: str) -> None:
+        with suppress_refused(404, 409):
+            super().kill(invocation_id)
+
+    def resume(self, invocation_id: str) -> None:
+        with suppress_refused(409):
+            super().resume(invocation_id)
+
+
+@contextmanager
+def suppress_refused(*statuses: int) -> Iterator[None]:
+    """Go on after a refusal with one of *statuses*."""
+    try:
+        yield
+    except Refused as refused:
+        if refused.status not in statuses:
+            raise
 
 
 def eventually(check: Callable[[], Any], *, seconds: float = EVENTUALLY_SECONDS_MAX) -> Any:

@@ -6,6 +6,7 @@ import os
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -13,17 +14,39 @@ import pytest
 from tests.interop.client import Client
 from tests.interop.pairings import PAIRINGS, REFERENCE, Stage
 
+HERE = Path(__file__).parent
+# INTEROP_WHOLE=1 runs all of the contract on all pairings, not only samples: see `whole.py`.
 # INTEROP_REFERENCE=1 runs the contract on the official server with the official SDKs too: is the test right?
 ALL = {**PAIRINGS, **(REFERENCE if os.environ.get("INTEROP_REFERENCE") else {})}
 
 
-@pytest.fixture(params=list(ALL), scope="module")
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is in no sample, unless all of it is wanted."""
+    if os.environ.get("INTEROP_WHOLE"):
+        return
+    kept = [item for item in items if is_wanted(item)]
+    config.hook.pytest_deselected(items=[item for item in items if not is_wanted(item)])
+    items[:] = kept
+
+
+def is_wanted(item: pytest.Item) -> bool:
+    """Whether *item* belongs to no pairing, to one that is run in full, or to the sample of one that is not."""
+    if not isinstance(item, pytest.Function) or not item.path.is_relative_to(HERE) or not hasattr(item, "callspec"):
+        return True
+    pairing = item.callspec.params.get("stage")
+    sample = ALL[str(pairing)].sample if pairing is not None else ()
+    return not sample or item.originalname in sample
+
+
+@pytest.fixture(params=list(ALL), scope="package")
 def stage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    """One pairing after the other, for all tests of a module."""
-    running = Stage(ALL[request.param], tmp_path_factory.mktemp("stage"))
+    """One pairing after the other, for all tests that want one."""
+    running = Stage(ALL[request.param], tmp_path_factory.mktemp(request.param))
     yield running
     failed = request.session.testsfailed
     running.stop()
+    if running.killer is not None:
+        print(f"{request.param}: killed {running.killer.kills} times")
     if failed:
         print(running.told())
 

@@ -1,6 +1,7 @@
 // The services of the public SDK test contract on the official TypeScript SDK, in our words; see services/ for the same
-// in Python.  Names, handlers and JSON shapes are the contract's.  Listens at PORT.
+// in Python.  Names, handlers and JSON shapes are the contract's.  Listens at PORT, with INTEROP_HTTP_1 over HTTP/1.1.
 
+import * as http from "node:http";
 import * as restate from "@restatedev/restate-sdk";
 
 // The SDK asks for what Node.js has from version 22 on; version 20 only lacks this.
@@ -13,6 +14,8 @@ Promise.withResolvers ??= () => {
 const { RestatePromise, TerminalError, handlers } = restate;
 const CANCELLED = 409;
 const FOR_EVER_MS = 1024 * 24 * 3600 * 1000;
+// With INTEROP_LAZY_STATE attempts are sent no state along and have to ask for each key.
+const STATE = process.env.INTEROP_LAZY_STATE ? { enableLazyState: true } : {};
 
 const bytes = (value) => new TextEncoder().encode(JSON.stringify(value));
 const parsed = (data) => JSON.parse(new TextDecoder().decode(data));
@@ -34,6 +37,7 @@ async function add(ctx, value) {
 
 const counter = restate.object({
   name: "Counter",
+  options: STATE,
   handlers: {
     add,
     addThenFail: async (ctx, value) => {
@@ -47,6 +51,7 @@ const counter = restate.object({
 
 const listObject = restate.object({
   name: "ListObject",
+  options: STATE,
   handlers: {
     append: async (ctx, value) => ctx.set("list", [...((await ctx.get("list")) ?? []), value]),
     get: async (ctx) => (await ctx.get("list")) ?? [],
@@ -60,6 +65,7 @@ const listObject = restate.object({
 
 const mapObject = restate.object({
   name: "MapObject",
+  options: STATE,
   handlers: {
     set: async (ctx, { key, value }) => ctx.set(key, value),
     get: async (ctx, key) => (await ctx.get(key)) ?? "",
@@ -131,6 +137,7 @@ const testUtils = restate.service({
 
 const awakeableHolder = restate.object({
   name: "AwakeableHolder",
+  options: STATE,
   handlers: {
     hold: async (ctx, id) => ctx.set("id", id),
     hasAwakeable: async (ctx) => (await ctx.get("id")) !== null,
@@ -144,6 +151,7 @@ const awakeableHolder = restate.object({
 
 const blockAndWait = restate.workflow({
   name: "BlockAndWaitWorkflow",
+  options: STATE,
   handlers: {
     run: async (ctx, text) => {
       ctx.set("my-state", text);
@@ -175,6 +183,7 @@ const cancelBlocking = restate.object({
 
 const cancelRunner = restate.object({
   name: "CancelTestRunner",
+  options: STATE,
   handlers: {
     startTest: async (ctx, operation) => {
       try {
@@ -419,6 +428,7 @@ const ACTIONS = {
 const layers = [0, 1, 2].map((layer) =>
   restate.object({
     name: `ObjectInterpreterL${layer}`,
+    options: STATE,
     handlers: {
       interpret: async (ctx, program) => await new Interpreter(ctx, layer).run(program),
       counter: handlers.object.shared(async (ctx) => (await ctx.get("counter")) ?? 0),
@@ -487,6 +497,7 @@ const COMMANDS = {
 
 const commandInterpreter = restate.object({
   name: "VirtualObjectCommandInterpreter",
+  options: STATE,
   handlers: {
     interpretCommands: async (ctx, { commands }) => {
       let result = "";
@@ -503,11 +514,78 @@ const commandInterpreter = restate.object({
   },
 });
 
+// --- the life of an invocation ---
+
+const permitted = new Set();
+const failures = new Map();
+
+function begin(name) {
+  const count = (failures.get(name) ?? 0) + 1;
+  failures.set(name, count);
+  if (!permitted.has(name)) throw new Error(`attempt ${count} of ${name} fails`);
+  return `attempt ${count}`;
+}
+
+function permit(name) {
+  permitted.add(name);
+  return failures.get(name) ?? 0;
+}
+
+const KEPT_MS = 3_600_000;
+const policy = (maxAttempts, onMaxAttempts) => ({ initialInterval: 10, maxAttempts, onMaxAttempts });
+
+const lifecycle = restate.service({
+  name: "Lifecycle",
+  options: { journalRetention: KEPT_MS, retryPolicy: policy(2, "pause") },
+  handlers: {
+    permit: async (ctx, name) => permit(name),
+    pausedAfterTwo: async (ctx, name) => begin(name),
+    killedAfterThree: handlers.handler({ retryPolicy: policy(3, "kill") }, async (ctx, name) => begin(name)),
+    attachTo: async (ctx, invocationId) => {
+      try {
+        return await ctx.attach(invocationId);
+      } catch (error) {
+        if (error instanceof TerminalError) return `failed with ${error.code}`;
+        throw error;
+      }
+    },
+    twoSteps: async (ctx, name) => {
+      const first = await ctx.run("first", () => String(permit(name)));
+      const drawn = ctx.rand.uuidv4();
+      await ctx.sleep(20);
+      return [first, drawn];
+    },
+    tree: async (ctx, { name, depth }) => {
+      try {
+        if (depth === 0) {
+          ctx.objectSendClient(counter, `${name}-leaves`).add(1);
+          await ctx.sleep(FOR_EVER_MS);
+        }
+        const children = [1, 2].map(() => ctx.serviceClient(lifecycle).tree({ name, depth: depth - 1 }));
+        await RestatePromise.allSettled(children);
+        for (const child of children) await child;
+      } catch (error) {
+        if (error instanceof TerminalError && error.code === CANCELLED) {
+          ctx.objectSendClient(counter, `${name}-compensated`).add(1);
+        }
+        throw error;
+      }
+    },
+  },
+});
+
+const byDefault = restate.service({
+  name: "LifecycleByDefault",
+  options: { journalRetention: KEPT_MS },
+  handlers: { asTheServerSays: async (ctx, name) => begin(name) },
+});
+
 // --- the endpoint ---
 
 const services = [
   awakeableHolder,
   blockAndWait,
+  byDefault,
   cancelBlocking,
   cancelRunner,
   commandInterpreter,
@@ -516,6 +594,7 @@ const services = [
   helper,
   killRunner,
   killSingleton,
+  lifecycle,
   listObject,
   mapObject,
   nonDeterministic,
@@ -525,4 +604,6 @@ const services = [
 ];
 const endpoint = restate.endpoint();
 for (const service of services) endpoint.bind(service);
-await endpoint.listen(Number(process.env.PORT));
+const port = Number(process.env.PORT);
+if (process.env.INTEROP_HTTP_1) http.createServer(endpoint.http1Handler()).listen(port);
+else await endpoint.listen(port);

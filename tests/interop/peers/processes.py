@@ -7,6 +7,7 @@ that ends early fails the test with the end of its log.
 from __future__ import annotations
 
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -16,6 +17,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from tests.interop.peers.install import ROOT, node_packages, python_packages
@@ -23,6 +25,9 @@ from tests.interop.peers.install import ROOT, node_packages, python_packages
 START_SECONDS = 30
 STOP_SECONDS = 10
 LOG_LINES_TOLD = 40
+# Below those that Linux, macOS and Windows give to outgoing connections.
+PORTS = (10_000, 32_000)
+PORT_TRIES_MAX = 50
 
 
 class Process:
@@ -30,7 +35,7 @@ class Process:
 
     def __init__(self, command: Sequence[str], log: Path, environment: Mapping[str, str]) -> None:
         self.log = log
-        self._file = log.open("wb")
+        self._file = log.open("ab")  # One that is started again goes on where the one before it stopped.
         self._popen = subprocess.Popen(
             command,
             cwd=ROOT,
@@ -67,11 +72,16 @@ class Process:
 
 
 def free_port() -> int:
-    """A port nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port nobody listens on now, and that the system gives to no outgoing connection.
+
+    Else a client that asks for a server that is down could be given the server's own port, and be answered by itself.
+    """
+    for _ in range(PORT_TRIES_MAX):
+        port = random.randrange(*PORTS)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError(f"{PORT_TRIES_MAX} ports drawn from {PORTS} are all in use")
 
 
 def listens(port: int) -> bool:
@@ -104,13 +114,27 @@ IMPATIENT: Mapping[str, str] = {"WORKER__INVOKER__INACTIVITY_TIMEOUT": "30ms"}
 
 
 class Server:
-    """A running server: where its ingress and its admin are."""
+    """A running server: where its ingress and its admin are.  It may be killed and started again at the same place."""
 
-    def __init__(self, process: Process, ingress: str, admin: str) -> None:
-        self.process = process
+    def __init__(self, start: Callable[[], Process], ingress: str, admin: str) -> None:
+        self._start = start
         self.ingress = ingress
         self.admin = admin
-        process.await_ready(lambda: answers(f"{ingress}/restate/health") and answers(f"{admin}/health"))
+        self.process = start()
+        self.await_ready()
+
+    def await_ready(self) -> None:
+        """Wait until both doors are open."""
+        self.process.await_ready(lambda: answers(f"{self.ingress}/restate/health") and answers(f"{self.admin}/health"))
+
+    def kill(self) -> None:
+        """`kill -9`."""
+        self.process.stop()
+
+    def start_again(self) -> None:
+        """Start it with what is on its disk, and wait until both doors are open."""
+        self.process = self._start()
+        self.await_ready()
 
 
 def official_server(folder: Path, settings: Mapping[str, str]) -> Server:
@@ -129,7 +153,8 @@ def official_server(folder: Path, settings: Mapping[str, str]) -> Server:
         **_named("RESTATE_", settings),
     }
     command = [str(node_packages() / "node_modules" / ".bin" / "restate-server")]
-    return Server(Process(command, folder / "official-server.log", environment), f"http://{ingress}", f"http://{admin}")
+    start = partial(Process, command, folder / "official-server.log", environment)
+    return Server(start, f"http://{ingress}", f"http://{admin}")
 
 
 def our_server(folder: Path, settings: Mapping[str, str]) -> Server:
@@ -137,8 +162,8 @@ def our_server(folder: Path, settings: Mapping[str, str]) -> Server:
     ingress, admin = free_port(), free_port()
     command = [sys.executable, "-m", "understudy", "serve", "--data", str(folder / "understudy")]
     command += ["--ingress-port", str(ingress), "--admin-port", str(admin)]
-    process = Process(command, folder / "our-server.log", _named("UNDERSTUDY_", settings))
-    return Server(process, f"http://127.0.0.1:{ingress}", f"http://127.0.0.1:{admin}")
+    start = partial(Process, command, folder / "our-server.log", _named("UNDERSTUDY_", settings))
+    return Server(start, f"http://127.0.0.1:{ingress}", f"http://127.0.0.1:{admin}")
 
 
 def _named(prefix: str, settings: Mapping[str, str]) -> dict[str, str]:
@@ -187,18 +212,18 @@ def on_understudy_host(app: str, folder: Path, environment: Mapping[str, str]) -
     return Application(Process(command, folder / "host.log", environment), port)
 
 
-def on_node(script: Path, folder: Path, environment: Mapping[str, str]) -> Application:
-    """*script* on Node.js; it listens at PORT."""
+def on_node(script: Path, folder: Path, environment: Mapping[str, str], *, use_http_11: bool = False) -> Application:
+    """*script* on Node.js; it listens at PORT, over HTTP/1.1 if it is told INTEROP_HTTP_1."""
     port = free_port()
     linked = folder / script.name
     # Modules are looked for from the script's real place: it has to lie beside `node_modules`.
     packages = node_packages() / script.name
     packages.write_bytes(script.read_bytes())
-    command = ["node", str(packages)]
-    process = Process(
-        command, folder / f"{linked.stem}.log", {"PORT": str(port), "NODE_ENV": "production", **environment}
-    )
-    return Application(process, port)
+    told = {"PORT": str(port), "NODE_ENV": "production", **environment}
+    if use_http_11:
+        told["INTEROP_HTTP_1"] = "1"
+    process = Process(["node", str(packages)], folder / f"{linked.stem}.log", told)
+    return Application(process, port, use_http_11=use_http_11)
 
 
 def _with_peers(environment: Mapping[str, str]) -> dict[str, str]:

@@ -11,6 +11,7 @@ from understudy import app as make_app
 from tests.interop.services.commands import command_interpreter
 from tests.interop.services.failing import failing, non_deterministic
 from tests.interop.services.interpreter import helper, layers
+from tests.interop.services.lifecycle import by_default, lifecycle
 from tests.interop.services.objects import counter, list_object, map_object
 from tests.interop.services.plain import proxy, test_utils
 from tests.interop.services.waiting import (
@@ -25,6 +26,7 @@ from tests.interop.services.waiting import (
 SERVICES = (
     awakeable_holder,
     block_and_wait,
+    by_default,
     cancel_blocking,
     cancel_runner,
     command_interpreter,
@@ -33,6 +35,7 @@ SERVICES = (
     helper,
     kill_runner,
     kill_singleton,
+    lifecycle,
     list_object,
     map_object,
     non_deterministic,

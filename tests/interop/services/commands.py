@@ -22,9 +22,11 @@ from understudy import (
     wait_completed,
 )
 
+from tests.interop.services.options import LAZY_STATE
+
 Command = Mapping[str, Any]
 
-command_interpreter = VirtualObject("VirtualObjectCommandInterpreter")
+command_interpreter = VirtualObject("VirtualObjectCommandInterpreter", enable_lazy_state=LAZY_STATE)
 
 
 def slot(awakeable_key: str) -> str:

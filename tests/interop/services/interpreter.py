@@ -15,13 +15,15 @@ from typing import Any
 
 from understudy import Context, ObjectContext, ObjectSharedContext, Service, TerminalError, VirtualObject
 
+from tests.interop.services.options import LAZY_STATE
+
 HELPER = "ServiceInterpreterHelper"
 COUNTER = "counter"
 LAYERS = 3
 INCREMENT = {"commands": [{"kind": 4}]}
 
 helper = Service(HELPER)
-layers = tuple(VirtualObject(f"ObjectInterpreterL{number}") for number in range(LAYERS))
+layers = tuple(VirtualObject(f"ObjectInterpreterL{number}", enable_lazy_state=LAZY_STATE) for number in range(LAYERS))
 
 
 def as_json(value: Any) -> bytes:

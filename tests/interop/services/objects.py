@@ -6,9 +6,11 @@ from typing import Any
 
 from understudy import ObjectContext, ObjectSharedContext, TerminalError, VirtualObject
 
-counter = VirtualObject("Counter")
-list_object = VirtualObject("ListObject")
-map_object = VirtualObject("MapObject")
+from tests.interop.services.options import LAZY_STATE
+
+counter = VirtualObject("Counter", enable_lazy_state=LAZY_STATE)
+list_object = VirtualObject("ListObject", enable_lazy_state=LAZY_STATE)
+map_object = VirtualObject("MapObject", enable_lazy_state=LAZY_STATE)
 
 COUNT = "counter"
 LIST = "list"

@@ -13,9 +13,11 @@ from understudy import (
     WorkflowSharedContext,
 )
 
-awakeable_holder = VirtualObject("AwakeableHolder")
-block_and_wait = Workflow("BlockAndWaitWorkflow")
-cancel_runner = VirtualObject("CancelTestRunner")
+from tests.interop.services.options import LAZY_STATE
+
+awakeable_holder = VirtualObject("AwakeableHolder", enable_lazy_state=LAZY_STATE)
+block_and_wait = Workflow("BlockAndWaitWorkflow", enable_lazy_state=LAZY_STATE)
+cancel_runner = VirtualObject("CancelTestRunner", enable_lazy_state=LAZY_STATE)
 cancel_blocking = VirtualObject("CancelTestBlockingService")
 kill_runner = VirtualObject("KillTestRunner")
 kill_singleton = VirtualObject("KillTestSingleton")
