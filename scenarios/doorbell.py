@@ -24,6 +24,8 @@ from understudy_sim import Call, Choices, External, Ledger, Stage, scenario
 
 from scenarios import outside
 
+# Whoever could not make themselves heard has given up by then.
+LATER_MS = 20 * 60_000
 DAY_MS = 24 * 3_600_000
 REST = timedelta(seconds=2)
 REFUSED = 403
@@ -132,7 +134,9 @@ class Logbook(External[Line]):
 
 
 def workload(choices: Choices) -> tuple[Call, ...]:
-    """Each courier has a door of its own and some parcels; behind each door somebody is at home, now and then."""
+    """Each courier has a door of its own and some parcels; behind each door somebody is at home, now and
+    then.  At the door of a courier who has all day somebody stays in the end.
+    """
     calls = []
     for who in COURIERS:
         is_patient = choices.chance("has all day", 300)
@@ -145,7 +149,9 @@ def workload(choices: Choices) -> tuple[Call, ...]:
             handler = "refuse" if choices.chance("refuses", 250) else "open"
             calls.append(answer_door(choices, resident, who, handler, choices.one_of("when", (1_000, 200, 4_000))))
         if is_patient:
-            calls.append(answer_door(choices, resident, who, "stay", choices.one_of("how late", (10_000, 600_000))))
+            calls.append(
+                Call(client=resident, service="Door", key=who, handler="stay", argument=resident, pause_ms=LATER_MS)
+            )
     return tuple(calls)
 
 

@@ -16,13 +16,14 @@ from typing import Any, Final, TypeVar
 
 import attrs
 from understudy_runtime.model.commands import Invoke
+from understudy_runtime.model.events import LeadershipTaken
 from understudy_runtime.model.invocation import Result
 
 from understudy_sim.kernel.kernel import Kernel
 from understudy_sim.stage.attendant import Attending
 from understudy_sim.stage.cluster import Cluster
 from understudy_sim.stage.external import External
-from understudy_sim.stage.happenings import Step
+from understudy_sim.stage.happenings import ServerStopped, Step
 from understudy_sim.stage.history import Acted, Asked
 from understudy_sim.stage.ledger import Ledger
 from understudy_sim.stage.nemesis import Nemesis
@@ -43,7 +44,7 @@ Claim = Callable[[], bool | str | None]
 LOOK_NS: Final = 20 * NS_PER_S
 SETTLE_NS_MAX: Final = 900 * NS_PER_S
 FORGET_NS_MAX: Final = 4 * 3600 * NS_PER_S
-QUIET_NS_MAX: Final = 5_000 * NS_PER_S
+QUIET_NS_MAX: Final = 10_000 * NS_PER_S
 
 
 class StageMisuse(Exception):
@@ -83,7 +84,10 @@ class Stage:
         self._eventually: list[tuple[str, Claim]] = []
         self._sometimes: list[tuple[str, Callable[[], bool] | bool]] = []
         self._state_read = False
-        watch.subscribe({Step: self._step})
+        self._ended_ns: dict[str, int] = {}
+        self._outages: list[tuple[int, int]] = []
+        self._stopped_ns: int | None = None
+        watch.subscribe({Step: self._step, ServerStopped: self._server_stopped, LeadershipTaken: self._server_leads})
 
     # --- what a scenario sets up ------------------------------------------------------------------------------
 
@@ -155,6 +159,18 @@ class Stage:
         """How an invocation ended, by the log; None when it has not (yet)."""
         return self._truth.results.get(invocation_id)
 
+    def endings(self, invocation_id: str) -> list[Result]:
+        """How an invocation ended in each of its lives: an id may live again once it was purged."""
+        return list(self._truth.endings.get(invocation_id, ()))
+
+    def ended_ns(self, invocation_id: str) -> int:
+        """When (virtual time) an invocation's end was durable; -1 when it has none (yet)."""
+        return self._ended_ns.get(invocation_id, -1)
+
+    def callees(self, invocation_id: str) -> list[str]:
+        """What an invocation called and sent, as its journal has it."""
+        return self._truth.callees.get(invocation_id, [])
+
     def attempts(self, invocation_id: str) -> int:
         """How many attempts of an invocation were started."""
         return self._truth.attempts.get(invocation_id, 0)
@@ -199,6 +215,18 @@ class Stage:
 
         body = json.dumps(value).encode()
         return any(one.answer is not None and one.answer.body == body for one in self.answers(service, handler))
+
+    def clock_ms(self) -> int:
+        """The server's wall clock, milliseconds since the epoch, as it is now: it may have jumped."""
+        return self.cluster.server.process.wall.now_ms()
+
+    def clock_jumps(self) -> int:
+        """How often a clock has jumped so far: by `plan.clock_jump_ms_max` at most, either way."""
+        return sum(firing.kind == "clock_jump" for firing in self.cluster.tally.firings)
+
+    def was_down(self, from_ns: int, to_ns: int) -> bool:
+        """Whether no server ran in the whole of that (virtual) time."""
+        return any(began_ns <= from_ns and to_ns <= ended_ns for began_ns, ended_ns in self._outages)
 
     # --- the rehearsal ----------------------------------------------------------------------------------------
 
@@ -280,6 +308,15 @@ class Stage:
         for name, condition in self._sometimes:
             self._look(name, condition)
 
+    def _server_stopped(self, _: ServerStopped) -> None:
+        if self._stopped_ns is None:
+            self._stopped_ns = self.kernel.now_ns
+
+    def _server_leads(self, _: LeadershipTaken) -> None:
+        if self._stopped_ns is not None:
+            self._outages.append((self._stopped_ns, self.kernel.now_ns))
+            self._stopped_ns = None
+
     # --- judging ----------------------------------------------------------------------------------------------
 
     def _ledger_grew(self) -> None:
@@ -288,6 +325,8 @@ class Stage:
             self._judge_always(entry)
 
     def _step(self, step: Step) -> None:
+        for invocation_id in step.effects.completed:
+            self._ended_ns[invocation_id] = self.kernel.now_ns
         # A claim that read no state when it was last judged cannot have changed with the state.
         if step.effects.keys:
             for entry in self._always:
