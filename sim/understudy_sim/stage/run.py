@@ -23,6 +23,7 @@ from understudy_sim.stage.plan import NS_PER_S, Plan, draw_plan, registered
 from understudy_sim.stage.play import Stage
 from understudy_sim.stage.properties import PROPERTIES
 from understudy_sim.stage.properties.accepted_ends import AcceptedEnds
+from understudy_sim.stage.properties.outstanding import Outstanding
 from understudy_sim.stage.properties.replay_closure import ReplayClosure
 from understudy_sim.stage.report import Report
 from understudy_sim.stage.scenario import Scenario
@@ -91,6 +92,9 @@ def run_choices(
             watch.subscribe(checker.handlers())
             if isinstance(checker, AcceptedEnds):
                 checker.paused_is_terminal = scenario.pauses
+                checker.deadlocked_is_terminal = scenario.deadlocks
+            if isinstance(checker, Outstanding):
+                checker.checks_deadlocks = plan.limits.refuse_deadlocks
         attempts = _Counter(watch, truth)
         later = [application.later(path) for path in scenario.later]
         cluster = Cluster(kernel, plan, truth, watch, tally, application, later)

@@ -43,6 +43,7 @@ class Scenario:
     plan: Adjust | None = None
     pauses: bool = False  # whoever is paused when all is quiet has come to its end (P5)
     later: tuple[str, ...] = ()
+    deadlocks: bool = False  # so has whoever is in a deadlock that the server names, or behind one
 
 
 def no_operations(choices: Choices) -> Sequence[Operation]:
@@ -65,12 +66,14 @@ def scenario(
     plan: Adjust | None = None,
     pauses: bool = False,
     later: Sequence[str] = (),
+    deadlocks: bool = False,
 ) -> Callable[[Script], Scenario]:
     """Declare a scenario.  *app* is `package.module:attribute`; *faults* are all kinds unless named.
 
     *fails* says that a claim is meant to break: as a test it passes when one does.  *plan* changes what a seed drew, to
-    fix or forbid what this scenario cannot do with.  *pauses* declares that a pause is an end as good as any.  *later*
-    names applications that take over while it runs: `Deploy(app=1)` registers the first of them.
+    fix or forbid what this scenario cannot do with.  *pauses* declares that a pause is an end as good as any,
+    *deadlocks* the same of a deadlock that the server names.  *later* names applications that take over while it runs:
+    `Deploy(app=1)` registers the first of them.
     """
     assert seeds >= 1, "a scenario without seeds shows nothing"
 
@@ -90,6 +93,7 @@ def scenario(
             plan=plan,
             pauses=pauses,
             later=tuple(later),
+            deadlocks=deadlocks,
         )
 
     return declare

@@ -1,14 +1,16 @@
 """P5, accepted means terminal: an invocation whose record is durable ends once the faults have stopped.
 
-Terminal is completed, or paused where the scenario said so.  What is left at the end of the quiet phase is reported
-with the chain of who waits for whom.
+Terminal is completed, paused by an operator, paused by a policy where the scenario said so, or, where it said so, stuck
+in a deadlock that the server names, or behind one.  What is left at the end of the quiet phase is reported with the
+chain of who waits for whom.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
+from understudy_runtime.machine.waits import only_blockers_of, stuck
 from understudy_runtime.model.invocation import Status
 
 from understudy_sim.stage.model_words import Invocation
@@ -22,6 +24,7 @@ class AcceptedEnds(Property):
     claim: ClassVar[str] = "every accepted invocation ends"
 
     paused_is_terminal = False
+    deadlocked_is_terminal = False
 
     def handlers(self) -> Mapping[type, Handler]:
         return {}
@@ -29,7 +32,20 @@ class AcceptedEnds(Property):
     def pending(self) -> list[Invocation]:
         """Invocations that are not terminal, oldest first."""
         terminal = (Status.COMPLETED, Status.PAUSED) if self.paused_is_terminal else (Status.COMPLETED,)
-        return [inv for model in self.truth.models for inv in model.invocations.values() if inv.status not in terminal]
+        every = [inv for model in self.truth.models for inv in model.invocations.values()]
+        left = [inv for inv in every if inv.status not in terminal and not inv.is_held]
+        if left and self.deadlocked_is_terminal:
+            named = self._deadlocked()
+            left = [inv for inv in left if inv.command.invocation_id not in named]
+        return left
+
+    def _deadlocked(self) -> Mapping[str, Sequence[str]]:
+        """Whom the server says nothing can move, by its own reading of its tables."""
+        found = [(tables, one) for tables in self.truth.tables if tables is not None for one in tables.live()]
+        named = stuck({one.id: only_blockers_of(tables, one) for tables, one in found})
+        if named:
+            self.hit("deadlocks named")
+        return named
 
     def finish(self) -> None:
         """Nothing may be left."""
