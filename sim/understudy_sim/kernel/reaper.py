@@ -21,7 +21,7 @@ from typing import Any
 from understudy_sim.kernel import trio_parts as parts
 from understudy_sim.kernel.loop import ProcessRunner
 
-_TRIES = 3
+_TRIES = 64
 _WATCHDOG_S = 0.5
 # The one exception to "no module-level state": nothing reads it, it only keeps the collector away.
 _UNDEAD: list[object] = []

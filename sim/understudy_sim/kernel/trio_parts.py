@@ -1,9 +1,9 @@
 """The one place that knows trio's private names, and the parts we hand to trio's own `Runner` in place of its
 defaults.
 
-trio is not forked and nothing in it is replaced but one class hook (`ordered_cancel_statuses`, for the length
-of a run). Every private name used is looked up here at import, so a trio that moved one fails loudly, by name
-and version.
+trio is not forked.  For the length of a run one name of its is bound to a class of ours (`OrderedCancelStatus`), and
+from the first run on one private context manager of its is the same thing without a generator (`_DeadlineChange`).
+Every private name used is looked up here at import, so a trio that moved one fails loudly, by name and version.
 
 Rules: no part here decides anything about scheduling; the loop does.  Nothing here iterates a set.
 """
@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 from collections.abc import AsyncGenerator, Callable, Iterator
+from math import inf
 from typing import Any, NoReturn
 
 import sniffio
@@ -59,10 +60,12 @@ _demand(Runner, "reschedule", "spawn_impl", "task_exited", "init", "wait_all_tas
 _demand(Runner, "main_task", "main_task_outcome", "init_task", "entry_queue", "asyncgens", "io_manager", "_locals")
 _demand(Task, "_runner", "_next_send_fn", "_next_send", "_abort_func", "_cancel_status", "_counter", "_child_nurseries")
 _demand(Task, "_attempt_delivery_of_any_pending_cancel", "_schedule_points", "_cancel_points", "iter_await_frames")
-_demand(CancelScope, "cancel", "_registered_deadline")
+_demand(CancelScope, "cancel", "_registered_deadline", "_deadline", "_shield", "_cancel_called", "_cancel_status")
+_demand(CancelScope, "_might_change_registered_deadline")
 _demand(CancelStatus, "_tasks", "_children", "_parent", "recalculate", "__attrs_post_init__", "effectively_cancelled")
+_demand(CancelStatus, "_scope", "abandoned_by_misnesting")
 
-_run_module = importlib.import_module(_RUN)
+_run_module: Any = importlib.import_module(_RUN)
 # Who cancelled, for the text of Cancelled: trio has it from 0.31.
 _CancelReason = getattr(_run_module, "CancelReason", None)
 if _CancelReason is not None:
@@ -200,26 +203,68 @@ class OrderedAsyncGenerators:
 
 
 class _OrderedSet(dict[Any, None]):
-    """As much of a set as trio's cancel tree uses, in order of insertion."""
+    """As much of a set as trio's cancel tree uses, in order of insertion; no call of it is a frame of Python."""
 
     __slots__ = ()
 
-    def add(self, item: object) -> None:
-        self[item] = None
-
-    def remove(self, item: object) -> None:
-        del self[item]
+    add: Callable[..., None] = dict.setdefault
+    remove: Callable[..., None] = dict.__delitem__
 
     def discard(self, item: object) -> None:
         self.pop(item, None)
 
 
-def _ordered_post_init(status: Any) -> None:
-    status._tasks = _OrderedSet()
-    status._children = _OrderedSet()
-    if status._parent is not None:
-        status._parent._children.add(status)
-        status.recalculate()
+class OrderedCancelStatus(CancelStatus):  # type: ignore[misc, valid-type]
+    """trio's own, with ordered sets in place of its sets: the order in which a cancel reaches tasks is the run's."""
+
+    __slots__ = ()
+
+    def __init__(self, scope: Any, parent: Any = None) -> None:
+        status: Any = self  # The slots are trio's.
+        status._scope = scope
+        status._parent = parent
+        status.effectively_cancelled = False
+        status.abandoned_by_misnesting = False
+        status._tasks = _OrderedSet()
+        status._children = _OrderedSet()
+        if parent is not None:
+            parent._children[self] = None
+            # trio looks at a scope's deadline before it makes its status: only these two can have cancelled it.
+            if scope._cancel_called or (parent.effectively_cancelled and not scope._shield):
+                status.recalculate()
+
+
+class _DeadlineChange:
+    """What trio's `CancelScope._might_change_registered_deadline` does, at a quarter of its cost."""
+
+    __slots__ = ("_scope",)
+
+    _scope: Any
+
+    def __enter__(self) -> None:
+        """Nothing to do before the change."""
+
+    def __exit__(self, *_: object) -> None:
+        scope = self._scope
+        old = scope._registered_deadline
+        new = inf if scope._cancel_status is None or scope._cancel_called else scope._deadline
+        if old == new:
+            return
+        scope._registered_deadline = new
+        runner = GLOBAL_RUN_CONTEXT.runner
+        before = runner.deadlines.next_deadline() if runner.is_guest else None
+        if old != inf:
+            runner.deadlines.remove(old, scope)
+        if new != inf:
+            runner.deadlines.add(new, scope)
+        if runner.is_guest and before != runner.deadlines.next_deadline():
+            runner.force_guest_tick_asap()
+
+
+def _deadline_change(scope: Any) -> _DeadlineChange:
+    change = object.__new__(_DeadlineChange)
+    change._scope = scope
+    return change
 
 
 def set_sockets(runner: Any, factory: trio.abc.SocketFactory, resolver: trio.abc.HostnameResolver) -> None:
@@ -255,9 +300,11 @@ def trio_context(first_iteration: Callable[[AsyncGenerator[Any, Any]], None]) ->
     context: dict[str, Any] = GLOBAL_RUN_CONTEXT.__dict__
     refuse_nested_run()
     hooks = sys.get_asyncgen_hooks()
-    post_init = CancelStatus.__attrs_post_init__
     library = sniffio.thread_local.name
-    CancelStatus.__attrs_post_init__ = _ordered_post_init
+    _run_module.CancelStatus = OrderedCancelStatus
+    if CancelScope._might_change_registered_deadline is not _deadline_change:
+        # Once and for good: a class that changes for each run loses what the interpreter had learned about it.
+        CancelScope._might_change_registered_deadline = _deadline_change
     sniffio.thread_local.name = "trio"
     sys.set_asyncgen_hooks(firstiter=first_iteration, finalizer=_leave_alone)
     try:
@@ -265,7 +312,7 @@ def trio_context(first_iteration: Callable[[AsyncGenerator[Any, Any]], None]) ->
     finally:
         sys.set_asyncgen_hooks(*hooks)
         sniffio.thread_local.name = library
-        CancelStatus.__attrs_post_init__ = post_init
+        _run_module.CancelStatus = CancelStatus
         context.clear()
 
 

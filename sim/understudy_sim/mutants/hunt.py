@@ -62,23 +62,21 @@ class Hunt:
 def hunt_here(scenario_path: str, first_seed: int, seeds_max: int, faults: str) -> Catch | None:
     """Run seeds in this process until a claim breaks.  *faults* as on the command line."""
     from understudy_sim.stage import faults as fault_kinds
-    from understudy_sim.stage.application import Application
-    from understudy_sim.stage.run import Variation, run_seed
+    from understudy_sim.stage.run import Variation
+    from understudy_sim.stage.search import run_seeds
     from understudy_sim.stage.silence import silence_for_good
 
     silence_for_good()
 
     module, _, name = scenario_path.partition(":")
     scenario = getattr(importlib.import_module(module), name)
-    application = Application(scenario.app)
     variation = Variation(faults=fault_kinds.parse(faults))
     start = time.monotonic()
-    for count in range(1, seeds_max + 1):
-        seed = first_seed + count - 1
-        report = run_seed(scenario, application, seed, variation)
+    seeds = range(first_seed, first_seed + seeds_max)
+    for count, report in enumerate(run_seeds(scenario, seeds, variation), 1):
         if report.failed:
             claims = tuple(dict.fromkeys(violation.claim for violation in report.violations))
-            return Catch(count, seed, claims, report.violations[0].what, round(time.monotonic() - start, 2))
+            return Catch(count, report.seed, claims, report.violations[0].what, round(time.monotonic() - start, 2))
     return None
 
 

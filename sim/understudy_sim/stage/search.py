@@ -5,7 +5,6 @@ A pool's workers load the script themselves; nothing but seeds goes in and nothi
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -21,10 +20,10 @@ from understudy_sim.stage.report import Report
 from understudy_sim.stage.run import AS_DRAWN, Variation, run_seed
 from understudy_sim.stage.scenario import Scenario
 from understudy_sim.stage.script import load_scenario
-from understudy_sim.stage.silence import silent
+from understudy_sim.stage.silence import collect, silence_for_good, silent
 
 SEEDS_PER_TASK: Final = 5
-SEEDS_PER_COLLECTION: Final = 20
+SEEDS_PER_COLLECTION: Final = 5
 NS_PER_S: Final = 1_000_000_000
 
 
@@ -148,8 +147,8 @@ def run_seeds(scenario: Scenario, seeds: Sequence[int], variation: Variation) ->
     with silent():
         for count, seed in enumerate(seeds, 1):
             yield run_seed(scenario, application, seed, variation)
-            if count % SEEDS_PER_COLLECTION == 0:
-                gc.collect()
+            if count == 1 or count % SEEDS_PER_COLLECTION == 0:
+                collect(keep=count == 1)  # The first run imports what all of them use.
 
 
 def _in_process(wanted: Search) -> Iterator[Report]:
@@ -161,7 +160,7 @@ def _in_pool(wanted: Search) -> Iterator[Report]:
     """Tasks of a few seeds, merged in order of the seeds, so that a search ends at the same seed however many work."""
     seeds = range(wanted.first_seed, wanted.first_seed + wanted.seeds)
     tasks = [seeds[at : at + SEEDS_PER_TASK] for at in range(0, len(seeds), SEEDS_PER_TASK)]
-    pool = ProcessPoolExecutor(wanted.jobs, mp_context=get_context("spawn"))
+    pool = ProcessPoolExecutor(wanted.jobs, mp_context=get_context("spawn"), initializer=silence_for_good)
     try:
         for reports in pool.map(_task, [(wanted.script, tuple(task), wanted.variation) for task in tasks]):
             yield from reports

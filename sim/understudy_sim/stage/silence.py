@@ -33,11 +33,16 @@ def _drop_coroutines(unraisable: Any, otherwise: Callable[[Any], Any]) -> None:
 
 @contextmanager
 def silent() -> Iterator[None]:
-    """Around any number of runs."""
+    """Around any number of runs.  The collector is off: who runs many calls `collect` now and then.
+
+    What is there before the first run is not looked at; a collection costs what the runs left behind.
+    """
     before = sys.unraisablehook
     sys.unraisablehook = lambda unraisable: _drop_coroutines(unraisable, before)
-    collecting = gc.isenabled()
-    gc.disable()  # A pass over everything after each run costs more than the run: collect now and then, by hand.
+    collecting, frozen = gc.isenabled(), gc.get_freeze_count() > 0
+    gc.disable()
+    if not frozen:
+        gc.freeze()
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
@@ -45,5 +50,14 @@ def silent() -> Iterator[None]:
             gc.collect()
     finally:
         sys.unraisablehook = before
+        if not frozen:
+            gc.unfreeze()
         if collecting:
             gc.enable()
+
+
+def collect(*, keep: bool = False) -> None:
+    """Free what the runs so far left; with *keep*, what is still there will stay and is not looked at again."""
+    gc.collect()
+    if keep:
+        gc.freeze()

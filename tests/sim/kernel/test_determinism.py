@@ -97,7 +97,7 @@ def test_the_order_of_birth_is_in_the_digest(monkeypatch: pytest.MonkeyPatch, ex
 
 
 def test_without_ordered_cancel_trees_addresses_decide(monkeypatch: pytest.MonkeyPatch, expected: list[str]) -> None:
-    monkeypatch.setattr(trio_parts, "_ordered_post_init", trio_parts.CancelStatus.__attrs_post_init__)
+    monkeypatch.setattr(trio_parts, "OrderedCancelStatus", trio_parts.CancelStatus)
     assert digest(0) != expected[0]
 
 
