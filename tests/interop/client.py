@@ -157,9 +157,22 @@ class Client:
         """Kill an invocation."""
         self.administer("PATCH", f"invocations/{invocation_id}/kill")
 
+    def purge(self, invocation_id: str) -> None:
+        """Forget an invocation that has ended."""
+        self.administer("PATCH", f"invocations/{invocation_id}/purge")
+
+    def pause(self, invocation_id: str) -> None:
+        """Pause an invocation."""
+        self.administer("PATCH", f"invocations/{invocation_id}/pause")
+
     def resume(self, invocation_id: str) -> None:
-        """Resume a paused invocation."""
+        """Resume a paused invocation, or let a retry begin now."""
         self.administer("PATCH", f"invocations/{invocation_id}/resume")
+
+    def restart(self, invocation_id: str, *, copied_upto: int = 0) -> str:
+        """Run what an ended invocation ran once more, its journal copied up to that index; the new one's id."""
+        path = f"invocations/{invocation_id}/restart-as-new" + (f"?from={copied_upto}" if copied_upto else "")
+        return str(self.administer("PATCH", path).json()["new_invocation_id"])
 
 
 class PatientClient(Client):

@@ -216,6 +216,13 @@ class Stage:
         """What the server says an invocation is doing, in Restate's words; empty when it does not know it."""
         return str(self._described(invocation_id, "status"))
 
+    def is_backing_off(self, invocation_id: str) -> bool:
+        """Whether a retry waits for its time."""
+        if self.pairing.server is our_server:
+            found = self.client.administer("GET", f"invocations/{invocation_id}").json()
+            return bool(found.get("retry_count")) and not found.get("in_flight")
+        return self.status(invocation_id) == "backing-off"
+
     def journal_length(self, invocation_id: str) -> int:
         """How many entries the server has stored for an invocation."""
         return int(self._described(invocation_id, "journal_size") or 0)

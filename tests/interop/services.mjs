@@ -519,11 +519,15 @@ const commandInterpreter = restate.object({
 const permitted = new Set();
 const failures = new Map();
 
+function count(name) {
+  failures.set(name, (failures.get(name) ?? 0) + 1);
+  return failures.get(name);
+}
+
 function begin(name) {
-  const count = (failures.get(name) ?? 0) + 1;
-  failures.set(name, count);
-  if (!permitted.has(name)) throw new Error(`attempt ${count} of ${name} fails`);
-  return `attempt ${count}`;
+  const attempt = count(name);
+  if (!permitted.has(name)) throw new Error(`attempt ${attempt} of ${name} fails`);
+  return `attempt ${attempt}`;
 }
 
 function permit(name) {
@@ -541,6 +545,10 @@ const lifecycle = restate.service({
     permit: async (ctx, name) => permit(name),
     pausedAfterTwo: async (ctx, name) => begin(name),
     killedAfterThree: handlers.handler({ retryPolicy: policy(3, "kill") }, async (ctx, name) => begin(name)),
+    retriedInAnHour: handlers.handler(
+      { retryPolicy: { initialInterval: KEPT_MS, maxInterval: KEPT_MS } },
+      async (ctx, name) => begin(name),
+    ),
     attachTo: async (ctx, invocationId) => {
       try {
         return await ctx.attach(invocationId);
@@ -550,7 +558,7 @@ const lifecycle = restate.service({
       }
     },
     twoSteps: async (ctx, name) => {
-      const first = await ctx.run("first", () => String(permit(name)));
+      const first = await ctx.run("first", () => `execution ${count(name)}`);
       const drawn = ctx.rand.uuidv4();
       await ctx.sleep(20);
       return [first, drawn];

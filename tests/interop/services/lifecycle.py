@@ -31,9 +31,14 @@ class Attempts:
         self._counts: dict[str, int] = {}
         self._permitted: set[str] = set()
 
+    def count(self, name: str) -> int:
+        """Count one more attempt of *name*; how many that makes."""
+        self._counts[name] = self._counts.get(name, 0) + 1
+        return self._counts[name]
+
     def begin(self, name: str) -> str:
         """Count one more attempt of *name*; fails until it is permitted."""
-        count = self._counts[name] = self._counts.get(name, 0) + 1
+        count = self.count(name)
         if name not in self._permitted:
             raise ValueError(f"attempt {count} of {name} fails")
         return f"attempt {count}"
@@ -68,6 +73,13 @@ async def killed_after_three(ctx: Context, name: str) -> str:
     return ATTEMPTS.begin(name)
 
 
+@lifecycle.handler(
+    "retriedInAnHour", invocation_retry_policy=InvocationRetryPolicy(initial_interval=KEPT, max_interval=KEPT)
+)
+async def retried_in_an_hour(ctx: Context, name: str) -> str:
+    return ATTEMPTS.begin(name)
+
+
 @by_default.handler("asTheServerSays")
 async def as_the_server_says(ctx: Context, name: str) -> str:
     return ATTEMPTS.begin(name)
@@ -87,7 +99,7 @@ async def attach_to(ctx: Context, invocation_id: str) -> Any:
 @lifecycle.handler("twoSteps")
 async def two_steps(ctx: Context, name: str) -> list[str]:
     """A value that a restart from behind its run keeps, and one that every run draws anew."""
-    first = await ctx.run_typed("first", lambda: str(ATTEMPTS.permit(name)))
+    first = await ctx.run_typed("first", lambda: f"execution {ATTEMPTS.count(name)}")
     drawn = str(ctx.uuid())
     await ctx.sleep(timedelta(milliseconds=20))
     return [first, drawn]
