@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from understudy.protocol.messages import MessageType
+
 from understudy_runtime.limits import Limits
 from understudy_runtime.machine.validate import Addressed, AddressKind, addressed
 from understudy_runtime.model import ids
@@ -17,6 +19,7 @@ from understudy_runtime.model.retention import retention_of
 from understudy_runtime.model.schema import Handler, Schema, Service
 
 ENTROPY_BYTES_PER_CALL: Final = ids.ENTROPY_BYTES
+ONE_WAY_CALL: Final = int(MessageType.ONE_WAY_CALL)
 NO_ENTROPY: Final = bytes(ids.ENTROPY_BYTES)
 
 
@@ -49,7 +52,9 @@ def resolve_callee(
     invocation_id = ids.invocation_id_for(target, handler.type, key, now_ms, entropy or NO_ENTROPY)
     if address.kind is AddressKind.REQUEST:
         return Callee(invocation_id)
-    retention = retention_of(handler, limits, can_ask_again=key is not None)
+    # Who sends is told an id to attach by; who calls has the result in its journal.
+    can_ask_again = key is not None or entry.type == ONE_WAY_CALL
+    retention = retention_of(handler, limits, can_ask_again=can_ask_again)
     return Callee(
         invocation_id,
         service.type,

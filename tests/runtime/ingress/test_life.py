@@ -506,3 +506,25 @@ async def test_awakeables(autojump_clock: MockClock) -> None:
                 value = json.loads(found.body or b"null")
                 assert (found.status, value if found.status == 200 else value["message"]) == expected
                 assert (await ask(f"/restate/a/{names[0]}/resolve", b'"late"')).status == 202
+
+
+async def test_a_handler_attaches_to_what_it_sent_long_after_that_has_ended(autojump_clock: MockClock) -> None:
+    service = understudy.Service("Sender")
+
+    @service.handler()
+    async def quick(ctx: understudy.Context, number: int) -> int:
+        return number + 1
+
+    @service.handler()
+    async def send(ctx: understudy.Context, seconds: int) -> int:
+        sent = ctx.service_send(quick, 1)
+        id_ = await sent.invocation_id()
+        await ctx.sleep(timedelta(seconds=seconds))
+        return await ctx.attach_invocation(id_, type_hint=int)
+
+    limits = Limits(log_prewrite_bytes=0, completion_retention_ms=60_000)
+    async with hosted(understudy.app(services=[service]), world=FakeWorld(), limits=limits) as client:
+        ingress = Ingress(client.node, limits)
+        for seconds, status in ((5, 200), (90, 404)):
+            found = await ingress.handle(Request("POST", "/Sender/send", JSON, str(seconds).encode()))
+            assert found.status == status
