@@ -240,7 +240,7 @@ def disagreement(found: Replayed, rest: Sequence[Frame], *, compares_values: boo
                 done.type, recorded.payload, done.payload, compares_values=compares_values
             )
         if not agree:
-            return f"it goes on with {done.words}, the journal with {recorded.words}"
+            return f"it goes on with {_told(done, recorded)}, the journal with {_told(recorded, done)}"
     if len(found.commands) >= len(wanted):
         return ""
     following = wanted[len(found.commands)]
@@ -252,6 +252,11 @@ def disagreement(found: Replayed, rest: Sequence[Frame], *, compares_values: boo
     if any(key in came for key in (*found.fate.keys, CANCEL)):
         return ""
     return f"it waits for {' or '.join(found.fate.lines)}, which the journal did not for {following.words}"
+
+
+def _told(one: Command, other: Command) -> str:
+    """The step *one*; with its bytes where words do not tell it from the *other*."""
+    return one.words if one.words != other.words else f"{one.words}: {one.payload!r}"
 
 
 def _same_read(done: Command, recorded: Command) -> bool | None:
