@@ -100,6 +100,7 @@ class Attempt:
         self._specs: dict[Leaf, RunSpec] = {}
         self._running: dict[Leaf, _RunTask] = {}
         self._run_failure: BaseException | None = None
+        self._is_closing = False
         self._wake: Callable[[], None] | None = None
         self._reported: list[tuple[str, str, int]] = []
 
@@ -334,7 +335,8 @@ class Attempt:
         async def execute() -> None:
             try:
                 with task.scope:
-                    await self._execute(key)
+                    if not self._is_closing:  # A task that had not begun when the handler ended begins no more.
+                        await self._execute(key)
             except AttemptEnded:
                 pass  # The VM knows how the attempt ended and raises it at the handler's await.
             except Exception as error:
@@ -381,6 +383,8 @@ class Attempt:
             self.vm.propose_run_value(key, data)
 
     def _run_failed(self, key: int, spec: RunSpec, error: Exception, elapsed_ms: int) -> None:
+        if self._is_closing:
+            return  # The handler has ended without it; how it fails when it is cut short changes nothing.
         kind, leaf = outcome_of(error, self.tasks.is_cancellation)
         if kind is Outcome.TERMINAL:
             assert isinstance(leaf, TerminalError), leaf
@@ -397,6 +401,7 @@ class Attempt:
 
     async def close(self) -> None:
         """End every run that still executes and wait until it is gone: nothing of an attempt outlives it."""
+        self._is_closing = True
         while self._running:
             tasks = list(self._running.values())
             for task in tasks:

@@ -17,7 +17,7 @@ import attrs
 
 from understudy.api.attempt import Attempt, RunSpec, as_function
 from understudy.api.errors import ContextMisuse
-from understudy.api.futures import CallFuture, DurableFuture, SendHandle, as_invocation_id, as_nothing
+from understudy.api.futures import CallFuture, DurableFuture, SendHandle, UnfitResult, as_invocation_id, as_nothing
 from understudy.api.handler import HandlerFunction, handler_of
 from understudy.api.options import RunOptions, milliseconds
 from understudy.api.scoped import ScopedContext
@@ -537,18 +537,25 @@ class WorkflowContext(WorkflowSharedContext, ObjectContext):
 
 
 def value_of(serde: Serde[Any]) -> Callable[[Result], Any]:
-    """Turns a result into what *serde* makes of its bytes; void is None."""
+    """Turns a result into what *serde* makes of its bytes; void is None.  Raises UnfitResult for any other kind."""
     deserialize = serde.deserialize
 
     def convert(result: Result) -> Any:
-        return None if result[1] is None else deserialize(result[1])  # type: ignore[arg-type]
+        kind, data = result
+        if kind == "value":
+            return deserialize(data)  # type: ignore[arg-type]
+        if kind != "void":
+            raise UnfitResult("value or void")
+        return None
 
     return convert
 
 
 def _as_state_keys(result: Result) -> list[str]:
-    keys = result[1]
-    assert isinstance(keys, tuple), result[0]
+    kind, keys = result
+    if kind != "state_keys":
+        raise UnfitResult("state_keys")
+    assert isinstance(keys, tuple), kind
     return [key.decode() for key in keys]
 
 

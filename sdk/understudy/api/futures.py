@@ -49,6 +49,8 @@ class DurableFuture(Generic[T]):
             return
         try:
             self._value = self._convert(result)
+        except UnfitResult as error:
+            self._attempt.vm.refuse_result(self._leaf, result[0], error.expected)
         except BaseException:
             self._attempt.vm.give_back(self._leaf, result)
             raise
@@ -130,12 +132,22 @@ class CallFuture(DurableFuture[T]):
         await self._handle.cancel_invocation()
 
 
+class UnfitResult(Exception):
+    """The server answered a step with a result of a kind that the step cannot have."""
+
+    def __init__(self, expected: str) -> None:
+        super().__init__(expected)
+        self.expected = expected
+
+
 def as_invocation_id(result: Result) -> str:
-    """The id in an invocation-id result."""
-    assert result[0] == "invocation_id", result[0]
+    """The id in an invocation-id result.  Raises UnfitResult."""
+    if result[0] != "invocation_id":
+        raise UnfitResult("invocation_id")
     return str(result[1])
 
 
 def as_nothing(result: Result) -> None:
-    """A void result."""
-    assert result[0] == "void", result[0]
+    """A void result.  Raises UnfitResult."""
+    if result[0] != "void":
+        raise UnfitResult("void")

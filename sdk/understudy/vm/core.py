@@ -330,6 +330,10 @@ class Core:
             self._signals_kept.setdefault(key, deque()).appendleft(self._ready[key])
         self._ready[key] = result
 
+    def refuse_result(self, key: Leaf, kind: str, expected: str) -> NoReturn:
+        """The server answered the step of *key* with a *kind* of result it cannot have.  Always raises."""
+        self.fail(ProtocolViolation(f"the server sent the result of {key!r} as {kind}, expected {expected}"))
+
     def do_await(self, tree: Tree) -> Answer:
         """Find out how an await on *tree* stands.  Raises what ended the attempt, or JournalMismatch.
 
@@ -361,10 +365,17 @@ class Core:
             if key in self._runs:
                 del self._runs[key]
             elif key in self._children:
-                self._children[key] = str(result[1])
+                self._know_child(key, result)
             elif key == CANCEL and cancellable:
                 return Answer.CANCELLED
         return Answer.COMPLETED
+
+    def _know_child(self, key: Leaf, result: Result) -> None:
+        kind, invocation_id = result
+        if kind != "invocation_id":
+            self.refuse_result(key, kind, "invocation_id")
+        assert isinstance(key, int), key
+        self._children[key] = str(invocation_id)
 
     def _unresolved(self, tree: Tree) -> Answer:
         runs = self._runs_in(tree) if self._runs else ()
@@ -437,6 +448,8 @@ class Core:
                 answer = self._progress(key)
                 if answer is not Answer.COMPLETED:
                     return answer
+                if self._children[key] is None:  # The id came before its call was made.
+                    self._know_child(key, self._ready[key])
         for invocation_id in self._children.values():
             assert invocation_id is not None, "ids were awaited above"
             payload = pb.SendSignalCommand(target_invocation_id=invocation_id, idx=1, void=pb.Void())

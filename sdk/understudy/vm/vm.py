@@ -356,21 +356,21 @@ class VM(Core):
         return completion_id
 
     def propose_run_value(self, completion_id: int, value: bytes) -> None:
-        """A run has succeeded with *value*.  Ignored when the attempt is over."""
+        """A run has succeeded with *value*.  Ignored when the attempt is over or the server knows a result already."""
         self._propose(completion_id, encoding.propose_value(completion_id, value))
 
     def propose_run_failure(self, completion_id: int, failure: Failure) -> None:
-        """A run has failed for good.  Ignored when the attempt is over."""
-        if self.is_closed:
+        """A run has failed for good.  Ignored when the attempt is over or the server knows a result already."""
+        if self.is_closed or completion_id not in self._runs:
             return
         self._check_failure(failure)
         message = pb.ProposeRunCompletion(result_completion_id=completion_id, failure=encode_failure(failure))
         self._propose(completion_id, message.SerializeToString())
 
     def _propose(self, completion_id: int, payload: bytes) -> None:
-        if self.is_closed:
+        run = self._runs.get(completion_id)
+        if run is None or self.is_closed:
             return
-        run = self._runs[completion_id]
         assert run.standing is RunStanding.EXECUTING, f"run {completion_id} was {run.standing} when it was proposed"
         run.standing = RunStanding.PROPOSED
         # Whatever fails from here on is not the entry the server counted retries of.
@@ -392,9 +392,9 @@ class VM(Core):
         Error that names the pause, or the run is given up and its failure proposed. Raises *error* when the
         attempt ends.
         """
-        if self.is_closed:
+        run = self._runs.get(completion_id)
+        if run is None or self.is_closed:
             return
-        run = self._runs[completion_id]
         related = RelatedCommand(run.command_index, codes.RUN, run.name)
         delay_ms = fixed_delay_ms
         if policy is not None:
