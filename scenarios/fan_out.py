@@ -25,6 +25,8 @@ from understudy_sim import Call, Choices, External, Ledger, Stage, limited, scen
 from scenarios import outside
 
 EDITORS = ("ann", "bob")
+# Whoever could not make themselves heard has given up by then: one edition is printed whatever happened.
+LATER_MS = 20 * 60_000
 DARKROOMS = ("north", "south")
 
 foundry_service = outside.Service("FOUNDRY_ADDRESS")
@@ -93,7 +95,7 @@ class Foundry(External[Casting]):
 
 
 def workload(choices: Choices) -> tuple[Call, ...]:
-    """Each editor prints one or two editions, the second while the first may still be at it."""
+    """Each editor prints one or two editions, the second while the first may still be at it; one is printed late."""
     calls = []
     for editor in EDITORS:
         for number in range(choices.integer("editions", 1, 2)):
@@ -103,6 +105,8 @@ def workload(choices: Choices) -> tuple[Call, ...]:
             ]
             one_way = choices.chance("does not wait", 300)
             calls.append(Call(client=editor, service="Edition", handler="print", argument=sheets, one_way=one_way))
+    sheets = [Sheet(name=f"late {at}", pictures=at % 2) for at in range(6)]
+    calls.append(Call(client="late", service="Edition", handler="print", argument=sheets, pause_ms=LATER_MS))
     return tuple(calls)
 
 

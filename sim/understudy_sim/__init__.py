@@ -19,15 +19,20 @@ if TYPE_CHECKING:
     from understudy_sim.kernel.choices import Choices
     from understudy_sim.stage.attendant import Desk
     from understudy_sim.stage.external import External
+    from understudy_sim.stage.history import Acted, Asked
     from understudy_sim.stage.ledger import Ledger
+    from understudy_sim.stage.plan import Plan
     from understudy_sim.stage.play import Stage
 
 # Imported when first asked for: an application that declares a scenario beside its services starts without them.
 _LATER: Mapping[str, str] = {
+    "Acted": "understudy_sim.stage.history",
+    "Asked": "understudy_sim.stage.history",
     "Choices": "understudy_sim.kernel.choices",
     "Desk": "understudy_sim.stage.attendant",
     "External": "understudy_sim.stage.external",
     "Ledger": "understudy_sim.stage.ledger",
+    "Plan": "understudy_sim.stage.plan",
     "Stage": "understudy_sim.stage.play",
 }
 
@@ -43,6 +48,8 @@ def __getattr__(name: str) -> Any:
 __all__ = [
     "ANY",
     "Act",
+    "Acted",
+    "Asked",
     "Attach",
     "Call",
     "Choices",
@@ -52,6 +59,7 @@ __all__ = [
     "Failed",
     "Ledger",
     "Operation",
+    "Plan",
     "Remove",
     "Scenario",
     "Settle",

@@ -159,6 +159,13 @@ def test_a_shared_handler_may_read_what_others_wrote_meanwhile() -> None:
     said = frame(T.OUTPUT, pb.OutputCommand(value=pb.Value(content=b'"me"')))
     assert judged(Stand(), (read,), said, services=watcher), "an exclusive one may not"
     assert judged(Stand(), (read,), said, services=watcher, handler_type=HandlerType.SHARED) == []
+    late = frame(T.GET_LAZY_STATE, pb.GetLazyStateCommand(key=b"winner", result_completion_id=1))
+    told = frame(
+        T.GET_LAZY_STATE_COMPLETION,
+        pb.GetLazyStateCompletionNotification(completion_id=1, value=pb.Value(content=b'"me"')),
+    )
+    assert judged(Stand(), (late, told), said, services=watcher), "an exclusive one may not"
+    assert judged(Stand(), (late, told), said, services=watcher, handler_type=HandlerType.SHARED) == []
 
 
 def test_all_prefixes_of_a_short_journal_and_some_of_a_long_one() -> None:
