@@ -101,7 +101,7 @@ class Client:
         await self._ask(entry, errand_of(call, self._directory, key))
 
     async def _attach(self, attach: Attach) -> None:
-        if await self._directory.accepted(attach.to):
+        if await self._directory.accepted(attach.to, self.name):
             call = self._directory.calls.get(attach.to)
             assert call is not None, "one attaches to what was called, by its label"
             id_ = self._directory.invocation_id(attach.to)
@@ -137,7 +137,7 @@ class Client:
     async def _do(self, operation: Operation) -> None:
         """What is not a question for a result: it is done until somebody says that it is."""
         label = label_of(operation)
-        if label and not await self._directory.accepted(label):
+        if label and not await self._directory.accepted(label, self.name):
             response, tries = None, 0
         else:
             response, tries = await self._done(errand_of(operation, self._directory))

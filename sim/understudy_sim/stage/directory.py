@@ -64,7 +64,9 @@ class Directory:
         self._ids: dict[str, str] = {}
         self._gates: dict[str, Gate] = {}
         self._labels: dict[str, str] = {}  # invocation -> label
-        self._asking: dict[str, int] = {}  # how many calls of a label are not over yet
+        # Who will ask for a label, how often; and who waits until none but themselves will.
+        self._asking: dict[str, dict[str, int]] = {}
+        self._waiting: dict[str, list[tuple[str, Gate]]] = {}
         self._runs = _workflow_runs(manifest)
         for one in operations:
             if isinstance(one, Act) and one.label:
@@ -77,7 +79,8 @@ class Directory:
         assert (first.service, first.handler, first.key) == (call.service, call.handler, call.key), (
             f"two requests are labelled {call.label!r}"
         )
-        self._asking[call.label] = self._asking.get(call.label, 0) + 1
+        asking = self._asking.setdefault(call.label, {})
+        asking[call.client] = asking.get(call.client, 0) + 1
         self._gates.setdefault(call.label, Gate())
         kind = HandlerType.WORKFLOW if self.is_run(call) else HandlerType.SHARED
         target = Target(call.service, call.handler, call.key)
@@ -103,13 +106,25 @@ class Directory:
         """Where the endpoint of application number *app* is registered."""
         return self._addresses[app]
 
-    async def accepted(self, label: str) -> bool:
-        """Wait until the request *label* is durable or given up; False when there is none of that label."""
+    async def accepted(self, label: str, client: str) -> bool:
+        """Wait until the request *label* is durable, or nobody but *client* itself will ask for it (again).
+
+        False when there is none of that label.
+        """
         gate = self._gates.get(label)
         if gate is None:
             return False
+        if not gate.is_open and not self._others_ask(label, client):
+            return bool(self.invocation_id(label))
+        if not gate.is_open:
+            gate = Gate()
+            self._waiting.setdefault(label, []).append((client, gate))
         await gate.passed()
         return bool(self.invocation_id(label))
+
+    def _others_ask(self, label: str, client: str) -> bool:
+        # What a restart makes is nobody's call: its maker opens the gate.
+        return label not in self._asking or any(one != client for one in self._asking[label])
 
     # --- what it is told --------------------------------------------------------------------------------------
 
@@ -118,14 +133,24 @@ class Directory:
         for command in step.effects.accepted:
             label = self._labels.get(command.invocation_id)
             if label is not None:
-                self._gates[label].open()
+                self._open(label)
+
+    def _open(self, label: str) -> None:
+        self._gates[label].open()
+        for _, gate in self._waiting.pop(label, ()):
+            gate.open()
 
     def call_over(self, call: Call) -> None:
         """A client has its answer to *call*, or gave it up."""
-        if call.label:
-            self._asking[call.label] -= 1
-            if not self._asking[call.label]:
-                self._gates[call.label].open()
+        if not call.label:
+            return
+        asking = self._asking[call.label]
+        asking[call.client] -= 1
+        if not asking[call.client]:
+            del asking[call.client]
+        for client, gate in self._waiting.get(call.label, ()):
+            if not self._others_ask(call.label, client):
+                gate.open()
 
     def restarted(self, act: Act, invocation_id: str) -> None:
         """A restart made *invocation_id*; empty: it made none."""
@@ -133,7 +158,7 @@ class Directory:
             if invocation_id:
                 self._name(act.label, invocation_id)
                 self.calls[act.label] = self.calls[act.on]
-            self._gates[act.label].open()
+            self._open(act.label)
 
 
 def _workflow_runs(manifest: Mapping[str, Any]) -> dict[tuple[str, str], None]:

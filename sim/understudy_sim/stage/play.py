@@ -15,6 +15,7 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Final, TypeVar
 
 import attrs
+from understudy_runtime.model.actions import Action, StartAttempt
 from understudy_runtime.model.commands import Invoke
 from understudy_runtime.model.events import LeadershipTaken
 from understudy_runtime.model.invocation import Result
@@ -85,6 +86,7 @@ class Stage:
         self._sometimes: list[tuple[str, Callable[[], bool] | bool]] = []
         self._state_read = False
         self._ended_ns: dict[str, int] = {}
+        self._runs: dict[str, int] = {}
         self._outages: list[tuple[int, int]] = []
         self._stopped_ns: int | None = None
         watch.subscribe({Step: self._step, ServerStopped: self._server_stopped, LeadershipTaken: self._server_leads})
@@ -174,6 +176,11 @@ class Stage:
     def attempts(self, invocation_id: str) -> int:
         """How many attempts of an invocation were started."""
         return self._truth.attempts.get(invocation_id, 0)
+
+    def runs(self, invocation_id: str) -> int:
+        """How often an invocation was taken up: when it began, after each wait and each pause, and at each restart of
+        the server.  Each time its retry policy counts from the start."""
+        return self._runs.get(invocation_id, 0)
 
     def records(self, kind: type[R]) -> list[R]:
         """Every command of a *kind* that is durable, in no order between partitions."""
@@ -312,10 +319,11 @@ class Stage:
         if self._stopped_ns is None:
             self._stopped_ns = self.kernel.now_ns
 
-    def _server_leads(self, _: LeadershipTaken) -> None:
+    def _server_leads(self, event: LeadershipTaken) -> None:
         if self._stopped_ns is not None:
             self._outages.append((self._stopped_ns, self.kernel.now_ns))
             self._stopped_ns = None
+        self._taken_up(event.outstanding)
 
     # --- judging ----------------------------------------------------------------------------------------------
 
@@ -327,11 +335,17 @@ class Stage:
     def _step(self, step: Step) -> None:
         for invocation_id in step.effects.completed:
             self._ended_ns[invocation_id] = self.kernel.now_ns
+        self._taken_up(step.actions)
         # A claim that read no state when it was last judged cannot have changed with the state.
         if step.effects.keys:
             for entry in self._always:
                 if entry.reads_state:
                     self._judge_always(entry)
+
+    def _taken_up(self, actions: Sequence[Action]) -> None:
+        for action in actions:
+            if type(action) is StartAttempt:
+                self._runs[action.invocation_id] = self._runs.get(action.invocation_id, 0) + 1
 
     def _judge_always(self, entry: _Always) -> None:
         self._state_read = False

@@ -31,6 +31,7 @@ class Truth:
         self.results: dict[str, Result] = {}  # how each ended last
         self.endings: dict[str, list[Result]] = {}  # and in each of its lives: an id may live again once it was purged
         self.attempts: dict[str, int] = {}
+        self.callees: dict[str, list[str]] = {}
         self.interruptions: dict[str, int] = {}
         self.callers: dict[str, str] = {}  # invocation -> who called it first
         self.state_version = 0
@@ -53,6 +54,7 @@ class Truth:
             self.commands[command.invocation_id] = command
         for caller_id, command in effects.placed:
             self.callers.setdefault(command.invocation_id, caller_id)
+            self.callees.setdefault(caller_id, []).append(command.invocation_id)
         self.results.update(effects.completed)
         for id_, result in effects.completed.items():
             self.endings.setdefault(id_, []).append(result)

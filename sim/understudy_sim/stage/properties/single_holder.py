@@ -49,6 +49,7 @@ class SingleHolder(Property):
         elif type(command) is AttemptOutput:
             self._check_lease(step, command)
         # Within one record the lock passes from hand to hand: whoever ended with it holds nothing any more.
+        ended = [action.invocation_id for action in step.actions if type(action) is Completed]
         for action in step.actions:
             if type(action) is Completed:
                 self._ended(action.invocation_id)
@@ -57,6 +58,9 @@ class SingleHolder(Property):
         for action in step.actions:
             if type(action) is StartAttempt:
                 self._started(action)
+                # A kill ends a tree at once: who got the lock from one that was killed may be killed with it.
+                if action.invocation_id in ended:
+                    self._ended(action.invocation_id)
 
     def _check_lease(self, step: Step, command: AttemptOutput) -> None:
         current = (self._epochs.get(step.partition), self._leases.get(command.invocation_id))
@@ -118,7 +122,8 @@ class SingleHolder(Property):
             if (other.service, other.key) != key:
                 continue
             self.hit("bodies overlapped")
-            if other_id != id_ and other_id in self._running:
+            # A body may begin late, when the server has ended its attempt already: then it is the one explained.
+            if other_id != id_ and other_id in self._running and id_ in self._running:
                 self.broken(
                     f"{id_} runs on {key[0]}/{key[1]} while attempt {self._running[other_id]} of {other_id} does, "
                     "and nothing ended it",
