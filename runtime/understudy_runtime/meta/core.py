@@ -271,15 +271,19 @@ def expect_deployment(schema: Schema, deployment_id: str) -> Deployment:
 
 
 def refuse_changed_types(schema: Schema, manifest: Manifest) -> None:
-    """Raises RegistrationRefused when a known service would change its type."""
-    for service in manifest.services:
-        known = schema.services.get(service.name)
-        if known is not None and known.type is not service.type:
-            raise RegistrationRefused(
-                Why.TYPE_CHANGED,
-                f"the service {service.name} is a {known.type.name} and would become a {service.type.name}: "
-                "give it another name, or register with breaking",
-            )
+    """Raises RegistrationRefused when known services would change their type: what has their state or keys would break.
+
+    All of them are named.  Handlers that are gone break nothing here: who is bound to an older deployment runs on it.
+    """
+    changed = [
+        f"the service {service.name} is a {known.type.name} and would become a {service.type.name}"
+        for service in manifest.services
+        if (known := schema.services.get(service.name)) is not None and known.type is not service.type
+    ]
+    if changed:
+        raise RegistrationRefused(
+            Why.TYPE_CHANGED, f"{'; '.join(changed)}: give it another name, or register with breaking"
+        )
 
 
 def checkpoint(state: MetaState) -> Checkpoint:

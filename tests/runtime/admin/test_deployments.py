@@ -212,11 +212,20 @@ async def test_an_endpoint_that_is_not_ready_is_asked_again(autojump_clock: trio
 
 
 async def test_a_service_changes_its_type_only_when_told() -> None:
-    typed = manifest(service("Echo", handler("echo"), ty="VIRTUAL_OBJECT"))
-    async with standing(network(one=FakeEndpoint(), two=FakeEndpoint(typed), three=FakeEndpoint(typed))) as stand:
+    plain = manifest(service("Echo", handler("echo")), service("Also", handler("x")), service("Same", handler("x")))
+    typed = manifest(
+        service("Echo", handler("echo"), ty="VIRTUAL_OBJECT"),
+        service("Same", handler("x")),
+        service("Also", handler("x"), ty="VIRTUAL_OBJECT"),
+    )
+    async with standing(network(one=FakeEndpoint(plain), two=FakeEndpoint(typed), three=FakeEndpoint(typed))) as stand:
         await stand.register(ONE)
         status, body = await stand.register(TWO)
         assert (status, body["restate_code"]) == (409, "META0006")
+        named = [name for name in ("Echo", "Also", "Same") if name in body["message"]]
+        assert named == ["Echo", "Also"]
+        assert (await stand.register(TWO, dry_run=True))[0] == 409
+        assert len((await stand.get("/deployments"))["deployments"]) == 1
         status, body = await stand.register(TWO, breaking=True)
         assert (status, body["services"][0]["ty"]) == (201, "VirtualObject")
         status, _ = await stand.register(ONE, force=True)
