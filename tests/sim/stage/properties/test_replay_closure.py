@@ -162,7 +162,7 @@ def test_a_shared_handler_may_read_what_others_wrote_meanwhile() -> None:
     late = frame(T.GET_LAZY_STATE, pb.GetLazyStateCommand(key=b"winner", result_completion_id=1))
     told = frame(
         T.GET_LAZY_STATE_COMPLETION,
-        pb.GetLazyStateCompletionNotification(completion_id=1, value=pb.Value(content=b'"me"')),
+        pb.Notification(completion_id=1, value=pb.Value(content=b'"me"')),
     )
     assert judged(Stand(), (late, told), said, services=watcher), "an exclusive one may not"
     assert judged(Stand(), (late, told), said, services=watcher, handler_type=HandlerType.SHARED) == []
