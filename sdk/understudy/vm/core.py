@@ -186,7 +186,7 @@ class Core:
             elif type_ == codes.START:
                 self._on_start(payload)
             else:
-                self.fail(ProtocolViolation(f"the server sent a {type_name(type_)} message, which is ours to send"))
+                self.fail(ProtocolViolation(f"the server sent a {type_name(type_)} message, which no server sends"))
 
     def notify_input_closed(self) -> None:
         """The server has closed its side.  Raises ProtocolViolation when the journal was not complete."""
@@ -340,14 +340,19 @@ class Core:
         Notifications become visible one by one in journal order, so that a race has the same winner in every
         replay.
         """
-        if self._state is _CLOSED:
-            self._raise_closed()
+        if self._state is not _PROCESSING and self._state is not _REPLAYING:
+            self._await_out_of_place(tree)
         if not self._cancelling:
             answer = self._progress(tree)
             if answer is not Answer.CANCELLED:
                 return answer
             self._cancelling = True
         return self._cancel_children()
+
+    def _await_out_of_place(self, tree: Tree) -> NoReturn:
+        if self._state is _CLOSED:
+            self._raise_closed()
+        raise AssertionError(f"{tree!r} was awaited while {self._state.name.lower()}")
 
     def _progress(self, tree: Tree) -> Answer:
         ready = self._ready

@@ -90,6 +90,7 @@ class VM(Core):
 
     def sys_input(self) -> Input:
         """The first operation: what the invocation was called with."""
+        assert self._command_index == -1 or self.is_closed, "the input is read once"
         _, payload = self._take_recorded(codes.INPUT, "")
         try:
             message = decode(codes.INPUT, payload)
