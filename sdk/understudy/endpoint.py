@@ -13,9 +13,10 @@ from typing import Any, Literal, Self
 from understudy.api.codec import JournalValueCodec
 from understudy.api.door import run_attempt
 from understudy.api.handler import Handler
-from understudy.api.manifest import build_manifest
+from understudy.api.manifest import MANIFEST_VERSIONS, build_manifest
 from understudy.api.service import Definition
 from understudy.asgi import Receive, Scope, Send, serve
+from understudy.fingerprint import fingerprint_of
 from understudy.hosting import Host, Link
 from understudy.identity import Verifier
 from understudy.vm import VERSIONS
@@ -38,8 +39,12 @@ class App:
         protocol: ProtocolMode | None = None,
         identity_keys: Sequence[str] | None = None,
         journal_value_codec: JournalValueCodec | None = None,
+        version: str | None = None,
     ) -> None:
         """Raises ValueError for two services of one name or a text that is no key, TypeError for what is no service."""
+        if version is not None and not version:
+            raise ValueError("an application's version is a text that is not empty, or None")
+        self.version = version
         self.protocol: ProtocolMode | None = protocol
         self.verifier = Verifier(identity_keys or ())
         self.codec = journal_value_codec
@@ -66,6 +71,11 @@ class App:
         request_response = over_http1 if self.protocol is None else self.protocol == "request_response"
         mode: Literal["BIDI_STREAM", "REQUEST_RESPONSE"] = "REQUEST_RESPONSE" if request_response else "BIDI_STREAM"
         return build_manifest(self.services.values(), version, mode)
+
+    def fingerprint(self) -> bytes:
+        """16 bytes that tell this code from other code (or this `version` from others); see `fingerprint.py`."""
+        handlers = [one for service in self.services.values() for one in service.handlers.values()]
+        return fingerprint_of(self.version, self.manifest(MANIFEST_VERSIONS[-1]), handlers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one ASGI scope: discovery, invocations, health."""
@@ -98,13 +108,15 @@ def app(
     protocol: ProtocolMode | None = None,
     identity_keys: Sequence[str] | None = None,
     journal_value_codec: JournalValueCodec | None = None,
+    version: str | None = None,
 ) -> App:
     """An application of *services*.  *protocol* None: full duplex unless discovered over HTTP/1.
 
     With *identity_keys* (``publickeyv1_…``) it answers 401 to what none of those keys signed. With
-    *journal_value_codec* all values pass through it on their way to the server and back.
+    *journal_value_codec* all values pass through it on their way to the server and back. *version* says which code this
+    is to a server in the same process; None: a hash of the source does.
     """
-    return App(services, protocol, identity_keys, journal_value_codec)
+    return App(services, protocol, identity_keys, journal_value_codec, version)
 
 
 class Endpoint:
@@ -115,6 +127,7 @@ class Endpoint:
         self._protocol: ProtocolMode | None = None
         self._identity_keys: list[str] = []
         self._codec: JournalValueCodec | None = None
+        self._version: str | None = None
 
     def bind(self, *services: Definition) -> Self:
         """Add *services*.  Raises ValueError for a second one of a name, TypeError for what is no service.
@@ -144,9 +157,14 @@ class Endpoint:
         self._codec = codec
         return self
 
+    def set_version(self, version: str) -> Self:
+        """Say which code this is, instead of a hash of its source."""
+        self._version = version
+        return self
+
     def app(self) -> App:
         """The application.  Raises ValueError for an identity key that is none."""
-        return App(tuple(self._services.values()), self._protocol, self._identity_keys, self._codec)
+        return App(tuple(self._services.values()), self._protocol, self._identity_keys, self._codec, self._version)
 
 
 def _by_name(services: Sequence[Definition]) -> dict[str, Definition]:
