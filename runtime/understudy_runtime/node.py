@@ -161,11 +161,13 @@ class Node:
     def _idle_lease(self, partition: Partition, command: Resume) -> int:
         """The lease under which no attempt of the invocation runs, nor is about to where it should; 0: none."""
         found = partition.tables.peek(command.invocation_id)
-        if found is None or found.status is not Status.INVOKED:
+        if found is None or found.status not in (Status.INVOKED, Status.SUSPENDED):
             return 0
         job = self.invokers[partition.index].job(found.id, found.lease)
-        is_due = job is not None and job.phase is Phase.QUEUED and not command.deployment_id
-        return 0 if job is not None and (is_due or job.phase in HOLDS_SLOT) else found.lease
+        if found.status is Status.SUSPENDED or job is None:
+            return found.lease
+        is_due = job.phase is Phase.QUEUED and not command.deployment_id
+        return 0 if is_due or job.phase in HOLDS_SLOT else found.lease
 
     async def mutate_state(self, command: MutateState) -> RequestAcked:
         """Propose *command* where its key lives and wait until it is applied or queued.  Raises as `submit` does."""

@@ -53,14 +53,14 @@ def on_resume(turn: Turn, command: Resume) -> None:
 
 
 def run_again(turn: Turn, invocation: Invocation | None, command: Resume) -> str:
-    """Run now what is paused, suspended or waits to be tried again; one that runs needs no push."""
+    """Run now what is paused, or is suspended or waits to be tried again as it was seen to; who runs needs no push."""
     if invocation is None:
         return NOT_FOUND
     if invocation.status is Status.COMPLETED:
         return ALREADY_COMPLETED
     if invocation.status in WAITING:
         return NOT_STARTED
-    is_idle = invocation.status is not Status.INVOKED or invocation.lease == command.idle_lease
+    is_idle = invocation.status is Status.PAUSED or invocation.lease == command.idle_lease
     if command.deployment_id and not (is_idle and invocation.deployment_id):
         return NOT_MOVABLE
     if is_idle:

@@ -211,8 +211,8 @@ class PurgeJournal:
 class Resume:
     """Run a paused or suspended invocation again; on *deployment_id*, which fits its journal's version, if named.
 
-    `idle_lease` is the lease under which the proposer saw no attempt run (0: it did not look): an invocation that is
-    INVOKED under just this lease waits to be tried again, and is tried now.
+    `idle_lease` is the lease under which the proposer saw no attempt run (0: one does, or it did not look): what is
+    SUSPENDED, or INVOKED to be tried again later, under just this lease is run now.
     """
 
     invocation_id: str = numbered(1)

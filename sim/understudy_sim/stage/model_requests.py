@@ -57,12 +57,12 @@ def _pause(model: PartitionModel, command: c.Pause) -> None:
 
 
 def _resume(model: PartitionModel, command: c.Resume) -> None:
-    """Whoever paused or is suspended runs again; whoever runs, only if its attempt was seen to be idle."""
+    """Whoever is paused runs again; anybody else only under the lease that was seen to have no attempt."""
     inv = model.invocations.get(command.invocation_id)
     if inv is None or (command.deployment_id and not inv.is_pinned):
         return
-    is_idle = inv.status is Status.INVOKED and inv.lease == command.idle_lease
-    if is_idle or inv.status in (Status.SUSPENDED, Status.PAUSED):
+    is_idle = inv.status in (Status.INVOKED, Status.SUSPENDED) and inv.lease == command.idle_lease
+    if is_idle or inv.status is Status.PAUSED:
         model.run(inv)
 
 

@@ -12,6 +12,7 @@ from understudy.protocol import service_pb2 as pb
 from understudy_runtime.machine.apply import RULES_CURRENT, apply, outstanding
 from understudy_runtime.machine.expiry import EXPIRY_TIMER
 from understudy_runtime.machine.invocation import Invocation
+from understudy_runtime.machine.lifecycle import RULES_WITH_JOURNALS
 from understudy_runtime.machine.mutations import state_version
 from understudy_runtime.machine.tables import Tables
 from understudy_runtime.model import ids
@@ -223,6 +224,8 @@ class Play:
         kept = [one for one in known if one is not None and one.status is Status.COMPLETED and one.journal_length]
         if kept:
             self.driver.do(self.restart(kept[a % len(kept)].id, a // 8, b))
+            return
+        if tables.rule_version < RULES_WITH_JOURNALS:
             return
         retention = {"completion_retention_ms": 5_000, "journal_retention_ms": 5_000}
         request = attrs.evolve(self.request(a, b, self.id(a)), execution_time_ms=0, **retention)

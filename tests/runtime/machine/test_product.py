@@ -124,6 +124,7 @@ MAKES: dict[str, Make] = {
     "output": lambda _, i: c.Attach(i, FAR_CALLER, wait=False),
     "kill": lambda _, i: c.Kill(i, 9),
     "pause": lambda _, i: c.Pause(i, 9),
+    # As logs hold it from before suspended invocations could be resumed.
     "resume": lambda _, i: c.Resume(i, 9),
     "resume, idle": lambda d, i: c.Resume(i, 9, idle_lease=lease_of(d, i)),
     "resume, was idle": lambda d, i: c.Resume(i, 9, idle_lease=lease_of(d, i) + 1),
@@ -172,13 +173,12 @@ PRODUCT = {
     "done COMPLETED acd | already_completed .",
     "pause": "not_found . | not_running . | not_running . | done PAUSED x | done PAUSED . | already_paused . | "
     "not_running .",
-    "resume": "not_found . | not_started . | not_started . | done . | done INVOKED s | done INVOKED s | "
-    "already_completed .",
+    "resume": "not_found . | not_started . | not_started . | done . | done . | done INVOKED s | already_completed .",
     "resume, idle": "not_found . | not_started . | not_started . | done s | done INVOKED s | done INVOKED s | "
     "already_completed .",
-    "resume, was idle": "not_found . | not_started . | not_started . | done . | done INVOKED s | done INVOKED s | "
+    "resume, was idle": "not_found . | not_started . | not_started . | done . | done . | done INVOKED s | "
     "already_completed .",
-    "move": "not_found . | not_started . | not_started . | not_movable . | done INVOKED s | done INVOKED s | "
+    "move": "not_found . | not_started . | not_started . | not_movable . | not_movable . | done INVOKED s | "
     "already_completed .",
     "move, idle": "not_found . | not_started . | not_started . | done s | done INVOKED s | done INVOKED s | "
     "already_completed .",
