@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from functools import partial
 from types import CodeType
-from typing import Final
+from typing import Any, Final
 
 import attrs
 
@@ -29,7 +29,7 @@ SLOW_NS: Final = 1_000_000
 CODES_MAX: Final = 10_000
 
 NEVER: Final = -1
-RunInThread = Callable[[Callable[[], object]], Awaitable[object]]
+RunInThread = Callable[[Callable[[], Any]], Awaitable[Any]]
 
 
 @attrs.define
@@ -58,7 +58,7 @@ class Offload:
         """Run *function* where it belongs and return what it returns; what it raises is raised."""
         code = code_of(function)
         if code is None:
-            return await self._run_in_thread(function)
+            return await self._run_in_worker(Known(), function)
         known = self._known.get(code)
         if known is None:
             known = Known()
@@ -75,13 +75,15 @@ class Offload:
             nonlocal taken_ns
             started_ns = self._monotonic_ns()
             try:
-                return function()
+                # What a lambda makes may be a coroutine, to be awaited in the loop: bare, trio takes it for a mistake.
+                return (function(),)
             finally:
                 taken_ns = self._monotonic_ns() - started_ns
 
         self._in_workers += 1
         try:
-            return await self._run_in_thread(timed)
+            (value,) = await self._run_in_thread(timed)
+            return value
         finally:
             self._in_workers -= 1
             if known.quick_runs != NEVER and taken_ns >= 0:

@@ -35,8 +35,9 @@ class RealHost:
         return time.monotonic_ns() // 1_000_000
 
     async def run_sync(self, function: Callable[[], T]) -> T:
-        """Run *function* in a worker thread."""
-        return await anyio.to_thread.run_sync(function)
+        """Run *function* in a worker thread.  It may return a coroutine, which trio would take for a mistake."""
+        (value,) = await anyio.to_thread.run_sync(lambda: (function(),))
+        return value
 
     def start_task(self, function: Callable[[], Awaitable[None]]) -> None:
         """Start *function* in the request's task group."""

@@ -122,3 +122,18 @@ def test_code_is_found_through_partials_and_methods():
     bench = Bench()
     assert code_of(partial(partial(bench.step, 1))) is Bench.step.__code__
     assert code_of(len) is None
+
+
+@pytest.mark.parametrize("times", [1, QUICK_RUNS + 2])
+async def test_a_lambda_may_make_a_coroutine(times: int):
+    """It is awaited in the loop, wherever the lambda ran."""
+
+    async def ask() -> str:
+        await trio.lowlevel.checkpoint()
+        return "answer"
+
+    offload = Offload(lambda: 0, lambda: 0, trio.to_thread.run_sync)
+    for _ in range(times):
+        found = await offload.run(lambda: ask())
+        assert await found == "answer"
+    assert await offload.run(partial(len, "abc")) == 3
