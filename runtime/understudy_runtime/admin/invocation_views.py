@@ -68,7 +68,7 @@ def view(found: Described) -> dict[str, Any]:
         is_member = found.id in found.deadlock
         shown["deadlock" if is_member else "behind_deadlock"] = list(found.deadlock)
     if found.parked:
-        shown["parked"] = {"reason": found.parked, "ways_out": ways_out(found.id, OUT_OF_PARKING)}
+        shown["parked"] = {"reason": found.parked, "ways_out": [way_out(found.id, word) for word in OUT_OF_PARKING]}
     if found.last_failure is not None:
         shown["last_failure"] = found.last_failure.message
         shown["last_failure_error_code"] = found.last_failure.code
@@ -94,6 +94,7 @@ def deadlocks(circles: Sequence[Sequence[Described]]) -> Response:
 
 
 def circle_view(circle: Sequence[Described]) -> dict[str, Any]:
+    """The ways out begin with who has not started: to cancel them undoes nothing.  Kills come last."""
     members = []
     for index, member in enumerate(circle):
         next_id = circle[(index + 1) % len(circle)].id
@@ -107,12 +108,16 @@ def circle_view(circle: Sequence[Described]) -> dict[str, Any]:
                 "waits_for": waits[0] if waits else {"id": next_id},
             }
         )
-    return {"members": members, "ways_out": [way for member in circle for way in ways_out(member.id, OUT_OF_DEADLOCK)]}
+    gentlest_first = sorted(circle, key=lambda member: member.known.status is not Status.INBOXED)
+    return {
+        "members": members,
+        "ways_out": [way_out(one.id, word) for word in OUT_OF_DEADLOCK for one in gentlest_first],
+    }
 
 
-def ways_out(invocation_id: str, words: Sequence[str]) -> list[str]:
-    """Requests that let a stuck invocation go on, or end it."""
-    return [f"PATCH /invocations/{invocation_id}/{word}" for word in words]
+def way_out(invocation_id: str, word: str) -> str:
+    """A request that lets a stuck invocation go on, or ends it."""
+    return f"PATCH /invocations/{invocation_id}/{word}"
 
 
 def target_text(found: Described) -> str:

@@ -169,6 +169,7 @@ async def test_a_circle_is_found_and_left(partition_count: int, way: str, autoju
             member["id"] for member in circle["members"]
         )
         assert listed[behind] == shown
+        assert circle["ways_out"][0] == f"PATCH /invocations/{last['id']}/cancel"
         out = next(way_out for way_out in circle["ways_out"] if way_out.endswith(f"{last['id']}/{way}"))
         method, path = out.split(" ")
         assert (await stand.ask(method, path)).status == 200
