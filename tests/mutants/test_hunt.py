@@ -30,7 +30,7 @@ def test_the_page_says_who_caught_what() -> None:
     hunt = Hunt(MUTANTS[0].id, (catch, None, Catch(6, 5, ("P5",), "", 1.0), catch, None))
     assert hunt_from_json(hunt_to_json(hunt)) == hunt
     assert (hunt.found, hunt.median_seeds, hunt.claims) == (3, 6, ("P7", "P5"))
-    text = page([(MUTANTS[0], hunt)])
+    text = page([(MUTANTS[0], hunt)], (0, 5), 200)
     assert "6 (4–6)" in text
     assert "3 of 5" in text
     assert "P7; P5" in text
@@ -39,4 +39,4 @@ def test_the_page_says_who_caught_what() -> None:
 def test_a_mutant_most_hunts_miss_has_no_median() -> None:
     catch = Catch(4, 3, ("P7",), "it differs", 0.5)
     assert Hunt("X", (catch, None, None)).median_seeds is None
-    assert "nobody" in page([(MUTANTS[0], Hunt(MUTANTS[0].id, (None, None, None)))])
+    assert "nobody" in page([(MUTANTS[0], Hunt(MUTANTS[0].id, (None, None, None)))], (0,), 10)

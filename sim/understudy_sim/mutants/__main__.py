@@ -1,14 +1,15 @@
 """`python -m understudy_sim.mutants`: list, hunt, quiet, suite, table.
 
-hunt ID      200 seeds of the ticket tour under all faults, from five first seeds
+hunt ID      200 seeds of the mutant's scenario under all faults, from five first seeds
 quiet ID     200 seeds without faults: a mutant that needs a fault must not be found
 suite ID     the test suite against an edited copy of the repository: likewise
-table        hunt them all and write docs/mutants.md
+table        hunt them all and write docs/mutants.md; --hunts 1 --jobs 2 for a quick one
 """
 
 from __future__ import annotations
 
 import sys
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 import click
@@ -115,23 +116,34 @@ def suite(mutant_ids: str, arguments: tuple[str, ...]) -> None:
 
 @main.command()
 @click.option("--seeds", "seeds_max", type=click.IntRange(min=1), default=SEEDS_MAX)
+@click.option("--hunts", "hunts_max", type=click.IntRange(1, len(FIRST_SEEDS)), default=len(FIRST_SEEDS))
+@click.option("--jobs", type=click.IntRange(min=1), default=1, help="Mutants hunted at once.")
 @click.option(
     "--kept", type=click.Path(path_type=Path), help="Keep each hunt in this file; do not repeat what is there."
 )
-def table(seeds_max: int, kept: Path | None) -> None:
-    """Hunt every mutant and write docs/mutants.md."""
+def table(seeds_max: int, hunts_max: int, jobs: int, kept: Path | None) -> None:
+    """Hunt every mutant in its scenario and write docs/mutants.md."""
     lines = kept.read_text().splitlines() if kept is not None and kept.exists() else []
     hunts = {hunt.mutant_id: hunt for hunt in map(hunt_from_json, lines)}
-    for mutant in MUTANTS:
-        if mutant.id in hunts:
-            continue
-        hunts[mutant.id] = hunt_apart(mutant.id, seeds_max=seeds_max)
-        click.echo(describe(hunts[mutant.id], seeds_max))
-        if kept is not None:
-            with kept.open("a") as file:
-                file.write(hunt_to_json(hunts[mutant.id]) + "\n")
+    missing = [mutant.id for mutant in MUTANTS if mutant.id not in hunts]
+    first_seeds = FIRST_SEEDS[:hunts_max]
+    with ThreadPoolExecutor(jobs) as executor:
+        for future in as_completed(
+            [executor.submit(hunt_apart, id_, first_seeds=first_seeds, seeds_max=seeds_max) for id_ in missing]
+        ):
+            found = future.result()
+            hunts[found.mutant_id] = found
+            click.echo(describe(found, seeds_max))
+            keep(kept, found)
     rows = [(mutant, hunts[mutant.id]) for mutant in MUTANTS]
-    (ROOT / "docs/mutants.md").write_text(page(rows), encoding="utf-8")
+    (ROOT / "docs/mutants.md").write_text(page(rows, first_seeds, seeds_max), encoding="utf-8")
+
+
+def keep(kept: Path | None, found: Hunt) -> None:
+    """Add a hunt to the file that keeps them."""
+    if kept is not None:
+        with kept.open("a") as file:
+            file.write(hunt_to_json(found) + "\n")
 
 
 if __name__ == "__main__":

@@ -8,12 +8,14 @@ from __future__ import annotations
 from typing import Final
 
 from understudy_sim.mutants.edit import Mutant, MutantError
+from understudy_sim.mutants.planted_life import LIFE
 from understudy_sim.mutants.planted_medium import MEDIUM
 from understudy_sim.mutants.planted_rules import RULES
+from understudy_sim.mutants.planted_sdk import SDK
 from understudy_sim.mutants.planted_wire import WIRE
 
 MUTANTS: Final[tuple[Mutant, ...]] = tuple(
-    sorted((*RULES, *MEDIUM, *WIRE), key=lambda mutant: (mutant.group, len(mutant.id)))
+    sorted((*RULES, *LIFE, *SDK, *MEDIUM, *WIRE), key=lambda mutant: (mutant.group, int(mutant.id[1:])))
 )
 
 

@@ -10,6 +10,17 @@ NEEDS = ("schedule", "crash", "leadership", "network", "time", "disk", "workload
 
 TOUR = "scenarios.ticket_tour:ticket_tour"
 NOTEBOOK = "scenarios.notebook:notebook_pages"
+ACCOUNTS = "scenarios.account:accounts"
+APPROVAL = "scenarios.approval:approval"
+DEADLOCK = "scenarios.deadlock:deadlock"
+DOORBELL = "scenarios.doorbell:doorbell"
+FAN_OUT = "scenarios.fan_out:fan_out"
+PARCELS = "scenarios.parcels:parcels_pause"
+PROMISE_RACE = "scenarios.promise_race:promise_race"
+REMINDERS = "scenarios.reminders:reminders"
+RENDER_FARM = "scenarios.render_farm:render_farm"
+REPORT = "scenarios.report:report"
+TRIP = "scenarios.trip:trip"
 
 
 class MutantError(Exception):

@@ -126,8 +126,8 @@ RULES: Final[tuple[Mutant, ...]] = (
         needs=("network",),
     ),
     Mutant(
-        id="E1",
-        group="E expiry",
+        id="X1",
+        group="X expiry",
         module="understudy_runtime.machine.lifecycle",
         before="    if bucket_of(invocation.expires_ms) <= bucket:\n        free(turn, invocation)\n",
         after="    if bucket_of(invocation.expires_ms) <= bucket + 7200:\n        free(turn, invocation)\n",
@@ -135,8 +135,8 @@ RULES: Final[tuple[Mutant, ...]] = (
         needs=("time",),
     ),
     Mutant(
-        id="E2",
-        group="E expiry",
+        id="X2",
+        group="X expiry",
         module="understudy_runtime.machine.expiry",
         before="        if first is None or (bucket, number) < first:\n",
         after="        if first is None:\n",
@@ -144,8 +144,8 @@ RULES: Final[tuple[Mutant, ...]] = (
         needs=("time",),
     ),
     Mutant(
-        id="E3",
-        group="E expiry",
+        id="X3",
+        group="X expiry",
         module="understudy_runtime.machine.expiry",
         before=(
             "            chunk = rows.expiry_chunk(key)\n"

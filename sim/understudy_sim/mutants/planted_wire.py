@@ -46,8 +46,8 @@ WIRE: Final[tuple[Mutant, ...]] = (
         invisible=True,
     ),
     Mutant(
-        id="H1",
-        group="H HTTP/2",
+        id="Q1",
+        group="Q HTTP/2",
         module="understudy_runtime.http.h2_client",
         before="        for stream in [stream for stream in self._exchanges if stream > event.last_stream]:\n",
         after="        for stream in list(self._exchanges):\n",
@@ -55,8 +55,8 @@ WIRE: Final[tuple[Mutant, ...]] = (
         needs=("network",),
     ),
     Mutant(
-        id="H2",
-        group="H HTTP/2",
+        id="Q2",
+        group="Q HTTP/2",
         module="understudy_runtime.http.h2_asgi",
         before="        if self._owed:\n            self._owner.wire.credit(self.stream, self._owed)\n",
         after="        if self._owed:\n",
@@ -65,8 +65,8 @@ WIRE: Final[tuple[Mutant, ...]] = (
         scenario=NOTEBOOK,
     ),
     Mutant(
-        id="H3",
-        group="H HTTP/2",
+        id="Q3",
+        group="Q HTTP/2",
         module="understudy_runtime.http.h2_client",
         before="        self._inbox.append(part)\n        self._ended = part.ended\n",
         after="        self._inbox.append(part)\n        self._ended = part.ended and not part.data\n",
@@ -74,8 +74,8 @@ WIRE: Final[tuple[Mutant, ...]] = (
         needs=("workload",),
     ),
     Mutant(
-        id="H4",
-        group="H HTTP/2",
+        id="Q4",
+        group="Q HTTP/2",
         module="understudy_runtime.http.h2_wire",
         before="            if length <= 0:\n                self._blocked[stream] = lane\n                return 0\n",
         after="            if length <= 0:\n                return 0\n",
