@@ -195,9 +195,8 @@ class Claims:
             id_ = command.invocation_id
             result = self.stage.result(id_)
             if getattr(result, "code", 0) == CANCELLED:
-                label = command.idempotency_key or ""
-                if not any(one.status in (200, 202) for one in self.stage.acted("cancel", label)):
-                    return f"{label} ({id_}) ended as cancelled, and nobody was told that he cancelled it"
+                if not self.stage.cancels(id_):
+                    return f"{command.idempotency_key} ({id_}) ended as cancelled, and nobody had cancelled it"
             elif not hasattr(result, "value") or {("label", id_), ("hand over", id_)} - labelled:
                 return f"{command.idempotency_key} ({id_}) ended with {result}; the desk did {sorted(labelled)}"
         return ""
@@ -228,4 +227,10 @@ class Claims:
         return ""
 
     def cancelled_while_paused(self) -> bool:
-        return any(one.status == 202 and one.invocation_id in self.paused for one in self.stage.acted("cancel"))
+        """Whether some pause ended otherwise than by an operator who resumed the parcel."""
+        resumed = Counter(one.invocation_id for one in self.stage.acted("resume") if one.status == 200)
+        return any(
+            self.stage.pauses(one.invocation_id) > self.paused[one.invocation_id] + resumed[one.invocation_id]
+            for one in self.stage.acted("cancel")
+            if one.status == 202
+        )

@@ -16,6 +16,8 @@ from understudy_sim.stage.operations import Act, Attach, Call, Deploy, Operation
 from understudy_sim.stage.scenario import Scenario, limited, scenario
 
 if TYPE_CHECKING:
+    from understudy_runtime.model.invocation import Result
+
     from understudy_sim.kernel.choices import Choices
     from understudy_sim.stage.attendant import Desk
     from understudy_sim.stage.external import External
@@ -33,6 +35,7 @@ _LATER: Mapping[str, str] = {
     "External": "understudy_sim.stage.external",
     "Ledger": "understudy_sim.stage.ledger",
     "Plan": "understudy_sim.stage.plan",
+    "Result": "understudy_runtime.model.invocation",
     "Stage": "understudy_sim.stage.play",
 }
 
@@ -61,6 +64,7 @@ __all__ = [
     "Operation",
     "Plan",
     "Remove",
+    "Result",
     "Scenario",
     "Settle",
     "Stage",

@@ -137,9 +137,9 @@ class Client:
     async def _do(self, operation: Operation) -> None:
         """What is not a question for a result: it is done until somebody says that it is."""
         label = label_of(operation)
-        if label and not await self._directory.accepted(label, self.name):
-            response, tries = None, 0
-        else:
+        response: Response | None = None
+        tries = 0
+        if not label or await self._directory.accepted(label, self.name):
             response, tries = await self._done(errand_of(operation, self._directory))
         if isinstance(operation, Act):
             self._acted(operation, response, tries)
@@ -148,15 +148,15 @@ class Client:
         elif response is not None and isinstance(operation, Remove):
             self._watch.tell(Removed(self._directory.deployments.pop(self._directory.address(operation.app))))
 
-    async def _done(self, errand: Errand) -> tuple[Response | None, int]:
-        tries, tries_max = 0, self._choices.integer(f"client/{self.name}/tries", 3, 8)
-        while self.healed or tries < tries_max or errand.insists:
+    async def _done(self, errand: Errand) -> tuple[Response, int]:
+        """The answer, and how often it was asked for: whoever does something insists."""
+        tries = 0
+        while True:
             tries += 1
             response = await self._try(errand)
             if response is not None and response.status not in AGAIN:
                 return response, tries
             await self._back_off(tries)
-        return None, tries
 
     def _acted(self, act: Act, response: Response | None, tries: int) -> None:
         made = ""

@@ -19,11 +19,10 @@ JSON: Final = ("content-type", "application/json")
 
 @attrs.frozen
 class Errand:
-    """A request to the ingress, or to the `admin`.  One that `insists` is never given up."""
+    """A request to the ingress, or to the `admin`."""
 
     request: Request
     admin: bool = False
-    insists: bool = False
 
 
 def errand_of(operation: Operation, directory: Directory, idempotency_key: str = "") -> Errand:
@@ -38,13 +37,13 @@ def errand_of(operation: Operation, directory: Directory, idempotency_key: str =
             id_ = directory.invocation_id(operation.on)
             return Errand(Request("PATCH", f"/invocations/{id_}/{operation.action}{query}", (HOST,), b""), admin=True)
         case Settle():
-            return Errand(_settling(operation, directory), insists=True)
+            return Errand(_settling(operation, directory))
         case Deploy():
             body = {"uri": directory.address(operation.app), "use_http_11": directory.is_http_11}
-            return Errand(_post("/deployments", body), admin=True, insists=True)
+            return Errand(_post("/deployments", body), admin=True)
     assert isinstance(operation, Remove), f"{operation!r} is no operation"
     id_ = directory.deployments[directory.address(operation.app)]
-    return Errand(Request("DELETE", f"/deployments/{id_}?force=true", (HOST,), b""), admin=True, insists=True)
+    return Errand(Request("DELETE", f"/deployments/{id_}?force=true", (HOST,), b""), admin=True)
 
 
 def request_of(call: Call, idempotency_key: str) -> Request:

@@ -16,9 +16,9 @@ from typing import Any, Final, TypeVar
 
 import attrs
 from understudy_runtime.model.actions import Action, StartAttempt
-from understudy_runtime.model.commands import Invoke
+from understudy_runtime.model.commands import Cancel, Delivered, Invoke, Signal
 from understudy_runtime.model.events import LeadershipTaken
-from understudy_runtime.model.invocation import Result
+from understudy_runtime.model.invocation import Result, Status
 
 from understudy_sim.kernel.kernel import Kernel
 from understudy_sim.stage.attendant import Attending
@@ -27,6 +27,7 @@ from understudy_sim.stage.external import External
 from understudy_sim.stage.happenings import ServerStopped, Step
 from understudy_sim.stage.history import Acted, Asked
 from understudy_sim.stage.ledger import Ledger
+from understudy_sim.stage.model import CANCEL_SIGNAL
 from understudy_sim.stage.nemesis import Nemesis
 from understudy_sim.stage.operations import Operation
 from understudy_sim.stage.plan import NS_PER_S, Plan
@@ -87,6 +88,10 @@ class Stage:
         self._state_read = False
         self._ended_ns: dict[str, int] = {}
         self._runs: dict[str, int] = {}
+        self._pauses: dict[str, dict[int, None]] = {}  # invocation -> the leases that ended in one
+        self._signals: dict[str, int] = {}
+        self._cancels: dict[str, int] = {}
+        self.starts = 0  # of the server
         self._outages: list[tuple[int, int]] = []
         self._stopped_ns: int | None = None
         watch.subscribe({Step: self._step, ServerStopped: self._server_stopped, LeadershipTaken: self._server_leads})
@@ -181,6 +186,18 @@ class Stage:
         """How often an invocation was taken up: when it began, after each wait and each pause, and at each restart of
         the server.  Each time its retry policy counts from the start."""
         return self._runs.get(invocation_id, 0)
+
+    def pauses(self, invocation_id: str) -> int:
+        """How often an invocation was paused, by its retry policy or by an operator."""
+        return len(self._pauses.get(invocation_id, ()))
+
+    def signals(self, invocation_id: str) -> int:
+        """How many signals were delivered to an invocation, cancels and awakeables among them."""
+        return self._signals.get(invocation_id, 0)
+
+    def cancels(self, invocation_id: str) -> int:
+        """How many requests to cancel an invocation are durable; an operator who lost an answer asks again."""
+        return self._cancels.get(invocation_id, 0)
 
     def records(self, kind: type[R]) -> list[R]:
         """Every command of a *kind* that is durable, in no order between partitions."""
@@ -323,6 +340,7 @@ class Stage:
         if self._stopped_ns is not None:
             self._outages.append((self._stopped_ns, self.kernel.now_ns))
             self._stopped_ns = None
+        self.starts += event.partition == 0
         self._taken_up(event.outstanding)
 
     # --- judging ----------------------------------------------------------------------------------------------
@@ -336,11 +354,28 @@ class Stage:
         for invocation_id in step.effects.completed:
             self._ended_ns[invocation_id] = self.kernel.now_ns
         self._taken_up(step.actions)
+        self._happened_to(step)
         # A claim that read no state when it was last judged cannot have changed with the state.
         if step.effects.keys:
             for entry in self._always:
                 if entry.reads_state:
                     self._judge_always(entry)
+
+    def _happened_to(self, step: Step) -> None:
+        command = step.record.command
+        if isinstance(command, Delivered):
+            command = command.message
+        if isinstance(command, Signal | Cancel):
+            id_ = command.invocation_id
+            is_cancel = isinstance(command, Cancel) or command.index == CANCEL_SIGNAL
+            counted = (self._signals, self._cancels) if is_cancel else (self._signals,)
+            for counts in counted:
+                counts[id_] = counts.get(id_, 0) + 1
+        model = self._truth.models[step.partition]
+        for id_ in step.effects.invocations:
+            inv = model.invocations.get(id_)
+            if inv is not None and inv.status is Status.PAUSED:
+                self._pauses.setdefault(id_, {})[inv.lease] = None
 
     def _taken_up(self, actions: Sequence[Action]) -> None:
         for action in actions:
