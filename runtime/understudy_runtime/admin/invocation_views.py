@@ -18,9 +18,9 @@ from understudy_runtime.model.invocation import Failure, ServiceType, Status
 
 # A journal above it is not exported: it would be held in memory several times over.
 EXPORT_BYTES_MAX: Final = 64 << 20
-# What gets an invocation out of where it cannot go on by itself.
+# What gets an invocation out of where it cannot go on by itself.  A cancel alone is no way for what is parked: only its
+# handler can answer it.
 OUT_OF_DEADLOCK: Final = ("cancel", "kill")
-OUT_OF_PARKING: Final = ("resume?deployment=latest", "cancel", "kill")
 
 
 def shown(invocation_id: str, found: Described | None) -> Response:
@@ -68,7 +68,7 @@ def view(found: Described) -> dict[str, Any]:
         is_member = found.id in found.deadlock
         shown["deadlock" if is_member else "behind_deadlock"] = list(found.deadlock)
     if found.parked:
-        shown["parked"] = {"reason": found.parked, "ways_out": [way_out(found.id, word) for word in OUT_OF_PARKING]}
+        shown["parked"] = {"reason": found.parked, "ways_out": out_of_parking(found)}
     if found.last_failure is not None:
         shown["last_failure"] = found.last_failure.message
         shown["last_failure_error_code"] = found.last_failure.code
@@ -118,6 +118,18 @@ def circle_view(circle: Sequence[Described]) -> dict[str, Any]:
 def way_out(invocation_id: str, word: str) -> str:
     """A request that lets a stuck invocation go on, or ends it."""
     return f"PATCH /invocations/{invocation_id}/{word}"
+
+
+def out_of_parking(found: Described) -> list[str]:
+    """What lets a parked invocation go on, or ends it; what is not bound yet runs wherever its service is offered."""
+    if not found.deployment_id:
+        return [f"offer the service {found.known.target.service} again", way_out(found.id, "kill")]
+    return [
+        f"run {found.deployment_id} again: it goes on by itself then",
+        "ask `understudy check` whether the code of now fits its journal, then let it go on there:",
+        way_out(found.id, "resume?deployment=latest"),
+        way_out(found.id, "kill"),
+    ]
 
 
 def target_text(found: Described) -> str:

@@ -223,12 +223,16 @@ async def test_who_is_stuck_is_shown_with_the_ways_out(ask, backend):
     assert (found["deadlock"], "behind_deadlock" in found) == ([ID, OTHER], False)
     found = await shown(ask, backend, deadlock=(OTHER,))
     assert (found["behind_deadlock"], "deadlock" in found) == ([OTHER], False)
-    found = await shown(ask, backend, parked="its deployment is gone")
+    found = await shown(ask, backend, parked="its deployment is gone", deployment_id="dp_1x")
     assert found["parked"]["reason"] == "its deployment is gone"
-    assert f"PATCH /invocations/{ID}/resume?deployment=latest" in found["parked"]["ways_out"]
-    for way in found["parked"]["ways_out"]:
+    run, check, *requests = found["parked"]["ways_out"]
+    assert ("dp_1x" in run, "understudy check" in check) == (True, True)
+    assert requests == [f"PATCH /invocations/{ID}/{word}" for word in ("resume?deployment=latest", "kill")]
+    for way in requests:
         method, path = way.split(" ")
         assert (await ask(method, path)).status != 404, way
+    found = await shown(ask, backend, parked="nobody offers S")
+    assert found["parked"]["ways_out"] == ["offer the service S again", f"PATCH /invocations/{ID}/kill"]
 
 
 async def test_deadlocks_are_listed(ask, backend):
