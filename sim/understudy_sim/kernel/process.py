@@ -103,7 +103,8 @@ class Process:
         """Start the next incarnation with `async_fn(*args)` as its main task.
 
         *on_exit* is told when it ends by itself, with the Outcome of its main task; not when it crashes.
-        Without *on_exit* an error ends the run.  Raises IllegalTransition when it is already running.
+        Without *on_exit* an error ends the run, and so does one that *on_exit* raises.  Raises IllegalTransition when
+        it is already running.
         """
         self._move(Event.START)
         self.incarnation += 1
@@ -181,8 +182,9 @@ class Process:
         self._loop.trace.note("process.exit", self.name, self.incarnation, self._loop.now_ns, int(failed))
         self._go_down(runner, False)
         if self._on_exit is not None:
-            self._on_exit(self, result)
-        elif isinstance(result, outcome.Error):
+            # Nobody above hears what is raised here: the run it ends in is over.
+            result = outcome.capture(self._on_exit, self, result)
+        if isinstance(result, outcome.Error):
             assert self.failed_silently is not None, "somebody must learn of a failed process"
             self.failed_silently(self, result.error)
 

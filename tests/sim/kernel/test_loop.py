@@ -269,6 +269,21 @@ def test_a_scope_of_another_process_can_be_cancelled() -> None:
     assert run(main).value() == pytest.approx(1, abs=0.01)
 
 
+def test_an_error_that_is_not_taken_at_the_exit_ends_the_run() -> None:
+    async def broken() -> None:
+        await trio.sleep(1)
+        raise ValueError("broken")
+
+    async def main(kernel: Kernel) -> None:
+        kernel.process("broken").start(broken, on_exit=lambda _, result: result.unwrap())
+        await trio.sleep(2)
+
+    result = run(main)
+    assert result.failed_process == "broken"
+    with pytest.raises(ValueError, match="broken"):
+        result.value()
+
+
 def test_a_deadline_of_infinity_or_the_past() -> None:
     async def main(kernel: Kernel) -> None:
         with trio.CancelScope(deadline=-math.inf) as past:
