@@ -11,7 +11,8 @@ from understudy_runtime.admin import bodies, core
 from understudy_runtime.admin.asked import TEXT_TYPE, Malformed, Node, Respond
 from understudy_runtime.ingress.port import Request
 from understudy_runtime.limits import Limits
-from understudy_runtime.model.ids import deployment_id, invocation_id_text
+from understudy_runtime.model.ids import ENTROPY_BYTES, deployment_id, invocation_id_for, invocation_id_text
+from understudy_runtime.model.invocation import HandlerType, Target
 from understudy_runtime.model.schema import Schema, parse_manifest
 
 from tests.runtime.admin.stand import COUNTER, JSON, FakeConnect, FakeEndpoint, standing
@@ -27,6 +28,7 @@ NODE = Node(
     ingress_endpoint="http://x/",
     cluster_name="c",
 )
+LIVE = invocation_id_for(Target("Counter", "add", "a"), HandlerType.EXCLUSIVE, "k", 0, bytes(ENTROPY_BYTES))
 URI = {"uri": "http://h:1"}
 
 WRONG = [
@@ -84,6 +86,14 @@ WRONG = [
     ("POST", "/internal/invocations_batch_operations/kill", {"invocation_ids": ["zap"]}, 422),
     ("POST", "/internal/invocations_batch_operations/kill", {"invocation_ids": [INV] * 1001}, 400),
     ("POST", "/internal/invocations_batch_operations/fly", {"invocation_ids": []}, 404),
+    ("POST", "/internal/invocations_batch_operations/resume", {"invocation_ids": [INV], "deployment": 1}, 422),
+    ("POST", "/internal/invocations_batch_operations/restart-as-new", {"invocation_ids": [], "deployment": "x"}, 400),
+    ("PATCH", f"/invocations/{INV}/restart-as-new?from=", None, 400),
+    ("PATCH", f"/invocations/{INV}/restart-as-new?from=%D9%A1", None, 400),
+    ("PATCH", f"/invocations/{INV}/resume?deployment=", None, 400),
+    ("PATCH", "/invocations/zap/pause", None, 400),
+    ("GET", "/invocations/zap/journal", None, 400),
+    ("POST", "/deadlocks", None, 405),
     ("GET", "/v5/health", None, 400),
     ("GET", "/v0/health", None, 400),
     ("GET", "/nope", None, 404),
@@ -137,10 +147,10 @@ def test_arbitrary_bytes_are_json_or_refused(body: bytes) -> None:
 
 FIELDS = """
     uri force breaking dry_run use_http_11 additional_headers metadata overwrite arn public journal_retention object_key
-    new_state version scope invocation_ids
+    new_state version scope invocation_ids deployment
 """
 NAMES = st.sampled_from(FIELDS.split())
-TEXTS = st.text(max_size=6) | st.sampled_from([ONE, "1d", INV, DP, "\x00", "é"])
+TEXTS = st.text(max_size=6) | st.sampled_from([ONE, "1d", INV, LIVE, DP, "Latest", "\x00", "é"])
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXTS,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES | TEXTS, inner, max_size=3),
@@ -149,7 +159,7 @@ VALUES = st.recursive(
 SEGMENTS = st.sampled_from(
     (
         "deployments services invocations internal invocations_batch_operations state handlers cancel kill purge "
-        f"purge-journal v2 v4 Counter Echo {DP} {INV} %2F %ff .. "
+        f"purge-journal pause resume restart-as-new journal deadlocks v2 v4 Counter Echo {DP} {INV} {LIVE} %2F %ff .. "
     ).split(" ")
 )
 METHODS = st.sampled_from(["GET", "HEAD", "POST", "PATCH", "PUT", "DELETE", "OPTIONS"])
@@ -160,13 +170,17 @@ METHODS = st.sampled_from(["GET", "HEAD", "POST", "PATCH", "PUT", "DELETE", "OPT
     METHODS,
     st.lists(SEGMENTS, max_size=4),
     st.dictionaries(NAMES, VALUES, max_size=5) | VALUES,
-    st.sampled_from(["", "?force=true", "?mode=kill", "?limit=3"]),
+    st.sampled_from(
+        ["", "?force=true", "?mode=kill", "?limit=3", "?from=1&deployment=latest", "?deployment=keep", "?from=0"]
+    ),
 )
 async def test_arbitrary_requests_are_answered(method: str, segments: list[str], value: object, query: str) -> None:
     network = FakeConnect()
     network.endpoints[ONE] = FakeEndpoint(COUNTER)
-    async with standing(network, limits=Limits(log_prewrite_bytes=0, discovery_timeout_ms=1)) as stand:
+    async with standing(network, limits=Limits(log_prewrite_bytes=0, discovery_timeout_ms=500)) as stand:
         await stand.register(ONE)
+        acked = await stand.client.send(Target("Counter", "add", "a"), key="k")
+        assert acked.invocation_id == LIVE
         body = json.dumps(value).encode()
         response = await stand.admin.handle(Request(method, "/" + "/".join(segments) + query, JSON, body))
         assert response.status < 500 or response.status == 501 or b'"META0' in response.body
