@@ -294,8 +294,15 @@ def remembered(stage: Stage) -> str:
 
 
 def not_again(stage: Stage) -> str:
-    """What the manager has once decided holds in a second life too.  (Who asks twice is told 409 then.)"""
+    """What the manager has once decided holds in a second life too.  (Who asks twice is told 409 then.)
+
+    A purchase that was withdrawn before anybody could start it is withdrawn when it begins its first.
+    """
     for one in stage.answers("Purchase", "run"):
-        if one.call.client == ARCHIVIST and not any(answer.body in DECIDED for answer in one.answers):
+        if one.call.client != ARCHIVIST:
+            continue
+        told = [answer.body for answer in one.answers if answer.status == 200]
+        lived_before = len(lives(stage, one.call.key or "")) > 1
+        if not told or (lived_before and told[0] not in DECIDED):
             return f"{one.call.key} was started again: {one.answer}"
     return ""
