@@ -164,7 +164,7 @@ class PartitionModel:
         self.run(inv)
 
     def run(self, inv: Invocation) -> None:
-        inv.status, inv.awaiting, inv.is_held = Status.INVOKED, None, False
+        inv.status, inv.awaiting = Status.INVOKED, None
         inv.lease += 1
         inv.lease_entries = len(inv.journal)
         inv.attempt = (0, 0)

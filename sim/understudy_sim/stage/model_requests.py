@@ -53,7 +53,7 @@ def _pause(model: PartitionModel, command: c.Pause) -> None:
     if inv is not None and inv.status in (Status.INVOKED, Status.SUSPENDED):
         _abort(model, inv)
         model.effects.invocations[command.invocation_id] = None
-        inv.status, inv.awaiting, inv.is_held = Status.PAUSED, None, True
+        inv.status, inv.awaiting = Status.PAUSED, None
 
 
 def _resume(model: PartitionModel, command: c.Resume) -> None:

@@ -101,7 +101,6 @@ class Invocation:
     expects: dict[int, int] = attrs.Factory(dict)  # completion id -> type of the completion that will answer it
     callees: list[str] = attrs.Factory(list)
     is_pinned: bool = False  # something of it is journaled: it stays where it ran
-    is_held: bool = False  # an operator paused it
 
 
 @attrs.define

@@ -1,8 +1,8 @@
 """P5, accepted means terminal: an invocation whose record is durable ends once the faults have stopped.
 
-Terminal is completed, paused by an operator, paused by a policy where the scenario said so, or, where it said so, stuck
-in a deadlock that the server names, or behind one.  What is left at the end of the quiet phase is reported with the
-chain of who waits for whom.
+Terminal is completed; where the scenario said so also paused, by a policy or an operator, or stuck in a deadlock that
+the server names, or behind one.  What is left at the end of the quiet phase is reported with the chain of who waits for
+whom.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class AcceptedEnds(Property):
         """Invocations that are not terminal, oldest first."""
         terminal = (Status.COMPLETED, Status.PAUSED) if self.paused_is_terminal else (Status.COMPLETED,)
         every = [inv for model in self.truth.models for inv in model.invocations.values()]
-        left = [inv for inv in every if inv.status not in terminal and not inv.is_held]
+        left = [inv for inv in every if inv.status not in terminal]
         if left and self.deadlocked_is_terminal:
             named = self._deadlocked()
             left = [inv for inv in left if inv.command.invocation_id not in named]

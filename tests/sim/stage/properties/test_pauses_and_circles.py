@@ -30,18 +30,11 @@ def learned(driver: Driver) -> Stand:
 # P5
 
 
-def test_p5_takes_an_operators_pause_for_an_end_until_it_is_resumed() -> None:
+@pytest.mark.parametrize("by", ["a policy", "an operator"])
+def test_p5_takes_a_pause_for_an_end_only_where_it_was_declared(by: str) -> None:
     driver = Driver()
     id_ = driver.invoke(OBJECT)
-    driver.do(Pause(id_))
-    assert learned(driver).put(AcceptedEnds).pending() == []
-    driver.do(Resume(id_))
-    assert len(learned(driver).put(AcceptedEnds).pending()) == 1
-
-
-def test_p5_takes_a_policys_pause_for_an_end_only_where_it_was_declared() -> None:
-    driver = Driver()
-    driver.attempt(driver.invoke(OBJECT), end=GaveUp(Failure(500, "x"), pause=True))
+    driver.do(Pause(id_)) if by == "an operator" else driver.attempt(id_, end=GaveUp(Failure(500, "x"), pause=True))
     checker = learned(driver).put(AcceptedEnds)
     assert len(checker.pending()) == 1
     checker.paused_is_terminal = True
