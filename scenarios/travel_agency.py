@@ -88,6 +88,7 @@ def claim(stage: Stage, bookings: Ledger[Entry]) -> None:
     stage.eventually("a trip is booked as a whole or not at all", lambda: halves(bookings))
     stage.eventually("who was told of a booked trip has it", lambda: told_wrong(stage, bookings))
     stage.eventually("the offers know what is booked", lambda: offers_differ(stage, bookings))
+    stage.eventually("a cancel goes on to every trip of a party", lambda: left_out(stage))
     stage.eventually("calls of the booking system are explained", lambda: unexplained(stage, bookings))
     stage.sometimes("a trip was booked", lambda: stage.answered("Trips", "book", "booked"))
     stage.sometimes("a trip was cancelled half way", lambda: any(one.do == "void" for one in bookings))
@@ -138,6 +139,16 @@ def told_wrong(stage: Stage, bookings: Ledger[Entry]) -> str:
         is_booked = all(outcomes.get(f"{trip}/{part}") == "booked" for part in PARTS)
         if is_booked != (getattr(result, "value", None) == b'"booked"'):
             return f"{trip} ({invocation_id}) ended with {result}, and is {'' if is_booked else 'not '}booked"
+    return ""
+
+
+def left_out(stage: Stage) -> str:
+    """Whoever tells one of its trips to cancel tells all of them."""
+    for party in stage.accepted("Trips", "party"):
+        told = stage.cancelled_by(party.invocation_id)
+        missing = [one for one in stage.callees(party.invocation_id) if told and one not in told]
+        if missing:
+            return f"{party.invocation_id} was cancelled and told {told}, but not {missing}"
     return ""
 
 

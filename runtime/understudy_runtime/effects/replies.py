@@ -47,6 +47,11 @@ class Waiter(Generic[A]):
         self._slot = Slot()
         self._answer: A | None = None
 
+    @property
+    def awaits_result(self) -> bool:
+        """Whether nothing was given yet."""
+        return self._answer is None
+
     def give(self, answer: A) -> None:
         """Answer; the first answer counts."""
         if self._answer is None:
@@ -68,6 +73,11 @@ class CallWaiter:
         self._slot = Slot()
         self._acked: InvokeAcked | None = None
         self._completed: Completed | None = None
+
+    @property
+    def awaits_result(self) -> bool:
+        """Whether only the result is missing."""
+        return self._acked is not None and not self._acked.conflict and self._completed is None
 
     def give(self, answer: InvokeAcked | RequestAcked | Completed) -> None:
         """One of the two; the first of each counts."""
@@ -110,6 +120,11 @@ class Replies:
     def result_count(self) -> int:
         """Tasks that wait for a result."""
         return sum(len(waiters) for waiters in self._results.values())
+
+    @property
+    def unanswered(self) -> list[str]:
+        """The invocations somebody still waits for: the request is acknowledged or was none, no result came."""
+        return [id_ for id_, waiters in self._results.items() if any(waiter.awaits_result for waiter in waiters)]
 
     @property
     def is_idle(self) -> bool:

@@ -17,6 +17,8 @@ from understudy_sim.stage.model_words import VOID, Invocation, Note, key_of, one
 if TYPE_CHECKING:
     from understudy_sim.stage.model import PartitionModel
 
+CANCEL: Final = 1
+
 
 def _set_state(model: PartitionModel, inv: Invocation, payload: bytes, _: Any) -> None:
     command = pb.SetStateCommand.FromString(payload)
@@ -144,6 +146,8 @@ def _send_signal(model: PartitionModel, inv: Invocation, payload: bytes, _: Any)
     command = pb.SendSignalCommand.FromString(payload)
     result = one_of(command, "result")
     to = command.target_invocation_id
+    if command.idx == CANCEL and not command.name:
+        model.effects.cancels.append((inv.command.invocation_id, to))
     model.send(to, c.Signal(to, command.idx, command.name, None if result == VOID else result))
 
 

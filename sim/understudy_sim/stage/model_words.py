@@ -113,3 +113,4 @@ class Effects:
     accepted: list[c.Invoke] = attrs.Factory(list)
     completed: dict[str, Result] = attrs.Factory(dict)
     placed: list[tuple[str, c.Invoke]] = attrs.Factory(list)  # calls journaled: (caller's id, what it asked for)
+    cancels: list[tuple[str, str]] = attrs.Factory(list)  # cancels journaled: (who sent it, to whom)

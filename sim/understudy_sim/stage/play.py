@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar
 
 import attrs
 from understudy_runtime.model.actions import Action, StartAttempt
-from understudy_runtime.model.commands import Cancel, Delivered, Invoke, Signal
+from understudy_runtime.model.commands import AttemptOutput, Cancel, Delivered, Invoke, Signal
 from understudy_runtime.model.events import LeadershipTaken
 from understudy_runtime.model.invocation import Result, Status
 
@@ -24,7 +24,7 @@ from understudy_sim.kernel.kernel import Kernel
 from understudy_sim.stage.attendant import Attending
 from understudy_sim.stage.cluster import Cluster
 from understudy_sim.stage.external import External
-from understudy_sim.stage.happenings import ServerStopped, Step
+from understudy_sim.stage.happenings import Deployed, ServerStopped, Step
 from understudy_sim.stage.history import Acted, Asked
 from understudy_sim.stage.ledger import Ledger
 from understudy_sim.stage.model import CANCEL_SIGNAL
@@ -87,6 +87,10 @@ class Stage:
         self._sometimes: list[tuple[str, Callable[[], bool] | bool]] = []
         self._state_read = False
         self._ended_ns: dict[str, int] = {}
+        self._accepted_ns: dict[str, int] = {}
+        self._deployed_ns: dict[str, int] = {}
+        self._addresses: dict[str, str] = {}  # of deployments, by their ids
+        self._bound: dict[str, str] = {}  # invocation -> the deployment it was bound to first
         self._runs: dict[str, int] = {}
         self._pauses: dict[str, dict[int, None]] = {}  # invocation -> the leases that ended in one
         self._signals: dict[str, int] = {}
@@ -94,7 +98,14 @@ class Stage:
         self.starts = 0  # of the server
         self._outages: list[tuple[int, int]] = []
         self._stopped_ns: int | None = None
-        watch.subscribe({Step: self._step, ServerStopped: self._server_stopped, LeadershipTaken: self._server_leads})
+        watch.subscribe(
+            {
+                Step: self._step,
+                Deployed: self._deployed,
+                ServerStopped: self._server_stopped,
+                LeadershipTaken: self._server_leads,
+            }
+        )
 
     # --- what a scenario sets up ------------------------------------------------------------------------------
 
@@ -174,9 +185,26 @@ class Stage:
         """When (virtual time) an invocation's end was durable; -1 when it has none (yet)."""
         return self._ended_ns.get(invocation_id, -1)
 
+    def accepted_ns(self, invocation_id: str) -> int:
+        """When (virtual time) an invocation was accepted first; -1 when it was not (yet)."""
+        return self._accepted_ns.get(invocation_id, -1)
+
+    def deployed_ns(self, app: int) -> int:
+        """When (virtual time) an operator was told that application number *app* is registered; -1: not yet."""
+        return self._deployed_ns.get(self.cluster.directory.address(app), -1)
+
+    def bound_to(self, invocation_id: str) -> int:
+        """The number of the application whose deployment an invocation was bound to first; -1: to none (yet)."""
+        address = self._addresses.get(self._bound.get(invocation_id, ""), "")
+        return self.cluster.addresses.index(address) if address else -1
+
     def callees(self, invocation_id: str) -> list[str]:
         """What an invocation called and sent, as its journal has it."""
         return self._truth.callees.get(invocation_id, [])
+
+    def cancelled_by(self, invocation_id: str) -> list[str]:
+        """Whom an invocation told to cancel, as its journal has it."""
+        return self._truth.cancelled_by.get(invocation_id, [])
 
     def attempts(self, invocation_id: str) -> int:
         """How many attempts of an invocation were started."""
@@ -350,7 +378,13 @@ class Stage:
         for entry in self._always:
             self._judge_always(entry)
 
+    def _deployed(self, event: Deployed) -> None:
+        self._deployed_ns.setdefault(event.address, self.kernel.now_ns)
+        self._addresses[event.deployment_id] = event.address
+
     def _step(self, step: Step) -> None:
+        for command in step.effects.accepted:
+            self._accepted_ns.setdefault(command.invocation_id, self.kernel.now_ns)
         for invocation_id in step.effects.completed:
             self._ended_ns[invocation_id] = self.kernel.now_ns
         self._taken_up(step.actions)
@@ -365,7 +399,9 @@ class Stage:
         command = step.record.command
         if isinstance(command, Delivered):
             command = command.message
-        if isinstance(command, Signal | Cancel):
+        if isinstance(command, AttemptOutput) and command.deployment_id and step.effects.invocations:
+            self._bound.setdefault(command.invocation_id, command.deployment_id)
+        elif isinstance(command, Signal | Cancel):
             id_ = command.invocation_id
             is_cancel = isinstance(command, Cancel) or command.index == CANCEL_SIGNAL
             counted = (self._signals, self._cancels) if is_cancel else (self._signals,)

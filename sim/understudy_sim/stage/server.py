@@ -131,6 +131,7 @@ class ServerProcess:
         self.node = None
         self.ingress = None
         self._truth.tables = [None] * len(self._truth.tables)
+        self._truth.unanswered = tuple
         self._watch.tell(ServerStopped(process.incarnation, "stopped"))
 
     def _exited(self, process: Process, result: outcome.Outcome[Any]) -> None:
@@ -231,6 +232,7 @@ class ServerProcess:
         if node is None:  # Cut in the middle of its own step: the rest of the step is void.
             return
         self._truth.tables[partition] = node.partitions[partition].tables
+        self._truth.unanswered = lambda: node.replies.unanswered
         known = self._truth.known(partition, record)
         if known is not None:
             self._watch.tell(Replayed(partition, record, known))

@@ -6,6 +6,7 @@ It outlives every server.  Claims about committed state read from here, never fr
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from understudy_runtime.machine.apply import TIMERS_MAX
@@ -32,6 +33,8 @@ class Truth:
         self.endings: dict[str, list[Result]] = {}  # and in each of its lives: an id may live again once it was purged
         self.attempts: dict[str, int] = {}
         self.callees: dict[str, list[str]] = {}
+        self.cancelled_by: dict[str, list[str]] = {}  # invocation -> whom it told to cancel
+        self.unanswered: Callable[[], Iterable[str]] = tuple  # the running server's waiters: what each waits for
         self.interruptions: dict[str, int] = {}
         self.callers: dict[str, str] = {}  # invocation -> who called it first
         self.state_version = 0
@@ -55,6 +58,8 @@ class Truth:
         for caller_id, command in effects.placed:
             self.callers.setdefault(command.invocation_id, caller_id)
             self.callees.setdefault(caller_id, []).append(command.invocation_id)
+        for caller_id, target_id in effects.cancels:
+            self.cancelled_by.setdefault(caller_id, []).append(target_id)
         self.results.update(effects.completed)
         for id_, result in effects.completed.items():
             self.endings.setdefault(id_, []).append(result)

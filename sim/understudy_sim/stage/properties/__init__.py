@@ -20,6 +20,7 @@ from understudy_sim.stage.properties.registrations import Registrations
 from understudy_sim.stage.properties.replay_closure import ReplayClosure
 from understudy_sim.stage.properties.single_holder import SingleHolder
 from understudy_sim.stage.properties.timers import Timers
+from understudy_sim.stage.properties.waits_in_vain import WaitsInVain
 from understudy_sim.stage.watch import Property
 
 PROPERTIES: Final[tuple[type[Property], ...]] = (
@@ -37,4 +38,5 @@ PROPERTIES: Final[tuple[type[Property], ...]] = (
     Hazards,
     Registrations,
     ReplayClosure,
+    WaitsInVain,
 )

@@ -19,7 +19,7 @@ class Registrations(Property):
 
     def handlers(self) -> Mapping[type, Handler]:
         self._ids: dict[str, str] = {}
-        self._services: dict[str, None] = {}
+        self._services: dict[str, tuple[str, ...]] = {}  # address -> what it offers
         return {
             Deployed: self._deployed,
             Removed: self._removed,
@@ -28,15 +28,17 @@ class Registrations(Property):
         }
 
     def _removed(self, event: Removed) -> None:
-        self.hit("removals acknowledged")
-        self._ids = {address: id_ for address, id_ in self._ids.items() if id_ != event.deployment_id}
+        self.hit("removals")
+        for address in [address for address, id_ in self._ids.items() if id_ == event.deployment_id]:
+            del self._ids[address]
+            del self._services[address]
 
     def _deployed(self, event: Deployed) -> None:
         self.hit("registrations acknowledged")
         first = self._ids.setdefault(event.address, event.deployment_id)
         if first != event.deployment_id:
             self.broken(f"{event.address} was registered as {first} and later as {event.deployment_id}")
-        self._services.update(dict.fromkeys(event.services))
+        self._services[event.address] = event.services
 
     def _listed(self, event: DeploymentsListed) -> None:
         self.hit("deployments listed")
@@ -47,6 +49,6 @@ class Registrations(Property):
         asked = event.asked.call
         if event.answer.status != NOT_FOUND or event.answer.of_invocation or event.asked.attach is not None:
             return
-        if asked.service not in self._services:
+        if not any(asked.service in services for services in self._services.values()):
             return
         self.broken(f"{asked} was answered {NOT_FOUND} although {asked.service} was registered")

@@ -42,6 +42,7 @@ from understudy_sim.stage.properties.outstanding import Outstanding
 from understudy_sim.stage.properties.registrations import Registrations
 from understudy_sim.stage.properties.single_holder import SingleHolder
 from understudy_sim.stage.properties.timers import Timers
+from understudy_sim.stage.properties.waits_in_vain import WaitsInVain
 
 from tests.sim.stage.properties.stands import Stand, answer, asked
 
@@ -415,3 +416,36 @@ def test_p14_wants_a_registered_service_to_be_known() -> None:
     assert stand.broken == [], "a handler may say so"
     stand.watch.tell(Answered(asked(), refused))
     assert len(stand.broken) == 1
+
+
+# P15
+
+
+def test_p15_lets_nobody_wait_for_what_has_ended() -> None:
+    stand = two_invocations()
+    stand.put(WaitsInVain)
+    stand.truth.unanswered = lambda: [FIRST]
+    stand.start(FIRST)
+    end_first(stand)
+    assert stand.broken == [], "those who wait are told behind the record"
+    stand.now_ns += 2 * WaitsInVain.grace_ns
+    stand.start(SECOND)
+    assert len(stand.broken) == 1
+    assert FIRST in stand.broken[0]
+
+
+def test_p15_knows_that_an_id_may_live_again() -> None:
+    stand = two_invocations()
+    stand.put(WaitsInVain)
+    stand.truth.unanswered = lambda: [FIRST]
+    end_first(stand)
+    accepted = stand.truth.commands[FIRST]
+    stand.step(accepted, effects=Effects(accepted=[accepted]))
+    stand.now_ns += 2 * WaitsInVain.grace_ns
+    stand.start(SECOND)
+    assert stand.broken == []
+
+
+def end_first(stand: Stand) -> None:
+    """The first invocation ends, by the reference model."""
+    stand.step(stand.truth.commands[FIRST], effects=Effects(completed={FIRST: Success(b"1")}))
