@@ -203,7 +203,8 @@ class Node:
     def live(self, service: str | None, count_max: int) -> Listed:
         """At most *count_max* invocations that have not completed, by id; of one *service*, or of all.
 
-        Not more than LIST_LOOKED_AT_MAX are looked at: the loop stands still meanwhile.  Raises Unavailable.
+        Without what they wait for.  Not more than LIST_LOOKED_AT_MAX are looked at: the loop stands still meanwhile.
+        Raises Unavailable.
         """
         self._must_be_open()
         every = (invocation for partition in self.partitions for invocation in partition.tables.live())
@@ -211,7 +212,8 @@ class Node:
         chosen = [one for one in seen[:LIST_LOOKED_AT_MAX] if service is None or one.target.service == service]
         chosen.sort(key=attrgetter("id"))
         is_complete = len(seen) <= LIST_LOOKED_AT_MAX and len(chosen) <= count_max
-        return Listed(self._described(chosen[:count_max]), is_complete)
+        shown = [described(one, self.invokers[self.partition_for(one.id).index]) for one in chosen[:count_max]]
+        return Listed(shown, is_complete)
 
     def _described(self, found: Sequence[Invocation]) -> list[Described]:
         """*found* as the admin shows them, with what each waits for, and in vain."""

@@ -133,7 +133,10 @@ class AdminBackend(Protocol):
         """What the tables say about *invocation_id* now."""
 
     def live(self, service: str | None, count_max: int) -> Listed:
-        """At most *count_max* invocations that have not completed, by id; of one *service*, or of all."""
+        """At most *count_max* invocations that have not completed, by id; of one *service*, or of all.
+
+        Without what they wait for, which is looked up one by one.
+        """
 
     def deadlocks(self) -> Sequence[Sequence[str]]:
         """The circles of invocations that wait for each other and nothing else; each waits for the next."""

@@ -18,6 +18,7 @@ from understudy_runtime.model.invocation import Failure, ServiceType, Status
 
 # A journal above it is not exported: it would be held in memory several times over.
 EXPORT_BYTES_MAX: Final = 64 << 20
+LIST_WAITS_MAX: Final = 10
 # What gets an invocation out of where it cannot go on by itself.  A cancel alone is no way for what is parked: only its
 # handler can answer it.
 OUT_OF_DEADLOCK: Final = ("cancel", "kill")
@@ -31,8 +32,17 @@ def shown(invocation_id: str, found: Described | None) -> Response:
 
 
 def listed(listing: Listed) -> Response:
-    body = {"invocations": [view(item) for item in listing.found], "complete": listing.is_complete}
+    body = {"invocations": [brief_view(item) for item in listing.found], "complete": listing.is_complete}
     return Response(200, (JSON_TYPE,), dump(body))
+
+
+def brief_view(found: Described) -> dict[str, Any]:
+    """An invocation in a list: of many waits the first, and how many there are."""
+    shown = view(found)
+    if len(found.waits) > LIST_WAITS_MAX:
+        shown["waiting_on"] = shown["waiting_on"][:LIST_WAITS_MAX]
+        shown["waiting_on_count"] = len(found.waits)
+    return shown
 
 
 def view(found: Described) -> dict[str, Any]:

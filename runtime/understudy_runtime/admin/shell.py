@@ -7,13 +7,18 @@ from types import MappingProxyType
 from typing import Any, Final
 
 import attrs
+import trio
 
 from understudy_runtime.admin import actions, asked, core, deployments, invocation_views
-from understudy_runtime.admin.backend import AdminBackend, ToInvocation
+from understudy_runtime.admin.backend import AdminBackend, Described, Listed, ToInvocation
 from understudy_runtime.ingress.backend import Overloaded, Unavailable
 from understudy_runtime.ingress.port import Request, Response
 from understudy_runtime.model.ids import ENTROPY_BYTES, invocation_id_beside, seed_of
+from understudy_runtime.model.invocation import Status
 from understudy_runtime.model.registration import RegistrationRefused
+
+# So many invocations of a list are looked at in one go.
+LIST_SLICE: Final = 8
 
 
 class Admin:
@@ -70,7 +75,16 @@ async def export(admin: Admin, decision: asked.Export) -> Response:
 
 
 async def list_invocations(admin: Admin, decision: asked.ListInvocations) -> Response:
-    return invocation_views.listed(admin.backend.live(decision.service, decision.count_max))
+    """Each is shown as it is in its turn: what it waits for lies in its journal, and others run meanwhile."""
+    listing = admin.backend.live(decision.service, decision.count_max)
+    found: list[Described] = []
+    for index, one in enumerate(listing.found):
+        if index % LIST_SLICE == 0:
+            await trio.lowlevel.checkpoint()
+        shown = admin.backend.described(one.id)
+        if shown is not None and shown.known.status is not Status.COMPLETED:
+            found.append(shown)
+    return invocation_views.listed(Listed(found, listing.is_complete))
 
 
 async def act(admin: Admin, decision: asked.Act) -> Response:

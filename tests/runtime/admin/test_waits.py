@@ -50,6 +50,10 @@ def tangled() -> App:
         await WAITS[what](ctx)
 
     @waiter.handler()
+    async def many(ctx: understudy.Context, count: int) -> None:
+        await understudy.gather(*(ctx.sleep(timedelta(days=1)) for _ in range(count)), ctx.awakeable()[1])
+
+    @waiter.handler()
     async def attach(ctx: understudy.Context, invocation_id: str) -> None:
         await ctx.attach_invocation(invocation_id)
 
@@ -177,3 +181,49 @@ async def test_a_circle_is_found_and_left(partition_count: int, way: str, autoju
         assert await stand.get("/deadlocks") == {"deadlocks": []}
         answer = await Ingress(stand.node, LIMITS).handle(Request("GET", f"/restate/invocation/{first}/attach"))
         assert answer.status == 409
+
+
+async def test_a_long_list_lets_others_run_and_shows_the_first_of_many_waits(autojump_clock: MockClock) -> None:
+    async with tangling() as stand:
+        for index in range(20):
+            await send(stand, "/Waiter/many", index)
+        await trio.sleep(1)
+        turns = 0
+
+        async def count() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await trio.lowlevel.checkpoint()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(count)
+            listed = (await stand.get("/invocations"))["invocations"]
+            nursery.cancel_scope.cancel()
+        assert turns > 1
+        assert len(listed) == 20
+        waits = sorted(
+            (len(one["waiting_on"]), one.get("waiting_on_count", 0)) for one in listed if "waiting_on" in one
+        )
+        assert waits == [*((count, 0) for count in range(1, 11)), *((10, count) for count in range(11, 20))]
+        whole = await stand.get(
+            f"/invocations/{next(one['id'] for one in listed if one.get('waiting_on_count') == 19)}"
+        )
+        assert len(whole["waiting_on"]) == 19
+
+
+async def test_who_ends_while_a_list_is_made_is_not_in_it(autojump_clock: MockClock) -> None:
+    async with tangling() as stand:
+        ids = [await send(stand, "/Waiter/wait", "sleep") for _ in range(40)]
+        await trio.sleep(1)
+        listed: list[Any] = []
+
+        async def ask() -> None:
+            listed.extend((await stand.get("/invocations"))["invocations"])
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask)
+            for one in sorted(ids)[-8:]:
+                nursery.start_soon(stand.ask, "PATCH", f"/invocations/{one}/kill")
+        assert {one["id"] for one in listed} >= set(sorted(ids)[:-8])
+        assert {one["status"] for one in listed} == {"running"}
