@@ -139,6 +139,8 @@ class Client:
         label = label_of(operation)
         response: Response | None = None
         tries = 0
+        if isinstance(operation, Remove):
+            self._watch.tell(Removed(self._directory.deployments[self._directory.address(operation.app)]))
         if not label or await self._directory.accepted(label, self.name):
             response, tries = await self._done(errand_of(operation, self._directory))
         if isinstance(operation, Act):
@@ -146,7 +148,7 @@ class Client:
         elif response is not None and isinstance(operation, Deploy):
             self._deployed(operation, response)
         elif response is not None and isinstance(operation, Remove):
-            self._watch.tell(Removed(self._directory.deployments.pop(self._directory.address(operation.app))))
+            del self._directory.deployments[self._directory.address(operation.app)]
 
     async def _done(self, errand: Errand) -> tuple[Response, int]:
         """The answer, and how often it was asked for: whoever does something insists."""

@@ -180,6 +180,7 @@ class Cluster:
             address=ADDRESS,
             opened=lambda: self._start_clients(customers),
             registered=self.directory.deployments.__setitem__,
+            others_deploy=lambda: any(not client.done for client in self.clients),
         )
         self.operator.start()
 
@@ -228,11 +229,14 @@ class Cluster:
         else:
             self.tally.noted(NOTED[type(event)])
 
-    def _body_started(self, _: BodyStarted) -> None:
-        self.moments.begins(ENDPOINT)
+    def _body_started(self, event: BodyStarted) -> None:
+        for endpoint in self.endpoints:
+            if event.body in endpoint.running:
+                self.moments.begins(endpoint.process.name)
 
     def _attempt_started(self, _: AttemptStarted) -> None:
-        self.moments.begins(f"{SERVER} > {ENDPOINT}")
+        for endpoint in self.endpoints:
+            self.moments.begins(f"{SERVER} > {endpoint.process.name}")
 
     def _sync(self, ordinal: int, phase: str) -> None:
         if phase == "before":

@@ -98,7 +98,7 @@ class Deployed:
 
 @attrs.frozen
 class Removed:
-    """The operator was told that a deployment is gone."""
+    """The operator asks, and will insist, that a deployment goes."""
 
     deployment_id: str
 

@@ -43,6 +43,7 @@ class Operator:
         address: str,
         opened: Callable[[], object],
         registered: Callable[[str, str], object],
+        others_deploy: Callable[[], bool],
     ) -> None:
         self.process: Process = kernel.process(OPERATOR)
         self.done = False
@@ -55,6 +56,7 @@ class Operator:
         self._addresses = [address, *(f"{address}/moved-{number}" for number in range(1, len(plan.hops.moves_s) + 1))]
         self._opened = opened
         self._told = registered
+        self._others_deploy = others_deploy
 
     def start(self) -> None:
         """Start the process."""
@@ -73,7 +75,7 @@ class Operator:
         for at_s, address in zip(self._plan.hops.moves_s, others, strict=True):
             await self._kernel.loop.sleep_until_ns(at_s * NS_PER_S)
             await self._register(address)
-        while not self.healed:
+        while not self.healed or self._others_deploy():
             await self._kernel.sleep_ns(LOOK_S * NS_PER_S)
         await self._list()
         self.done = True
