@@ -20,8 +20,7 @@ from typing import Any, Final, NamedTuple, TypedDict
 
 from understudy import Context, ObjectContext, Service, VirtualObject
 from understudy import app as understudy_app
-from understudy_runtime.model.commands import RestartAsNew
-from understudy_sim import Act, Call, Choices, Desk, External, Ledger, Operation, Stage, scenario
+from understudy_sim import Act, Call, Choices, Desk, External, Ledger, Operation, RestartAsNew, Stage, scenario
 
 from scenarios import outside
 

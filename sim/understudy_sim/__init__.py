@@ -16,6 +16,7 @@ from understudy_sim.stage.operations import Act, Attach, Call, Deploy, Operation
 from understudy_sim.stage.scenario import Scenario, limited, scenario
 
 if TYPE_CHECKING:
+    from understudy_runtime.model.commands import RestartAsNew
     from understudy_runtime.model.invocation import Result
 
     from understudy_sim.kernel.choices import Choices
@@ -35,6 +36,7 @@ _LATER: Mapping[str, str] = {
     "External": "understudy_sim.stage.external",
     "Ledger": "understudy_sim.stage.ledger",
     "Plan": "understudy_sim.stage.plan",
+    "RestartAsNew": "understudy_runtime.model.commands",
     "Result": "understudy_runtime.model.invocation",
     "Stage": "understudy_sim.stage.play",
 }
@@ -64,6 +66,7 @@ __all__ = [
     "Operation",
     "Plan",
     "Remove",
+    "RestartAsNew",
     "Result",
     "Scenario",
     "Settle",
