@@ -20,7 +20,7 @@ from understudy_runtime.effects.deadlocks import Deadlocks
 from understudy_runtime.effects.dispatch import PartitionEffects
 from understudy_runtime.effects.outbox import Outbox
 from understudy_runtime.effects.replies import Replies, ToInvocation
-from understudy_runtime.effects.timers import Timers
+from understudy_runtime.effects.timers import Timers, watch_clock
 from understudy_runtime.ingress.backend import Known, Overloaded, Unavailable
 from understudy_runtime.inspection import circles_of, described, exported
 from understudy_runtime.invoker.core import HOLDS_SLOT, Phase
@@ -54,7 +54,9 @@ FORMAT: Final = 2
 FORMAT_FILE: Final = "format"
 LOCK_FILE: Final = "lock"
 PARTITIONS_MAX: Final = 1024
+# How soon the end of something is looked for again: at first, and at most.
 DRAIN_POLL_S: Final = 0.01
+DRAIN_POLL_S_MAX: Final = 0.2
 # Of the time a drain may take, what requests in flight get; the rest is for attempts to suspend in.
 DRAIN_SHARE: Final = 0.75
 LIST_LOOKED_AT_MAX: Final = 10_000
@@ -311,6 +313,8 @@ class Node:
                 for partition, effects in zip(self.partitions, self.effects, strict=True):
                     nursery.start_soon(effects.timers.run)
                     await nursery.start(partition.run, effects)
+                all_timers = [effects.timers for effects in self.effects]
+                nursery.start_soon(watch_clock, all_timers, self.limits.timer_recheck_ms)
                 task_status.started()
         except BaseExceptionGroup as group:
             raise sole_error(group) from None
@@ -402,7 +406,6 @@ class Node:
         timers = Timers(
             self.world.now_ms,
             partition.propose,
-            self.limits.timer_recheck_ms,
             nearest=partition.tables.timers.nearest,
             held_max=self.limits.timers_max,
             in_flight_max=self.limits.batch_commands_max,
@@ -426,9 +429,11 @@ def sole_error(error: BaseException) -> BaseException:
 
 
 async def until(is_true: Callable[[], bool]) -> None:
-    """Look again until *is_true*; for the end of a process, where nothing is hot."""
-    while not is_true():  # noqa: ASYNC110 - what is waited for has many sources
-        await trio.sleep(DRAIN_POLL_S)
+    """Look again until *is_true*, less and less often; for the end of a process, where nothing is hot."""
+    delay_s = DRAIN_POLL_S
+    while not is_true():
+        await trio.sleep(delay_s)
+        delay_s = min(2 * delay_s, DRAIN_POLL_S_MAX)
 
 
 async def open_folder(world: World, partition_count: int | None) -> FolderFormat:

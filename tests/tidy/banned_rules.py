@@ -138,7 +138,13 @@ CALLS: tuple[Ban, ...] = (
     Ban(
         "open",
         "use world.disk",
-        files((REAL_WORLD, DOOR), (CLI, TOOL), (STAGE_CLI, TOOL), (MUTANTS, TOOL)),
+        files(
+            (REAL_WORLD, DOOR),
+            (CLI, TOOL),
+            (STAGE_CLI, TOOL),
+            (MUTANTS, TOOL),
+            ("sim/understudy_sim/stage/pages.py", "it asks between runs what memory this process has"),
+        ),
     ),
     Ban("input", "the product does not ask", files()),
     Ban("print", "call observe(event), or click.echo on a command line", files((MUTANTS, TOOL))),

@@ -1,7 +1,8 @@
 """Durable timers of one partition: one heap, one task, due by the leader's wall clock.
 
 A timer is proposed at most once at a time: from the moment it is due until its TimerFired is applied it is in flight,
-and arming it again does nothing.  The wall clock may jump, so the task looks again at least every `recheck_ms`.
+and arming it again does nothing.  The wall clock may jump: `watch_clock` is one task for all partitions that lets them
+look again now and then.
 
 No more than `in_flight_max` are in flight: whatever comes due at once leaves room in the queue for everybody else.
 
@@ -22,7 +23,8 @@ from understudy_runtime.machine.expiry import EXPIRY_TIMER
 from understudy_runtime.model.commands import TimerFired
 from understudy_runtime.slot import Slot
 
-RECHECK_MS: Final = 10_000
+# By so much the wall clock may run apart from the monotonic one before sleepers are woken: their rounding, and drift.
+APART_MS: Final = 5
 HELD_MAX: Final = 4_096
 IN_FLIGHT_MAX: Final = 256
 # Disarmed timers that may stay in the heap until it is built anew.
@@ -48,16 +50,13 @@ class Timers:
         self,
         now_ms: Callable[[], int],
         propose: Callable[[TimerFired], None],
-        recheck_ms: int = RECHECK_MS,
         *,
         nearest: Nearest = nothing_more,
         held_max: int = HELD_MAX,
         in_flight_max: int = IN_FLIGHT_MAX,
     ) -> None:
-        assert recheck_ms >= 1, "the wall clock is looked at now and then"
         assert held_max >= 1, "the next timer is held"
         assert in_flight_max >= 1, "one timer can fire"
-        self._recheck_ms = recheck_ms
         self._nearest = nearest
         self._held_max = held_max
         self._in_flight_max = in_flight_max
@@ -71,6 +70,8 @@ class Timers:
         self._armed: dict[int, int] = {}
         self._in_flight: dict[int, None] = {}
         self._sleeps_until_ms: float = math.inf
+        # Wall clock less monotonic clock, when the task went to sleep.
+        self._offset_ms = 0.0
         self._slot = Slot()
 
     @property
@@ -155,8 +156,15 @@ class Timers:
             self._is_full = False
             self._slot.wake()
 
+    def look(self) -> None:
+        """Go on sleeping, unless the wall clock has jumped meanwhile."""
+        if self._sleeps_until_ms < math.inf:
+            apart_ms = self._now_ms() - trio.current_time() * 1000 - self._offset_ms
+            if abs(apart_ms) > APART_MS:
+                self._slot.wake()
+
     async def run(self) -> None:
-        """Fire what is due, for ever."""
+        """Fire what is due, for ever.  Somebody must call `look` now and then."""
         while True:
             next_ms = self._fire_due(self._now_ms())
             self._sleeps_until_ms = next_ms
@@ -166,8 +174,9 @@ class Timers:
     def _deadline_s(self, next_ms: float) -> float:
         if next_ms == math.inf:
             return math.inf
-        wait_ms = min(max(next_ms - self._now_ms(), 0), self._recheck_ms)
-        return trio.current_time() + wait_ms / 1000
+        now_ms, now_s = self._now_ms(), trio.current_time()
+        self._offset_ms = now_ms - now_s * 1000
+        return now_s + max(next_ms - now_ms, 0) / 1000
 
     def _fire_due(self, now_ms: int) -> float:
         """Propose every due timer in the order they are due; the next one's due time."""
@@ -190,3 +199,12 @@ class Timers:
             del self._armed[timer_id]
             self._in_flight[timer_id] = None
             self._propose(TimerFired(due_ms, timer_id))
+
+
+async def watch_clock(sleepers: Sequence[Timers], every_ms: int) -> None:
+    """Let *sleepers* look at the wall clock every so often, for ever."""
+    assert every_ms >= 1, "the wall clock is looked at now and then"
+    while True:
+        await trio.sleep(every_ms / 1000)
+        for timers in sleepers:
+            timers.look()

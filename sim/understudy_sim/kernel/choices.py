@@ -37,6 +37,9 @@ class Choice(NamedTuple):
     value: int
 
 
+_new = tuple.__new__  # A Choice without the call of Python that naming its fields costs.
+
+
 class ReplayMismatch(Exception):
     """A replayed run asked for a decision the recording does not have: the program took another path."""
 
@@ -113,7 +116,7 @@ class Choices(abc.ABC):
         self._ordinals[label] = ordinal + 1
         value = self._draw(label, ordinal, low, high)
         assert low <= value <= high, f"{label}: {value} is outside {low}..{high}"
-        self.recorded.append(Choice(label, ordinal, low, high, value))
+        self.recorded.append(_new(Choice, (label, ordinal, low, high, value)))
         return value
 
     def chance(self, label: str, thousandths: int) -> bool:

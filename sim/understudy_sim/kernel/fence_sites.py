@@ -119,6 +119,7 @@ class Sites:
         self._types: list[tuple[type, str, Any, Any]] = []
         self._by_real: dict[Any, Any] = {}
         self._scanned: dict[str, ModuleType] = {}
+        self._seen: tuple[object, ...] = ()  # What was in sys.modules at the last scan.
         self._find_module_places()
         self._find_random_places()
         self._find_class_places()
@@ -220,6 +221,10 @@ class Sites:
 
     def _scan(self) -> None:
         """Find names bound early in modules that came, or came anew, since the last scan."""
+        seen = tuple(sys.modules.values())
+        if seen == self._seen:
+            return
+        self._seen = seen
         for module_name, module in list(sys.modules.items()):
             if not isinstance(module, ModuleType) or self._scanned.get(module_name) is module:
                 continue

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["Budget", "Ending", "Loop", "ProcessRunner", "Timer"]
 
 _COMPACT_AT = 256
+_push, _pop = heapq.heappush, heapq.heappop
 _WaitTaskRescheduled = parts.WaitTaskRescheduled
 _CancelShieldedCheckpoint = parts.CancelShieldedCheckpoint
 
@@ -93,8 +94,8 @@ class Loop:
         """
         assert time_ns >= self.now_ns, "nothing happens in the past"
         timer = Timer(fn, argument, owner)
-        self._sequence += 1
-        heapq.heappush(self._heap, (time_ns, self._sequence, timer))
+        sequence = self._sequence = self._sequence + 1
+        _push(self._heap, (time_ns, sequence, timer))
         return timer
 
     def cancel_timer(self, timer: Timer) -> None:
@@ -198,19 +199,20 @@ class Loop:
                 elif self.system:
                     self._step(self.system.popleft())
                 elif ready:
-                    self._step(self._take())
+                    self._take(ready)
                 elif not self.idle_waiters or not self._idle():
                     self._advance()
-                if len(woken) == 1:
-                    ready.append(woken.pop())
-                elif woken:
-                    self.flush_woken()
+                if woken:
+                    if len(woken) > 1:
+                        woken.sort(key=_birth)
+                    ready += woken
+                    woken.clear()
             self._check_stop_error()
         assert self.ending is not None, "a run ends for a reason"
         return self.ending
 
-    def _take(self) -> Any:
-        ready = self.ready
+    def _take(self, ready: list[Any]) -> None:
+        """Let one of *ready* take its step."""
         if len(ready) == 1:
             task = ready.pop()
             word = task._counter
@@ -226,7 +228,7 @@ class Loop:
             self._check_stop_error()  # Somebody may have swallowed it.
         if self.steps >= self.budget.steps_max:
             self.stop(Ending.STEPS_EXHAUSTED)
-        return task
+        self._step(task)
 
     def _step(self, task: Any) -> None:
         runner = task._runner
@@ -284,14 +286,15 @@ class Loop:
         context.pop("task", None)
         heap, now_ns, woken = self._heap, self.now_ns, self.woken
         while heap and heap[0][0] <= now_ns and self.ending is None:
-            timer = heapq.heappop(heap)[2]
-            if timer.live:
-                if timer.owner is not None:
-                    context["runner"] = timer.owner
-                timer.fire()
-                if len(woken) == 1:
-                    self.ready.append(woken.pop())
-                elif woken:
+            timer = _pop(heap)[2]
+            fn, owner = timer.fn, timer.owner
+            if fn is not None and (owner is None or not owner.dead):
+                if owner is not None:
+                    context["runner"] = owner
+                argument = timer.argument
+                timer.fn = timer.argument = None  # It fires once.
+                fn(argument)
+                if woken:
                     self.flush_woken()
             elif self._cancelled:
                 self._cancelled -= 1
@@ -323,7 +326,7 @@ class Loop:
                 self._cancelled -= 1
 
     def _advance(self) -> None:
-        """Jump to the next event."""
+        """Jump to the next event and let it happen."""
         if self._heap and not self._heap[0][2].live:
             self._drop_stale()
         if not self._heap:
@@ -335,6 +338,7 @@ class Loop:
             self.stop(Ending.TIME_EXHAUSTED)
             return
         self.now_ns = next_ns
+        self._fire_due()
 
     def _check_stop_error(self) -> None:
         error = self.stop_error()

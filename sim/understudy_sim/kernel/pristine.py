@@ -163,12 +163,12 @@ class Pristine:
 
     def holds(self) -> bool:
         """Whether nothing has changed."""
-        return all(_same(parts(), before) for parts, before in self._parts)
-
-
-def _same(now: Iterable[Any], before: tuple[Any, ...]) -> bool:
-    found = tuple(now)
-    return len(found) == len(before) and all(map(operator.is_, found, before))
+        is_ = operator.is_
+        for parts, before in self._parts:
+            now = tuple(parts())
+            if len(now) != len(before) or not all(map(is_, now, before)):
+                return False
+        return True
 
 
 def _contents(cell: types.CellType) -> tuple[Any, ...]:

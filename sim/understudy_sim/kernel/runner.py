@@ -22,31 +22,27 @@ _NEVER_NS = 2**62
 
 
 class Timer:
-    """One event on the heap.  It does not fire after `cancel`, nor once the process that owns it is dead."""
+    """One event on the heap, which the loop lets happen once: `fn(argument)`.
 
-    __slots__ = ("_fn", "argument", "owner")
+    Not after `cancel`, nor once the process that owns it is dead.
+    """
+
+    __slots__ = ("argument", "fn", "owner")
 
     def __init__(self, fn: Callable[[Any], object], argument: Any, owner: ProcessRunner | None) -> None:
-        self._fn: Callable[[Any], object] | None = fn
+        self.fn: Callable[[Any], object] | None = fn
         self.argument = argument
         self.owner = owner
 
     @property
     def live(self) -> bool:
         """Whether it will still fire."""
-        return self._fn is not None and (self.owner is None or not self.owner.dead)
+        return self.fn is not None and (self.owner is None or not self.owner.dead)
 
     def cancel(self) -> None:
         """Never fire.  Cancelling twice, or after it fired, does nothing."""
-        self._fn = None
+        self.fn = None
         self.argument = None
-
-    def fire(self) -> None:
-        """Call once."""
-        fn, argument = self._fn, self.argument
-        assert fn is not None, "a timer fires once"
-        self._fn = self.argument = None
-        fn(argument)
 
 
 class _Nothing:

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from types import CoroutineType
 from typing import Any
 
+from understudy_sim.stage.pages import use_large_pages
+
 
 def silence_for_good() -> None:
     """For a process that only rehearses: what of the dead outlives every run stays silent at its end, too.
@@ -61,3 +63,4 @@ def collect(*, keep: bool = False) -> None:
     gc.collect()
     if keep:
         gc.freeze()
+        use_large_pages()

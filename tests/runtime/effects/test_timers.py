@@ -11,9 +11,11 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
-from understudy_runtime.effects.timers import HELD_SPARE, RECHECK_MS, Timers
+from understudy_runtime.effects.timers import APART_MS, HELD_SPARE, Timers, watch_clock
 from understudy_runtime.machine.expiry import EXPIRY_TIMER
 from understudy_runtime.model.commands import TimerFired
+
+RECHECK_MS = 10_000
 
 
 @attrs.define
@@ -135,8 +137,44 @@ async def test_a_jump_of_the_wall_clock_is_noticed(mock_clock: MockClock) -> Non
         b.timers.arm(1, b.now_ms() + 3_600_000)
         await wait_all_tasks_blocked()
         b.jump_ms = 3_600_000
-        await pass_time(mock_clock, RECHECK_MS)
+        b.timers.look()
+        await wait_all_tasks_blocked()
         assert [fired.timer_id for fired in b.fired] == [1]
+
+
+async def test_one_task_looks_at_the_clock_for_all(mock_clock: MockClock) -> None:
+    async with bench() as one, bench() as other, trio.open_nursery() as nursery:
+        nursery.start_soon(watch_clock, [one.timers, other.timers], RECHECK_MS)
+        for b in (one, other):
+            b.timers.arm(1, b.now_ms() + 3_600_000)
+        await wait_all_tasks_blocked()
+        one.jump_ms = other.jump_ms = 3_600_000
+        await pass_time(mock_clock, RECHECK_MS - 1)
+        assert one.fired == other.fired == []
+        await pass_time(mock_clock, 1)
+        assert len(one.fired) == len(other.fired) == 1
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_clock_that_runs_with_the_other_wakes_nobody(mock_clock: MockClock) -> None:
+    async with bench() as b:
+        b.timers.arm(1, b.now_ms() + 3_600_000)
+        await pass_time(mock_clock, 60_000)
+        b.jump_ms = APART_MS
+        deadline_s = trio.lowlevel.current_statistics().seconds_to_next_deadline
+        b.timers.look()
+        await wait_all_tasks_blocked()
+        assert trio.lowlevel.current_statistics().seconds_to_next_deadline == deadline_s, "it sleeps on"
+
+
+async def test_a_jump_back_is_noticed_before_the_old_time_comes(mock_clock: MockClock) -> None:
+    async with bench() as b:
+        b.timers.arm(1, b.now_ms() + 1_000)
+        await wait_all_tasks_blocked()
+        b.jump_ms = -5_000
+        b.timers.look()
+        await wait_all_tasks_blocked()
+        assert trio.lowlevel.current_statistics().seconds_to_next_deadline == 6.0
 
 
 async def test_a_wall_clock_that_goes_back_delays(mock_clock: MockClock) -> None:
