@@ -292,7 +292,8 @@ class Attempt:
         """Issue the run's command; it executes when it is awaited."""
         self.check()
         leaf = self.vm.sys_run(spec.name)
-        self._specs[leaf] = spec
+        if self.vm.is_to_run(leaf):
+            self._specs[leaf] = spec
         return leaf
 
     async def _execute_here(self, key: int) -> None:

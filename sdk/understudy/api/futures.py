@@ -39,9 +39,8 @@ class DurableFuture(Generic[T]):
     def _is_settled(self) -> bool:
         return self._value is not _NOT_YET or self._error is not None
 
-    def _settle(self) -> None:
-        """Take the outcome, which is ready."""
-        result = self._attempt.vm.take(self._leaf)
+    def _settle(self, result: Result) -> None:
+        """Keep the outcome."""
         if result[0] == "failure":
             failure = result[1]
             assert isinstance(failure, Failure)
@@ -55,19 +54,17 @@ class DurableFuture(Generic[T]):
             self._attempt.vm.give_back(self._leaf, result)
             raise
 
-    async def _settle_decoded(self) -> None:
-        """Take the outcome, which is ready, through the codec, which may wait."""
-        attempt = self._attempt
-        kind, encoded = result = attempt.vm.take(self._leaf)
+    async def _settle_decoded(self, result: Result) -> None:
+        """Keep the outcome as it comes out of the codec, which may wait."""
+        kind, encoded = result
         if kind != "value":
-            attempt.vm.give_back(self._leaf, result)
-            self._settle()
+            self._settle(result)
             return
         assert isinstance(encoded, bytes), kind
         try:
-            self._value = self._convert(("value", await attempt.decode(encoded)))
+            self._value = self._convert(("value", await self._attempt.decode(encoded)))
         except BaseException:
-            attempt.vm.give_back(self._leaf, result)
+            self._attempt.vm.give_back(self._leaf, result)
             raise
 
     def __await__(self) -> Generator[Any, Any, T]:
@@ -75,12 +72,14 @@ class DurableFuture(Generic[T]):
         if self._value is _NOT_YET and self._error is None:
             attempt = self._attempt
             attempt.check()
-            if attempt.vm.is_closed or not attempt.vm.is_ready(self._leaf):
+            result = attempt.vm.take_if_next(self._leaf)
+            if result is None:
                 yield from attempt.wait(self._leaf).__await__()
+                result = attempt.vm.take(self._leaf)
             if attempt.codec is None:
-                self._settle()
+                self._settle(result)
             else:
-                yield from self._settle_decoded().__await__()
+                yield from self._settle_decoded(result).__await__()
         if self._error is not None:
             raise terminal_error_again(self._error)
         return self._value
@@ -117,19 +116,26 @@ class SendHandle:
 class CallFuture(DurableFuture[T]):
     """The result of a call to another handler."""
 
-    __slots__ = ("_handle",)
+    __slots__ = ("_handle", "_id_leaf")
 
     def __init__(self, attempt: Attempt, leaf: Leaf, convert: Callable[[Result], T], id_leaf: Leaf) -> None:
         super().__init__(attempt, leaf, convert)
-        self._handle = SendHandle(attempt, id_leaf)
+        self._id_leaf = id_leaf
+        self._handle: SendHandle | None = None
+
+    def _callee(self) -> SendHandle:
+        """Made when it is first asked for: few calls are."""
+        if self._handle is None:
+            self._handle = SendHandle(self._attempt, self._id_leaf)
+        return self._handle
 
     async def invocation_id(self) -> str:
         """The id of the invocation called."""
-        return await self._handle.invocation_id()
+        return await self._callee().invocation_id()
 
     async def cancel_invocation(self) -> None:
         """Ask the invocation called to cancel."""
-        await self._handle.cancel_invocation()
+        await self._callee().cancel_invocation()
 
 
 class UnfitResult(Exception):

@@ -12,7 +12,7 @@ from typing import Final, NoReturn
 
 from understudy.protocol import service_pb2 as pb
 from understudy.protocol.framing import Frame
-from understudy.protocol.messages import is_command, is_notification
+from understudy.protocol.messages import COMMAND_FIRST, CUSTOM_FIRST, NOTIFICATION_FIRST
 from understudy.vm import awaits, codes
 from understudy.vm.awaits import CANCEL, Combinator, Leaf, Node, Result, Tree
 from understudy.vm.errors import (
@@ -26,7 +26,7 @@ from understudy.vm.errors import (
     RelatedCommand,
     VmError,
 )
-from understudy.vm.journal import decode, decode_notification, describe, same_command, type_name
+from understudy.vm.journal import decode, decode_notification, decode_plain, describe, same_command, type_name
 from understudy.vm.runs import Run, RunStanding
 from understudy.vm.states import TRANSITIONS, Event, State
 
@@ -77,8 +77,10 @@ class Core:
         self._state: State = _WAITING_START
         self._start = pb.Start()
         self._known_entries_left = 0
-        self._commands: deque[tuple[int, bytes]] = deque()
+        self._commands: deque[Frame] = deque()
         self._pending: deque[tuple[Leaf, Result]] = deque()
+        # What is in `_pending`, by key.
+        self._known: set[Leaf] = set()
         self._ready: dict[Leaf, Result] = {}
         # Named signals that came while an earlier one of their name was not taken yet.
         self._signals_kept: dict[Leaf, deque[Result]] = {}
@@ -176,13 +178,17 @@ class Core:
 
     def notify_input(self, frames: Sequence[Frame]) -> None:
         """Take *frames* from the server.  Raises VmError when they are not what the protocol allows."""
-        for type_, payload, _flags in frames:
+        for frame in frames:
+            type_, payload, _flags = frame
             if self._state is _CLOSED:
                 return
-            if is_notification(type_):
-                self._on_notification(type_, payload)
-            elif is_command(type_):
-                self._on_command(type_, payload)
+            if COMMAND_FIRST <= type_ < CUSTOM_FIRST:
+                if self._state is _WAITING_REPLAY:
+                    self._collect(frame)
+                elif type_ >= NOTIFICATION_FIRST:
+                    self._on_notification(type_, payload)
+                else:
+                    self._accept(Event.COMMAND_RECEIVED, "a {} command", type_)
             elif type_ == codes.START:
                 self._on_start(payload)
             else:
@@ -226,28 +232,33 @@ class Core:
     def _on_started(self, start: pb.Start) -> None:
         """For the half that keeps state."""
 
-    def _on_command(self, type_: int, payload: bytes) -> None:
-        self._accept(Event.COMMAND_RECEIVED, "a {} command", type_)
-        self._commands.append((type_, payload))
-        self._count_known_entry()
-
-    def _on_notification(self, type_: int, payload: bytes) -> None:
-        if self._state is _WAITING_START:
-            self._accept(Event.NOTIFICATION_RECEIVED, "a {} notification", type_)
-        try:
-            self._pending.append(decode_notification(type_, payload))
-        except VmError as error:
-            self.fail(error)
-        if self._state is _WAITING_REPLAY:
-            self._count_known_entry()
-
-    def _count_known_entry(self) -> None:
-        self._known_entries_left -= 1
-        assert self._known_entries_left >= 0, "known entries are counted down to zero once"
-        if self._known_entries_left == 0:
-            if not self._commands or self._commands[0][0] != codes.INPUT:
+    def _collect(self, frame: Frame) -> None:
+        """One more known entry.  Here both kinds of them leave the state as it is: see the table."""
+        if frame[0] < NOTIFICATION_FIRST:
+            self._commands.append(frame)
+        else:
+            self._keep(frame[0], frame[1])
+        left = self._known_entries_left = self._known_entries_left - 1
+        assert left >= 0, "known entries are counted down to zero once"
+        if not left:
+            if not self._commands or self._commands[0].type != codes.INPUT:
                 self.fail(ProtocolViolation("the server sent a journal that does not begin with the input"))
             self._advance(Event.JOURNAL_RECEIVED)
+
+    def _on_notification(self, type_: int, payload: bytes) -> None:
+        self._accept(Event.NOTIFICATION_RECEIVED, "a {} notification", type_)
+        self._keep(type_, payload)
+
+    def _keep(self, type_: int, payload: bytes) -> None:
+        """A notification, until an await makes it visible."""
+        note = decode_plain(payload)
+        if note is None:
+            try:
+                note = decode_notification(type_, payload)
+            except VmError as error:
+                self.fail(error)
+        self._pending.append(note)
+        self._known.add(note[0])
 
     # -- the replay cursor --
 
@@ -257,7 +268,9 @@ class Core:
             self._command_index += 1
             self._issue(type_, payload)
             return
-        recorded_type, recorded = self._take_recorded(type_, name)
+        recorded_type, recorded, _flags = self._take_recorded(type_, name)
+        if recorded == payload and recorded_type == type_:
+            return
         try:
             is_same = recorded_type == type_ and same_command(
                 type_, recorded, payload, compares_values=self._compares_values
@@ -273,13 +286,14 @@ class Core:
             self._is_urgent = True
         self._output.append(Frame(type_, payload))
 
-    def _take_recorded(self, type_: int, name: str) -> tuple[int, bytes]:
+    def _take_recorded(self, type_: int, name: str) -> Frame:
         """The recorded command an operation has to equal.  Advances the cursor."""
         if self._state is not _REPLAYING:
             self._operation_out_of_place(type_, name)
         self._command_index += 1
         recorded = self._commands.popleft()
-        self._advance(Event.COMMAND_REPLAYED if self._commands else Event.JOURNAL_REPLAYED)
+        if not self._commands:  # A command that is not the last one leaves the state as it is: see the table.
+            self._advance(Event.JOURNAL_REPLAYED)
         return recorded
 
     def _operation_out_of_place(self, type_: int, name: str) -> NoReturn:
@@ -318,6 +332,27 @@ class Core:
             if not kept:
                 del self._signals_kept[key]
         return result
+
+    def take_if_next(self, key: Leaf) -> Result | None:
+        """The result of *key* if it is visible or would be next; it is the caller's now.  None: see `do_await`."""
+        if self._state is _CLOSED or self._cancelling:
+            return None
+        if key in self._ready:
+            return self.take(key)
+        pending = self._pending
+        if not pending or pending[0][0] != key:
+            return None
+        result = pending.popleft()[1]
+        self._see(key, result)
+        return result
+
+    def _see(self, key: Leaf, result: Result) -> None:
+        """A notification becomes visible."""
+        self._known.discard(key)
+        if key in self._runs:
+            del self._runs[key]
+        elif key in self._children:
+            self._know_child(key, result)
 
     def _keep_signal(self, key: Leaf, result: Result) -> None:
         """A signal came while an earlier one has not been taken.  An awakeable is completed once, a name repeats."""
@@ -367,11 +402,8 @@ class Core:
                 self._keep_signal(key, result)
                 continue
             ready[key] = result
-            if key in self._runs:
-                del self._runs[key]
-            elif key in self._children:
-                self._know_child(key, result)
-            elif key == CANCEL and cancellable:
+            self._see(key, result)
+            if key == CANCEL and cancellable:
                 return Answer.CANCELLED
         return Answer.COMPLETED
 
@@ -412,7 +444,7 @@ class Core:
         return runs
 
     def _await_mismatch(self, runs: Sequence[int]) -> NoReturn:
-        recorded_type, recorded = self._commands[0]
+        recorded_type, recorded, _flags = self._commands[0]
         related = None
         if runs:
             run = self._runs[runs[0]]

@@ -17,7 +17,7 @@ from understudy.vm import codes, encoding
 from understudy.vm.awaits import Failure, Leaf, signal_key
 from understudy.vm.core import Core
 from understudy.vm.errors import InternalError, RelatedCommand, UnsupportedFeature, VmError
-from understudy.vm.journal import EMPTY_VOID, decode, encode_failure
+from understudy.vm.journal import EMPTY_VOID, decode, eager_value, encode_failure
 from understudy.vm.runs import RetryBase, Run, RunRetryPolicy, RunStanding, next_delay_ms
 
 _FIRST_SIGNAL: Final = 17
@@ -91,7 +91,7 @@ class VM(Core):
     def sys_input(self) -> Input:
         """The first operation: what the invocation was called with."""
         assert self._command_index == -1 or self.is_closed, "the input is read once"
-        _, payload = self._take_recorded(codes.INPUT, "")
+        payload = self._take_recorded(codes.INPUT, "").payload
         try:
             message = decode(codes.INPUT, payload)
         except VmError as error:
@@ -149,8 +149,12 @@ class VM(Core):
 
     def _replay_get_state(self, key: bytes, name: str, completion_id: int) -> None:
         # What is eager now may have been lazy then and the other way round; the journal decides.
-        recorded_type, recorded = self._take_recorded(codes.GET_EAGER_STATE, name)
+        recorded_type, recorded, _flags = self._take_recorded(codes.GET_EAGER_STATE, name)
         if recorded_type == codes.GET_EAGER_STATE:
+            value = eager_value(recorded, encoding.eager_state_head(key, name))
+            if value is not ...:
+                self._ready[completion_id] = EMPTY_VOID if value is None else ("value", value)
+                return
             try:
                 eager = decode(recorded_type, recorded)
             except VmError as error:
@@ -182,7 +186,7 @@ class VM(Core):
         return completion_id
 
     def _replay_get_state_keys(self, name: str, completion_id: int) -> None:
-        recorded_type, recorded = self._take_recorded(codes.GET_EAGER_STATE_KEYS, name)
+        recorded_type, recorded, _flags = self._take_recorded(codes.GET_EAGER_STATE_KEYS, name)
         if recorded_type == codes.GET_EAGER_STATE_KEYS:
             try:
                 eager = decode(recorded_type, recorded)
@@ -227,6 +231,15 @@ class VM(Core):
         """Call *target*; returns the leaves of the callee's invocation id and of its result."""
         self._check_target(target, codes.CALL)
         id_key, result_key = self._completion_id(), self._completion_id()
+        if target.headers:
+            payload = self._call_with_headers(target, parameter, id_key, result_key)
+        else:
+            payload = encoding.call_command(target[:4], parameter, id_key, result_key)
+        self._command(codes.CALL, payload)
+        self._children[id_key] = None
+        return id_key, result_key
+
+    def _call_with_headers(self, target: CallTarget, parameter: bytes, id_key: int, result_key: int) -> bytes:
         message = pb.CallCommand(
             service_name=target.service,
             handler_name=target.handler,
@@ -238,9 +251,7 @@ class VM(Core):
         )
         for header in target.headers:
             message.headers.add(key=header[0], value=header[1])
-        self._command(codes.CALL, message.SerializeToString())
-        self._children[id_key] = None
-        return id_key, result_key
+        return message.SerializeToString()
 
     def sys_one_way_call(self, target: CallTarget, parameter: bytes, invoke_time_ms: int = 0) -> Leaf:
         """Send to *target*, now or at *invoke_time_ms* (epoch); returns the leaf of the callee's invocation id."""
@@ -352,9 +363,13 @@ class VM(Core):
         """Announce a side effect.  It is executed when an await asks for it (`Answer.EXECUTE`)."""
         completion_id = self._completion_id()
         self._command(codes.RUN, encoding.run_command(completion_id, name), name)
-        if completion_id not in self._ready:
+        if completion_id not in self._known and completion_id not in self._ready:
             self._runs[completion_id] = Run(self._command_index, name)
         return completion_id
+
+    def is_to_run(self, key: Leaf) -> bool:
+        """Whether an await may ask to execute the run *key*: no result of it has come."""
+        return key in self._runs
 
     def propose_run_value(self, completion_id: int, value: bytes) -> None:
         """A run has succeeded with *value*.  Ignored when the attempt is over or the server knows a result already."""
