@@ -431,3 +431,21 @@ async def test_a_handler_attaches_to_what_it_sent_long_after_that_has_ended(auto
         for seconds, status in ((5, 200), (90, 404)):
             found = await ingress.handle(Request("POST", "/Sender/send", JSON, str(seconds).encode()))
             assert found.status == status
+
+
+@every_form
+@pytest.mark.parametrize("command", [Cancel, Kill])
+async def test_what_was_cancelled_before_it_began_stays_so(
+    form: Form, command: type[Cancel] | type[Kill], autojump_clock: MockClock
+) -> None:
+    """A client that asks again by key must not begin what an operator took back."""
+    shop = Shop()
+    async with door(form, shop) as at:
+        id_ = (await at.send(1_000, "?delay=1h"))["invocationId"]
+        assert await at.do(command, id_) == "done"
+        assert await at.status("attach", id_) == 409
+        assert await at.status("output", id_) == 409
+        assert (await at.send(1_000))["status"] == "PreviouslyAccepted"
+        assert source(await at.call(1_000)) == (409, "invocation")
+        await trio.sleep(7_200)
+        assert shop.runs == 0
