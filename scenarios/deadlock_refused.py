@@ -31,7 +31,10 @@ async def deadlock_refused(stage: Stage) -> None:
 
     def refused_without_words() -> str:
         """Whoever is stopped is told of the circle."""
+        late = offices.timed_out(stage)
         for id_, form in offices.stopped(stage).items():
+            if id_ in late:
+                continue
             told = getattr(stage.result(id_), "message", "")
             if "would wait for itself" not in told or f"Office/{form['route'][-1]}/" not in told:
                 return f"{form} was stopped with {told!r}"

@@ -2,7 +2,8 @@
 
 `Office/{name}`: stamp takes the first office off a form's route, stamps, and hands the rest on to the next, which it
 waits for.  Two forms that go the opposite way meet: each holds the office the other one needs.  So do three that run in
-a circle, and one that comes back to where it is.
+a circle, and one that comes back to where it is.  Some offices have patience for so long only: a form that waits there
+takes itself back.
 
 What happens then is up to the server: see `deadlock.py`, where somebody cancels what is stuck, and
 `deadlock_refused.py`, where the call that would close the circle is refused.  This file is the application, its
@@ -14,9 +15,10 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any, NamedTuple, TypedDict
 
-from understudy import ObjectContext, TerminalError, VirtualObject
+from understudy import CallFuture, ObjectContext, TerminalError, VirtualObject, select
 from understudy import app as understudy_app
 from understudy_sim import Call, Choices, External, Ledger, Stage
 
@@ -26,20 +28,27 @@ CLERKS = ("ann", "bob", "cleo", "dan")
 CROSSWISE = (("north", "south"), ("south", "north"))
 IN_A_CIRCLE = (("red", "green", "blue"), ("green", "blue", "red"), ("blue", "red", "green"))
 TO_ITSELF = (("lone", "lone"),)
+# Crosswise too, but nobody waits for ever.
+IMPATIENT = (("quick", "brisk"), ("brisk", "quick"))
+PATIENCE_MS = 25_000
 # All go the same way: nothing that is stuck is ever in their way.
 ORDERLY = (("early", "late"), ("early", "late"), ("late",))
-ROUTES = (*CROSSWISE, *IN_A_CIRCLE, *TO_ITSELF, *ORDERLY)
+# What a clerk draws from.
+KINDS = (ORDERLY, CROSSWISE, CROSSWISE, IN_A_CIRCLE, IN_A_CIRCLE, TO_ITSELF, IMPATIENT)
+ROUTES = (*CROSSWISE, *IN_A_CIRCLE, *TO_ITSELF, *IMPATIENT, *ORDERLY)
 OFFICES = tuple(sorted({office for route in ROUTES for office in route}))
 STOPPED = 409
+TOO_LATE = 408
 
 stamps = outside.Service("STAMPS_ADDRESS")
 
 
 class Form(TypedDict):
-    """A form, and the offices it has still to pass."""
+    """A form, the offices it has still to pass, and how long each waits for the next (0: as long as it takes)."""
 
     name: str
     route: list[str]
+    patience_ms: int
 
 
 office = VirtualObject("Office")
@@ -55,12 +64,26 @@ async def stamp(ctx: ObjectContext, form: Form) -> list[str]:
         await ctx.run_typed("stamp", lambda: stamps.ask(request, stand_in={"stamped": True}))
         further: list[str] = []
         if len(route) > 1:
-            further = await ctx.object_call(stamp, key=route[1], arg=Form(name=name, route=route[1:]))
+            rest = Form(name=name, route=route[1:], patience_ms=form["patience_ms"])
+            further = await patiently(ctx, ctx.object_call(stamp, key=route[1], arg=rest), form)
     except TerminalError:
         ctx.clear("desk")
         raise
     ctx.clear("desk")
     return [ctx.key(), *further]
+
+
+async def patiently(ctx: ObjectContext, answer: CallFuture[list[str]], form: Form) -> list[str]:
+    """The answer; when it takes too long, the call is cancelled and the form fails."""
+    if not form["patience_ms"]:
+        return await answer
+    late = ctx.sleep(timedelta(milliseconds=form["patience_ms"]))
+    first, stamped = await select(answer=answer, late=late)
+    if first == "answer":
+        found: list[str] = stamped
+        return found
+    await answer.cancel_invocation()
+    raise TerminalError(f"{form['name']} waited too long for {form['route'][1]}", TOO_LATE)
 
 
 app = understudy_app(services=[office])
@@ -90,7 +113,8 @@ def workload(choices: Choices) -> tuple[Call, ...]:
     calls = []
     for clerk in CLERKS:
         for number in range(choices.integer("forms", 2, 5)):
-            routes = choices.one_of("kind", (ORDERLY, CROSSWISE, CROSSWISE, IN_A_CIRCLE, IN_A_CIRCLE, TO_ITSELF))
+            routes = choices.one_of("kind", KINDS)
+            patience_ms = PATIENCE_MS if routes is IMPATIENT else 0
             route = list(routes[choices.pick("route", len(routes))])
             calls.append(
                 Call(
@@ -98,7 +122,7 @@ def workload(choices: Choices) -> tuple[Call, ...]:
                     service="Office",
                     key=route[0],
                     handler="stamp",
-                    argument=Form(name=f"{clerk} {number}", route=route),
+                    argument=Form(name=f"{clerk} {number}", route=route, patience_ms=patience_ms),
                     pause_ms=choices.integer("pause", 0, 500),
                     one_way=choices.chance("does not wait", 600),
                 )
@@ -125,7 +149,7 @@ def stopped(stage: Stage, *routes: tuple[str, ...]) -> dict[str, Form]:
 def claim(stage: Stage, stamped: Ledger[Stamp]) -> None:
     """Register what holds whoever lets the forms out of their deadlocks."""
     stage.eventually("who got through has every stamp, in order", lambda: badly_stamped(stage, stamped))
-    stage.eventually("whoever was stopped was told 409", lambda: stopped_otherwise(stage))
+    stage.eventually("whoever was stopped was told why", lambda: stopped_otherwise(stage))
     stage.eventually("no form is left on a desk", lambda: left_behind(stage))
     stage.eventually(
         "who goes with all others is not stopped", lambda: str(list(stopped(stage, *ORDERLY).values()) or "")
@@ -134,7 +158,13 @@ def claim(stage: Stage, stamped: Ledger[Stamp]) -> None:
     stage.sometimes("two were stuck crosswise", lambda: bool(stopped(stage, *CROSSWISE)))
     stage.sometimes("three were stuck in a circle", lambda: bool(stopped(stage, *IN_A_CIRCLE)))
     stage.sometimes("one was stuck with itself", lambda: bool(stopped(stage, *TO_ITSELF)))
+    stage.sometimes("a time-out was the way out", lambda: bool(timed_out(stage)))
     stage.sometimes("one went crosswise and got through", lambda: got_through(stage, CROSSWISE))
+
+
+def timed_out(stage: Stage) -> list[str]:
+    """The invocations of forms that waited too long."""
+    return [id_ for id_ in stopped(stage, *IMPATIENT) if getattr(stage.result(id_), "code", None) == TOO_LATE]
 
 
 def got_through(stage: Stage, routes: tuple[tuple[str, ...], ...]) -> bool:
@@ -158,8 +188,8 @@ def badly_stamped(stage: Stage, stamped: Ledger[Stamp]) -> str:
 
 def stopped_otherwise(stage: Stage) -> str:
     for id_, form in stopped(stage).items():
-        code = getattr(stage.result(id_), "code", None)
-        if code != STOPPED:
+        allowed = (STOPPED, TOO_LATE) if form["patience_ms"] else (STOPPED,)
+        if getattr(stage.result(id_), "code", None) not in allowed:
             return f"{form} was stopped with {stage.result(id_)}"
     return ""
 
