@@ -161,10 +161,12 @@ def act_on_all(action: str, asked: Asked, node: Node) -> Decision:
             raise Malformed(422, f"invocation_ids[{index}]: {invalid}") from None
     if len(ids) > BATCH_MAX:
         raise Refused(400, f"{len(ids)} invocations are more than the {BATCH_MAX} one request may name")
+    # Who is named twice is meant once.
+    chosen = tuple(dict.fromkeys(ids))
     if action not in DEPLOYMENTS:
-        return Batch(action, tuple(ids))
+        return Batch(action, chosen)
     wanted = bodies.optional_text(fields, "deployment") or DEPLOYMENTS[action]
-    return Batch(action, tuple(ids), deployment_wanted(wanted))
+    return Batch(action, chosen, deployment_wanted(wanted))
 
 
 def resumption(wanted: Act, found: Described | None, schema: Schema, request_id: int) -> Resume:

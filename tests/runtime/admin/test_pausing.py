@@ -193,7 +193,7 @@ async def test_a_restart_runs_all_or_the_rest() -> None:
             ("?deployment=zap", 400),
         ):
             assert (await act(stand, old, "restart-as-new", query))[0] == status, query
-        body = {"invocation_ids": [old], "deployment": "Keep"}
+        body = {"invocation_ids": [old, old], "deployment": "Keep"}
         batch = await stand.ask("POST", "/internal/invocations_batch_operations/restart-as-new", body)
         ((pair,), failed) = json.loads(batch.body).values()
         assert (pair["old_invocation_id"], failed) == (old, [])
