@@ -135,7 +135,7 @@ def out_of_parking(found: Described) -> list[str]:
     if not found.deployment_id:
         return [f"offer the service {found.known.target.service} again", way_out(found.id, "kill")]
     return [
-        f"start {found.deployment_id} again, if it is a version of the server's own services: it goes on by itself then",
+        f"start {found.deployment_id} again, if it is a version of the server's own services: it goes on by itself",
         "ask `understudy check` whether the code of now fits its journal, then let it go on there:",
         way_out(found.id, "resume?deployment=latest"),
         way_out(found.id, "kill"),
