@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
+import importlib
 
 import pytest
 from understudy_sim.mutants.catalogue import MUTANTS, mutant_by_id
 from understudy_sim.mutants.edit import Mutant, MutantError
 from understudy_sim.mutants.hook import source_of
+from understudy_sim.stage.scenario import Scenario
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.id)
@@ -20,3 +22,11 @@ def test_ids_are_distinct_and_found() -> None:
     assert all(mutant_by_id(mutant.id) is mutant for mutant in MUTANTS)
     with pytest.raises(MutantError, match="no mutant 'nothing'"):
         mutant_by_id("nothing")
+
+
+@pytest.mark.parametrize("path", sorted({mutant.scenario for mutant in MUTANTS}))
+def test_every_mutant_is_hunted_in_a_scenario_that_holds_without_it(path: str) -> None:
+    module, _, name = path.partition(":")
+    scenario = getattr(importlib.import_module(module), name)
+    assert isinstance(scenario, Scenario)
+    assert not scenario.fails

@@ -7,6 +7,8 @@ from typing import Final
 from understudy_sim.mutants.edit import (
     ACCOUNTS,
     APPROVAL,
+    FAN_OUT,
+    KILN,
     PARCELS,
     PROMISE_RACE,
     REMINDERS,
@@ -26,6 +28,7 @@ LIFE: Final[tuple[Mutant, ...]] = (
         after="    elif idempotency_key is not None and target.key is None:\n        uuid = idempotent_uuid(",
         why="an idempotency key is looked at only where a service has no keys: on an object a request runs once more",
         needs=("network",),
+        scenario=ACCOUNTS,
     ),
     Mutant(
         id="A5",
@@ -35,16 +38,27 @@ LIFE: Final[tuple[Mutant, ...]] = (
         after="    if command.sequence == turn.tables.dedup.get(command.source_partition, 0):\n        return\n",
         why="of the messages of another partition that are repeated only the last one is recognised",
         needs=("crash",),
+        scenario=FAN_OUT,
     ),
     Mutant(
         id="A9",
+        group="A exactly once",
+        module="understudy_runtime.machine.attempts",
+        before="    if invocation.status is not Status.INVOKED:\n        return True\n",
+        after="    if invocation.status is Status.PAUSED:\n        return True\n",
+        why="what an attempt sends still counts when its invocation was killed meanwhile",
+        needs=("schedule",),
+        scenario=RENDER_FARM,
+    ),
+    Mutant(
+        id="A10",
         group="A exactly once",
         module="understudy_runtime.machine.attempts",
         before="    if command.lease != invocation.lease or command.birth not in (0, invocation.birth):\n",
         after="    if command.birth not in (0, invocation.birth):\n",
         why="an attempt of an earlier lease still speaks for the invocation",
         needs=("schedule",),
-        scenario=PARCELS,
+        scenario=KILN,
     ),
     Mutant(
         id="A13",
@@ -57,6 +71,7 @@ LIFE: Final[tuple[Mutant, ...]] = (
         ),
         why="a message that was seen before is not acknowledged, and its sender waits for ever",
         needs=("crash",),
+        scenario=FAN_OUT,
     ),
     # -- locks --
     Mutant(
@@ -126,8 +141,8 @@ LIFE: Final[tuple[Mutant, ...]] = (
         group="E timers",
         module="understudy_runtime.machine.apply",
         before="    if turn.now_ms < timer.due_ms:\n",
-        after="    if turn.now_ms < timer.due_ms - 60_000:\n",
-        why="a timer whose record is stamped early, because the clock went back a little, fires all the same",
+        after="    if turn.now_ms < 0:\n",
+        why="a timer whose record is stamped early, because the clock went back, fires all the same",
         needs=("time",),
         scenario=REMINDERS,
     ),
@@ -256,6 +271,26 @@ LIFE: Final[tuple[Mutant, ...]] = (
         needs=("workload",),
         scenario=RENDER_FARM,
     ),
+    Mutant(
+        id="G11",
+        group="G cancel and kill",
+        module="understudy_runtime.machine.pausing",
+        before="        turn.actions.append(AbortAttempt(invocation.id, invocation.lease))\n",
+        after="        pass\n",
+        why="a pause does not cut the attempt",
+        needs=("workload",),
+        scenario=KILN,
+    ),
+    Mutant(
+        id="G12",
+        group="G cancel and kill",
+        module="understudy_runtime.machine.restart",
+        before="    for completion_id, due_ms in kept.sleeps:\n",
+        after="    for completion_id, due_ms in kept.sleeps[:0]:\n",
+        why="a restart from within a sleep waits for it for ever",
+        needs=("workload",),
+        scenario=KILN,
+    ),
     # -- idempotency, attach, output --
     Mutant(
         id="H2",
@@ -356,15 +391,6 @@ LIFE: Final[tuple[Mutant, ...]] = (
         scenario=APPROVAL,
     ),
     # -- retries --
-    Mutant(
-        id="K3",
-        group="K retries",
-        module="understudy_runtime.invoker.core",
-        before="        return job.retry_count + 1 if failed.reached else job.retry_count\n",
-        after="        return job.retry_count + 1\n",
-        why="attempts that never reached the endpoint count as failures of a step",
-        needs=("network",),
-    ),
     Mutant(
         id="K4",
         group="K retries",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from understudy_sim.mutants.edit import APPROVAL, DOORBELL, FAN_OUT, PARCELS, TRIP, Mutant
+from understudy_sim.mutants.edit import APPROVAL, DEADLOCK, DOORBELL, FAN_OUT, TRIP, Mutant
 
 SDK: Final[tuple[Mutant, ...]] = (
     Mutant(
@@ -13,7 +13,8 @@ SDK: Final[tuple[Mutant, ...]] = (
         module="understudy.vm.core",
         before="            if not pending:\n                return self._unresolved(tree)\n",
         after=(
-            "            if not pending or (self._state is _PROCESSING and tree in self._runs and len(pending) == 1):\n"
+            "            is_open = tree in self._runs and self._runs[tree].standing is _ISSUED\n"
+            "            if not pending or (is_open and self._state is _PROCESSING and len(pending) == 1):\n"
             "                return self._unresolved(tree)\n"
         ),
         why="a step whose result is the last of the journal is executed again",
@@ -23,8 +24,8 @@ SDK: Final[tuple[Mutant, ...]] = (
         id="D6",
         group="D replay",
         module="understudy.vm.core",
-        before="        if self._state is _WAITING_REPLAY:\n            self._count_known_entry()\n",
-        after="        self._known_entries_left -= self._state is _WAITING_REPLAY\n",
+        before="        if not left:\n",
+        after="        if not left and frame[0] < NOTIFICATION_FIRST:\n",
         why="an attempt whose journal ends with a result waits for more of it for ever",
         needs=("schedule",),
     ),
@@ -56,7 +57,7 @@ SDK: Final[tuple[Mutant, ...]] = (
         after="        for key in awaits.leaves(left):\n",
         why="a suspension does not list the cancel signal",
         needs=("schedule",),
-        scenario=TRIP,
+        scenario=DEADLOCK,
     ),
     Mutant(
         id="G5",
@@ -87,16 +88,6 @@ SDK: Final[tuple[Mutant, ...]] = (
         why="a cancel overtakes the results that came before it",
         needs=("schedule",),
         scenario=TRIP,
-    ),
-    Mutant(
-        id="K6",
-        group="K retries",
-        module="understudy.vm.vm",
-        before="        if self._commands_issued or start.retry_count_since_last_stored_entry == 0:\n",
-        after="        if start.retry_count_since_last_stored_entry == 0:\n",
-        why="a step is charged with the failed tries of the step before it",
-        needs=("workload",),
-        scenario=PARCELS,
     ),
     Mutant(
         id="O1",
