@@ -133,6 +133,13 @@ class Logbook(External[Line]):
         return {"noted": True}
 
 
+def door_model(has_rung: bool, handler: str, argument: Any) -> tuple[bool, Any]:
+    """A door at which one thing happens at a time."""
+    if handler == "ring":
+        return True, None
+    return has_rung, None if handler == "stay" else has_rung
+
+
 def workload(choices: Choices) -> tuple[Call, ...]:
     """Each courier has a door of its own and some parcels; behind each door somebody is at home, now and
     then.  At the door of a courier who has all day somebody stays in the end.
@@ -167,6 +174,7 @@ async def doorbell(stage: Stage) -> None:
     def outcomes(what: str) -> bool:
         return any(one.outcome.startswith(what) for one in noted)
 
+    stage.linearizable("Door", door_model, initial=False)
     stage.always("a delivery has one outcome", lambda: changed_its_mind(noted))
     stage.eventually("a courier says what it noted", lambda: says_otherwise(stage, noted))
     stage.eventually("who has all day waits until somebody comes", lambda: left_early(stage, noted))

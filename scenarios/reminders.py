@@ -79,6 +79,14 @@ class Post(External[Letter]):
         return {"sent": True}
 
 
+def calendar_model(open_: tuple[str, ...], handler: str, argument: Any) -> tuple[tuple[str, ...], Any]:
+    """A calendar in which one thing is written or crossed out at a time."""
+    if handler == "due":
+        return tuple(name for name in open_ if name != argument), None
+    open_ = (*open_, *(reminder["name"] for reminder in argument))
+    return open_, len(open_)
+
+
 def workload(choices: Choices) -> tuple[Call, ...]:
     """Each owner writes down some reminders, and has friends who remind without asking."""
     calls = []
@@ -124,6 +132,7 @@ async def reminders(stage: Stage) -> None:
                 return f"{letter.name!r} was mailed {due_ms[letter.by] - at_ms} ms before it was due"
         return ""
 
+    stage.linearizable("Calendar", calendar_model, initial=())
     stage.always("no reminder comes early", early)
     stage.always("a reminder is asked for once", lambda: asked_twice(stage))
     stage.eventually(

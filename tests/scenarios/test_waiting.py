@@ -22,8 +22,8 @@ NAMES = (
     "promise_race",
     "reminders",
 )
-# Those whose objects have a model.
-MODELLED = ("account", "approval", "fan_out", "notebook", "promise_race")
+# All but the offices, whose answers say nothing of what is on their desks, have objects with a model.
+UNMODELLED = ("deadlock", "deadlock_refused")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -33,7 +33,7 @@ def test_it_holds_and_does_something(name: str) -> None:
         assert not report.failed, (report.seed, report.stories)
         assert report.invocations >= 5
         seen = {what: seen.get(what, False) or it for what, it in report.sometimes.items()}
-        assert ("P11 operations put in order" in report.hits) is (name in MODELLED)
+        assert ("P11 operations put in order" in report.hits) is (name not in UNMODELLED)
         assert "P11 history undecided" not in report.happened
     assert sum(seen.values()) * 2 >= len(seen), f"{SEEDS} see too little: {seen}"
 
