@@ -202,8 +202,8 @@ class Node:
             return None
         return self._described([found])[0]
 
-    def live(self, service: str | None, count_max: int) -> Listed:
-        """At most *count_max* invocations that have not completed, by id; of one *service*, or of all.
+    def live(self, service: str | None, count_max: int, status: str | None = None) -> Listed:
+        """At most *count_max* invocations that have not completed, by id; of one *service* and *status*, or of all.
 
         Without what they wait for.  Not more than LIST_LOOKED_AT_MAX are looked at: the loop stands still meanwhile.
         Raises Unavailable.
@@ -213,9 +213,9 @@ class Node:
         seen = list(islice(every, LIST_LOOKED_AT_MAX + 1))
         chosen = [one for one in seen[:LIST_LOOKED_AT_MAX] if service is None or one.target.service == service]
         chosen.sort(key=attrgetter("id"))
-        is_complete = len(seen) <= LIST_LOOKED_AT_MAX and len(chosen) <= count_max
-        shown = [described(one, self.invokers[self.partition_for(one.id).index]) for one in chosen[:count_max]]
-        return Listed(shown, is_complete)
+        shown = (described(one, self.invokers[self.partition_for(one.id).index]) for one in chosen)
+        wanted = list(islice((one for one in shown if status is None or one.status == status), count_max + 1))
+        return Listed(wanted[:count_max], len(seen) <= LIST_LOOKED_AT_MAX and len(wanted) <= count_max)
 
     def _described(self, found: Sequence[Invocation]) -> list[Described]:
         """*found* as the admin shows them, with what each waits for, and in vain."""

@@ -87,6 +87,11 @@ OUTCOMES: Final = MappingProxyType[tuple[str, str], tuple[int, str]](
             410,
             "its input is no longer kept: journal_retention says for how long journals are, and here it is over",
         ),
+        ("restart-as-new", "old_protocol"): (
+            422,
+            "its endpoint speaks service protocol 5, whose random values follow from the invocation's id: "
+            "a part of the journal would not be replayed under a new one, restart it from the beginning",
+        ),
         ("restart-as-new", "bad_prefix"): (
             400,
             "the journal cannot be cut there: `from` must be the index of an entry before the output, "

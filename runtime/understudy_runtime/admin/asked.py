@@ -71,9 +71,10 @@ class Export:
 
 @attrs.frozen
 class ListInvocations:
-    """Some invocations that are not completed, of one *service* or of all."""
+    """Some invocations that are not completed, of one *service* and *status* or of all."""
 
     service: str | None
+    status: str | None
     count_max: int
 
 

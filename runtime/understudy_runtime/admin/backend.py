@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 import attrs
 
@@ -24,6 +24,8 @@ from understudy_runtime.model.invocation import Entry, Failure, ServiceType
 from understudy_runtime.model.registration import DeploymentPatch, Registered, Registration
 from understudy_runtime.model.schema import Options, Schema, Service
 
+# Restate's words for where an invocation stands that has not completed, and one of ours: `parked`.
+STATUSES: Final = ("scheduled", "pending", "ready", "running", "backing-off", "parked", "suspended", "paused")
 ToInvocation = Cancel | Kill | Purge | PurgeJournal | Pause | Resume | RestartAsNew
 
 
@@ -48,7 +50,7 @@ class Described:
 
     id: str
     known: Known
-    # Restate's word for where it stands: scheduled, pending, ready, running, backing-off, suspended, paused, completed.
+    # One of STATUSES, or `completed`.
     status: str
     service_type: ServiceType
     idempotency_key: str | None
@@ -132,8 +134,8 @@ class AdminBackend(Protocol):
     def described(self, invocation_id: str) -> Described | None:
         """What the tables say about *invocation_id* now."""
 
-    def live(self, service: str | None, count_max: int) -> Listed:
-        """At most *count_max* invocations that have not completed, by id; of one *service*, or of all.
+    def live(self, service: str | None, count_max: int, status: str | None = None) -> Listed:
+        """At most *count_max* invocations that have not completed, by id; of one *service* and *status*, or of all.
 
         Without what they wait for, which is looked up one by one.
         """

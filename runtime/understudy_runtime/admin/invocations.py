@@ -17,6 +17,7 @@ from understudy_runtime.admin.asked import (
     Show,
     ShowDeadlocks,
 )
+from understudy_runtime.admin.backend import STATUSES
 from understudy_runtime.admin.deployments import known_service
 from understudy_runtime.model.commands import MutateState
 from understudy_runtime.model.ids import InvalidId, raw_id
@@ -42,7 +43,10 @@ def list_invocations(asked: Asked, node: Node) -> Decision:
     limit = asked.query.get("limit", str(LIST_DEFAULT))
     if not (limit.isascii() and limit.isdigit() and len(limit) <= 4 and 1 <= int(limit) <= LIST_MAX):
         raise Malformed(400, f"the query's limit must be a number from 1 to {LIST_MAX}, found {limit!r}")
-    return ListInvocations(asked.query.get("service"), int(limit))
+    status = asked.query.get("status")
+    if status is not None and status not in STATUSES:
+        raise Malformed(400, f"the query's status must be one of {', '.join(STATUSES)}, found {status!r}")
+    return ListInvocations(asked.query.get("service"), status, int(limit))
 
 
 def mutate_state(asked: Asked, node: Node) -> Decision:

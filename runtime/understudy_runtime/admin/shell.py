@@ -76,7 +76,7 @@ async def export(admin: Admin, decision: asked.Export) -> Response:
 
 async def list_invocations(admin: Admin, decision: asked.ListInvocations) -> Response:
     """Each is shown as it is in its turn: what it waits for lies in its journal, and others run meanwhile."""
-    listing = admin.backend.live(decision.service, decision.count_max)
+    listing = admin.backend.live(decision.service, decision.count_max, decision.status)
     found: list[Described] = []
     for index, one in enumerate(listing.found):
         if index % LIST_SLICE == 0:

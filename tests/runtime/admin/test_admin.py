@@ -51,7 +51,7 @@ class Backend:
     def deadlocks(self):
         return [self.circle] if self.circle else []
 
-    def live(self, service, count_max):
+    def live(self, service, count_max, status=None):
         return Listed([self.invocation][:count_max], True)
 
     async def request(self, command):
@@ -121,6 +121,7 @@ STATUSES = {
     ("restart-as-new", "not_started"): 425,
     ("restart-as-new", "is_workflow"): 422,
     ("restart-as-new", "no_journal"): 410,
+    ("restart-as-new", "old_protocol"): 422,
     ("restart-as-new", "bad_prefix"): 400,
     ("restart-as-new", "not_movable"): 409,
     ("purge-journal", "done"): 200,

@@ -79,6 +79,8 @@ WRONG = [
     ("GET", "/invocations?limit=0", None, 400),
     ("GET", "/invocations?limit=x", None, 400),
     ("GET", "/invocations?limit=1001", None, 400),
+    ("GET", "/invocations?status=completed", None, 400),
+    ("GET", "/invocations?status=", None, 400),
     ("DELETE", f"/invocations/{INV}?mode=zap", None, 400),
     ("DELETE", "/invocations/zap?mode=kill", None, 400),
     ("POST", "/internal/invocations_batch_operations/kill", {}, 422),

@@ -188,6 +188,8 @@ async def test_a_long_list_lets_others_run_and_shows_the_first_of_many_waits(aut
         for index in range(20):
             await send(stand, "/Waiter/many", index)
         await trio.sleep(1)
+        assert len((await stand.get("/invocations?status=running"))["invocations"]) == 20
+        assert await stand.get("/invocations?status=suspended") == {"invocations": [], "complete": True}
         turns = 0
 
         async def count() -> None:
