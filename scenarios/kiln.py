@@ -61,7 +61,8 @@ kiln = VirtualObject("Kiln")
 async def fire(ctx: ObjectContext, batch: str) -> Fired:
     """Fire a batch of pots."""
     invocation_id = ctx.request().id
-    ctx.set("inside", batch)
+    stamp = str(ctx.uuid())
+    ctx.set("inside", [batch, stamp])
     await ctx.run_typed("heat", lambda: work("heat", batch, invocation_id))
     await ctx.sleep(SOAK)
     glaze = await ctx.service_call(mix, arg=batch)
@@ -69,7 +70,7 @@ async def fire(ctx: ObjectContext, batch: str) -> Fired:
     await ctx.sleep(SOAK)
     await ctx.run_typed("cool", lambda: work("cool", batch, invocation_id))
     ctx.clear("inside")
-    return {"batch": batch, "glaze": glaze, "stamp": str(ctx.uuid())}
+    return {"batch": batch, "glaze": glaze, "stamp": stamp}
 
 
 app = understudy_app(services=[kiln, glazes])
@@ -149,6 +150,7 @@ async def kilns(stage: Stage) -> None:
     stage.attendant("keeper", claims.keep)
     stage.always("what was done before a restart is not done again", claims.done_again)
     stage.eventually("every firing ends well", claims.ended_badly)
+    stage.eventually("who goes on from half way bears the same stamp", claims.stamped_otherwise)
     stage.eventually("every pot was heated, glazed and cooled in time", claims.out_of_order)
     stage.eventually("work is done no more often than explained", claims.unexplained)
     stage.eventually("kilns are empty", lambda: ", ".join(one for one in KILNS if stage.state("Kiln", one)))
@@ -161,6 +163,7 @@ async def kilns(stage: Stage) -> None:
     stage.sometimes("one was done over from half way", lambda: len(claims.restarts()) > len(claims.restarts(0)))
     stage.sometimes("a journal had no beginning there", lambda: claims.told("restart-as-new", 400))
     stage.sometimes("a journal was gone", lambda: claims.told("restart-as-new", 410))
+    stage.sometimes("an old protocol allowed the beginning alone", lambda: claims.told("restart-as-new", 422))
     stage.sometimes("a restart came too early", lambda: claims.told("restart-as-new", 409))
     await stage.play()
 
@@ -208,6 +211,16 @@ class Claims:
             batch, value = json.loads(command.payload), getattr(self.stage.result(command.invocation_id), "value", None)
             if value is None or json.loads(value)["batch"] != batch:
                 return f"{batch} ({command.invocation_id}) ended with {self.stage.result(command.invocation_id)}"
+        return ""
+
+    def stamped_otherwise(self) -> str:
+        """A stamp is drawn before anything is done, so it is part of every beginning but the input alone."""
+        for id_, restart in self.restarts().items():
+            old, new = (
+                json.loads(getattr(self.stage.result(one), "value", b"null")) for one in (restart.invocation_id, id_)
+            )
+            if restart.from_index and old != new:
+                return f"{id_} goes on from entry {restart.from_index} of {old} and came to {new}"
         return ""
 
     def out_of_order(self) -> str:

@@ -33,6 +33,10 @@ from understudy_runtime.model.invocation import Entry, HandlerType, Status
 IS_WORKFLOW = "is_workflow"
 NO_JOURNAL = "no_journal"
 BAD_PREFIX = "bad_prefix"
+OLD_PROTOCOL = "old_protocol"
+
+# From here on a handler's random values follow from the seed it is sent; before, from its id, which a restart changes.
+PROTOCOL_WITH_SEED = 6
 
 _OUTPUT = int(MessageType.OUTPUT)
 _SIGNAL = int(MessageType.SIGNAL_NOTIFICATION)
@@ -71,6 +75,8 @@ def restart(turn: Turn, old: Invocation | None, command: RestartAsNew) -> str:
         return NO_JOURNAL
     if command.deployment_id and not old.deployment_id:
         return NOT_MOVABLE
+    if command.from_index > 0 and 0 < old.protocol_version < PROTOCOL_WITH_SEED:
+        return OLD_PROTOCOL
     kept = part_of(turn.tables.entries(old), command.from_index)
     if kept is None:
         return BAD_PREFIX

@@ -81,7 +81,7 @@ class RequestAcked:
     """A request other than an Invoke was applied.  `outcome` is one word of the admin's vocabulary:
 
     accepted, done, not_found, already_completed, not_completed, not_started, not_running, already_paused, not_movable,
-    is_workflow, no_journal, bad_prefix.  A MutateState names no invocation: the id is empty.
+    is_workflow, no_journal, old_protocol, bad_prefix.  A MutateState names no invocation: the id is empty.
     """
 
     request_id: int

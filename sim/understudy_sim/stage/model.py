@@ -274,7 +274,8 @@ class PartitionModel:
             return
         self.effects.invocations[command.invocation_id] = None
         inv.attempt = (command.epoch, command.attempt)
-        inv.is_pinned = inv.is_pinned or bool(command.entries and command.deployment_id)
+        if command.entries and command.deployment_id and not inv.is_pinned:
+            inv.is_pinned, inv.protocol = True, command.protocol_version
         self._silent = "" if command.end is None else command.invocation_id
         for proposed in command.entries:
             self._append(inv, proposed)

@@ -17,6 +17,7 @@ from understudy_sim.stage.model_words import Invocation, Note
 if TYPE_CHECKING:
     from understudy_sim.stage.model import PartitionModel
 
+SEED_IS_SENT: Final = 6  # the protocol in which handlers are told their seed; before, they took it from their id
 # What an attempt does again by itself, or a timer brings: its command may be kept without its completion.
 COMES_ANYWAY: Final = MappingProxyType[int, int]({M.RUN: M.RUN_COMPLETION, M.SLEEP: M.SLEEP_COMPLETION})
 
@@ -78,6 +79,8 @@ def _restart_as_new(model: PartitionModel, command: c.RestartAsNew) -> None:
         return
     if not 0 <= command.from_index < len(old.journal) or (command.deployment_id and not old.is_pinned):
         return
+    if command.from_index and old.is_pinned and old.protocol < SEED_IS_SENT:
+        return
     new = _successor(model, old, command)
     if new is None or command.new_invocation_id in model.invocations:
         return
@@ -124,6 +127,7 @@ def _successor(model: PartitionModel, old: Invocation, command: c.RestartAsNew) 
         expects={n: COMES_ANYWAY[type_] for n, type_ in is_open.items()},
         callees=[n.says for n in journal if isinstance(n, Note) and n.type == M.CALL_INVOCATION_ID_COMPLETION],
         is_pinned=old.is_pinned and bool(command.from_index or command.deployment_id),
+        protocol=old.protocol,
     )
 
 

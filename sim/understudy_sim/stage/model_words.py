@@ -101,6 +101,7 @@ class Invocation:
     expects: dict[int, int] = attrs.Factory(dict)  # completion id -> type of the completion that will answer it
     callees: list[str] = attrs.Factory(list)
     is_pinned: bool = False  # something of it is journaled: it stays where it ran
+    protocol: int = 0  # the version it speaks there
 
 
 @attrs.define

@@ -187,6 +187,15 @@ def test_what_is_refused() -> None:
     assert restarted(driver, shared) == "done"
 
 
+@pytest.mark.parametrize(("version", "outcome"), [(5, "old_protocol"), (6, "done")])
+def test_a_part_needs_a_protocol_that_sends_the_seed(version: int, outcome: str) -> None:
+    driver = Driver()
+    old = driver.invoke(OBJECT, **KEPT)
+    driver.attempt(old, *step(1), output(b"o"), end=Finished(), protocol_version=version)
+    assert restarted(driver, old, 2) == outcome
+    assert restarted(driver, old, 0) == "done"
+
+
 def test_the_same_new_id_is_taken_once() -> None:
     driver = Driver()
     old = finished(driver)
