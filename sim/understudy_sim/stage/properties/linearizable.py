@@ -188,7 +188,8 @@ def _explain(target: tuple[str, str], count: int, judgement: Judgement) -> str:
 def _describe(one: Operation) -> str:
     handler, argument = one.action
     asked = f"{handler}({'' if argument is None else _short(argument)})"
-    return f"{asked} for {one.who} was answered {_short(one.answer)} [{one.called}..{one.returned or ''}]"
+    when = f"events {one.called} to {one.returned}" if one.returned is not None else f"from event {one.called} on"
+    return f"{asked} for {one.who} was answered {_short(one.answer)} ({when})"
 
 
 def _short(value: Any) -> str:
