@@ -36,9 +36,11 @@ BACKING_OFF: Final = "backing-off"
 LOOKED_AT_MAX: Final = 10_000
 
 
-def described(found: Invocation, invoker: Invoker, waits: Sequence[Wait] = (), circle: Sequence[str] = ()) -> Described:
-    """*found* as the admin shows it: what its partition's *invoker* does about it, what it *waits* for, and whether
-    that is a *circle* that nothing in it can leave.
+def described(
+    found: Invocation, invoker: Invoker, waits: Sequence[Wait] = (), circle: Sequence[str] = (), parked: str = ""
+) -> Described:
+    """*found* as the admin shows it: what its partition's *invoker* does about it, what it *waits* for, whether that is
+    a *circle* that nothing in it can leave, and why it is *parked*, if it is.
     """
     job = invoker.job(found.id, found.lease)
     failed = job.failed_last if job is not None else None
@@ -68,6 +70,7 @@ def described(found: Invocation, invoker: Invoker, waits: Sequence[Wait] = (), c
         is_idle=found.status is Status.INVOKED and (job is None or job.phase not in HOLDS_SLOT),
         waits=[waiting(wait, retry_at_ms) for wait in waits],
         deadlock=circle,
+        parked=parked,
     )
 
 

@@ -6,7 +6,7 @@ uses `schema`, `partition_for` and `replies`; nothing here knows HTTP.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from operator import attrgetter
 from typing import Final
@@ -24,6 +24,7 @@ from understudy_runtime.effects.timers import Timers, watch_clock
 from understudy_runtime.ingress.backend import Known, Overloaded, Unavailable
 from understudy_runtime.inspection import circles_of, described, exported
 from understudy_runtime.invoker.core import HOLDS_SLOT, Phase
+from understudy_runtime.invoker.placement import parked_reason
 from understudy_runtime.invoker.port import Connect, Transport
 from understudy_runtime.invoker.shell import Invoker
 from understudy_runtime.limits import Limits
@@ -31,6 +32,7 @@ from understudy_runtime.machine.apply import RULES_CURRENT
 from understudy_runtime.machine.invocation import Invocation
 from understudy_runtime.machine.tables import Tables
 from understudy_runtime.machine.waits import Wait, WaitKind, deadlocks, only_blockers_of, waits_of
+from understudy_runtime.meta.core import RemoveDeployment
 from understudy_runtime.meta.registrar import Registrar
 from understudy_runtime.meta.shell import Meta
 from understudy_runtime.model import ids
@@ -42,7 +44,7 @@ from understudy_runtime.model.commands import (
     MutateState,
     Resume,
 )
-from understudy_runtime.model.events import Observe
+from understudy_runtime.model.events import Observe, WorkParked
 from understudy_runtime.model.invocation import Status
 from understudy_runtime.model.schema import Schema
 from understudy_runtime.partition import Partition
@@ -73,6 +75,8 @@ class Deployment:
     id: str
     transport: Transport
     manifest: bytes | dict[str, object]
+    # Ids of before, whose invocations it takes over where a folder knows them.
+    adopts: tuple[str, ...] = ()
 
 
 @attrs.frozen
@@ -213,7 +217,15 @@ class Node:
         seen = list(islice(every, LIST_LOOKED_AT_MAX + 1))
         chosen = [one for one in seen[:LIST_LOOKED_AT_MAX] if service is None or one.target.service == service]
         chosen.sort(key=attrgetter("id"))
-        shown = (described(one, self.invokers[self.partition_for(one.id).index]) for one in chosen)
+        transports = self.registrar.transports
+        shown = (
+            described(
+                one,
+                self.invokers[self.partition_for(one.id).index],
+                parked=parked_reason(one, self.schema, transports),
+            )
+            for one in chosen
+        )
         wanted = list(islice((one for one in shown if status is None or one.status == status), count_max + 1))
         return Listed(wanted[:count_max], len(seen) <= LIST_LOOKED_AT_MAX and len(wanted) <= count_max)
 
@@ -221,7 +233,13 @@ class Node:
         """*found* as the admin shows them, with what each waits for, and in vain."""
         circles = circles_of(self._only_blockers, [one.id for one in found])
         return [
-            described(one, self.invokers[self.partition_for(one.id).index], self.waits(one.id), circles.get(one.id, ()))
+            described(
+                one,
+                self.invokers[self.partition_for(one.id).index],
+                self.waits(one.id),
+                circles.get(one.id, ()),
+                parked_reason(one, self.schema, self.registrar.transports),
+            )
             for one in found
         ]
 
@@ -359,14 +377,38 @@ class Node:
         if folder.format < FORMAT:
             # Everything in it has been read and taken over: only now an older program may be told to keep off.
             await write_format(disk, folder)
+        self._tell_parked()
+
+    def _tell_parked(self) -> None:
+        """Say what has begun on deployments that nobody can reach.  Looks at LIST_LOOKED_AT_MAX of each partition."""
+        counts: dict[str, int] = {}
+        for partition in self.partitions:
+            for one in islice(partition.tables.live(), LIST_LOOKED_AT_MAX):
+                if one.deployment_id and parked_reason(one, self.schema, self.registrar.transports):
+                    counts[one.deployment_id] = counts.get(one.deployment_id, 0) + 1
+        if counts:
+            self._observe(WorkParked(tuple(sorted(counts.items()))))
 
     async def _open_meta(self, folder: FolderFormat) -> None:
         self._meta = await Meta.open(self.world, identity=folder.identity, limits=self.limits, observe=self._observe)
+        given: dict[str, Transport] = {}
         for deployment in self._deployments:
-            await self._meta.register(deployment.id, deployment.manifest)
-        given = {deployment.id: deployment.transport for deployment in self._deployments}
+            for id_ in (*(old for old in deployment.adopts if old in self.schema.deployments), deployment.id):
+                await self._meta.register(id_, deployment.manifest)
+                given[id_] = deployment.transport
+        if given:
+            await self._forget_versions(given)
         self._registrar = Registrar(self.world, self.limits, self._meta, given=given, connect=self._connect)
         self._registrar.connect_known()
+
+    async def _forget_versions(self, given: Mapping[str, Transport]) -> None:
+        """Other versions of this process's services offer nothing any more; each is registered again when it runs."""
+        assert self._meta is not None, "it was opened"
+        gone = [
+            id_ for id_, found in self.schema.deployments.items() if not found.origin.endpoint.uri and id_ not in given
+        ]
+        for id_ in gone:
+            await self._meta.append(RemoveDeployment(id_))
 
     async def _open_partition(self, index: int, folder: FolderFormat) -> None:
         opened = await open_partition(

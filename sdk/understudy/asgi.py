@@ -35,6 +35,8 @@ Send = Callable[[Message], Awaitable[None]]
 HostFactory = Callable[["TaskGroup"], Host]
 
 DRAIN_SECONDS: Final = 5.0
+# Whoever sends this header with a discovery is told the fingerprint of the code in one of the same name.
+FINGERPRINT: Final = "x-understudy-fingerprint"
 """How long the request may stay open after our last message before we end the response anyway."""
 
 _INVOCATION: Final = "application/vnd.restate.invocation.v{}"
@@ -98,8 +100,14 @@ async def _lifespan(receive: Receive, send: Send) -> None:
             return
 
 
-async def _answer(send: Send, status: int, body: bytes = b"", content_type: str | None = None) -> None:
-    await send({"type": "http.response.start", "status": status, "headers": _headers(content_type)})
+async def _answer(
+    send: Send,
+    status: int,
+    body: bytes = b"",
+    content_type: str | None = None,
+    more: Sequence[tuple[bytes, bytes]] = (),
+) -> None:
+    await send({"type": "http.response.start", "status": status, "headers": [*_headers(content_type), *more]})
     await send({"type": "http.response.body", "body": body})
 
 
@@ -141,7 +149,10 @@ async def _discover(application: App, scope: Scope, send: Send) -> None:
     except ManifestError as error:
         await _answer(send, 500, str(error).encode(), "text/plain")
         return
-    await _answer(send, 200, json.dumps(manifest).encode(), _MANIFEST.format(version))
+    told = []
+    if FINGERPRINT in _request_headers(scope):
+        told.append((FINGERPRINT.encode(), application.fingerprint().hex().encode()))
+    await _answer(send, 200, json.dumps(manifest).encode(), _MANIFEST.format(version), told)
 
 
 # -- invocation --

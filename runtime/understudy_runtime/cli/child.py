@@ -12,15 +12,18 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
+import attrs
 import trio
+from understudy.asgi import FINGERPRINT
 
 from understudy_runtime.cli.configuration import Logging
-from understudy_runtime.cli.inside import DEPLOYMENT
+from understudy_runtime.cli.inside import NAMELESS
 from understudy_runtime.cli.output import Logger
 from understudy_runtime.cli.serving import ServicesFailed
 from understudy_runtime.http.connect import Connector
-from understudy_runtime.invoker.port import TransportError
+from understudy_runtime.invoker.port import Discovery, TransportError
 from understudy_runtime.model.endpoint import Endpoint
+from understudy_runtime.model.ids import deployment_id
 from understudy_runtime.node import Deployment
 from understudy_runtime.real_world import BoundSocket, RealWorld
 
@@ -49,16 +52,19 @@ class Outside:
         bound = BoundSocket()
         try:
             child = await self._spawn(bound)
-            manifest = await self._discover(child, connect, bound.port)
+            found = await self._discover(child, connect, bound.port)
         except BaseException:
             bound.close()
             raise
-        services = json.loads(manifest)["services"]
+        services = json.loads(found.manifest)["services"]
         self._served = [
             f"{one['name']}: {', '.join(handler['name'] for handler in one['handlers'])}" for one in services
         ]
         nursery.start_soon(self._supervise, child, bound)
-        return [Deployment(DEPLOYMENT, connect(endpoint(bound.port)), manifest)]
+        # Another application than ours has no fingerprint: all its versions are one.
+        id_ = deployment_id(bytes.fromhex(found.fingerprint)) if found.fingerprint else NAMELESS
+        adopts = (NAMELESS,) if found.fingerprint else ()
+        return [Deployment(id_, connect(endpoint(bound.port)), found.manifest, adopts)]
 
     def greet(self) -> Sequence[str]:
         """Each service with its handlers."""
@@ -73,15 +79,16 @@ class Outside:
             command, stdin=PIPE, pass_fds=(bound.descriptor,), start_new_session=True
         )
 
-    async def _discover(self, child: trio.Process, connect: Connector, port: int) -> bytes:
+    async def _discover(self, child: trio.Process, connect: Connector, port: int) -> Discovery:
         """Ask the child what it offers, as soon as it answers."""
-        transport = connect(endpoint(port, use_http_11=True))
-        found: list[bytes] = []
+        asking = attrs.evolve(endpoint(port, use_http_11=True), additional_headers=((FINGERPRINT, "wanted"),))
+        transport = connect(asking)
+        found: list[Discovery] = []
 
         async def ask() -> None:
             while not found:
                 try:
-                    found.append((await transport.discover()).manifest)
+                    found.append(await transport.discover())
                 except TransportError:
                     await trio.sleep(AGAIN_SECONDS)
 

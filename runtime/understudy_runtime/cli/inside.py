@@ -16,8 +16,9 @@ from understudy_runtime.model.ids import deployment_id
 from understudy_runtime.node import Deployment
 from understudy_runtime.real_world import RealWorld
 
-# The services that come with a server are one deployment, the same after every restart: invocations are pinned to it.
-DEPLOYMENT: Final = deployment_id(bytes(16))
+# What the services that come with a server were called before their code had a fingerprint, whatever it was.  What
+# began under it is taken over by the code that is there, as it always was.
+NAMELESS: Final = deployment_id(bytes(16))
 
 
 class Inside:
@@ -30,7 +31,8 @@ class Inside:
     async def start(self, world: RealWorld, connect: Connector, nursery: trio.Nursery) -> Sequence[Deployment]:
         """The one deployment."""
         host = RealHost(world, nursery, self._report_hazard)
-        return [Deployment(DEPLOYMENT, InProcessTransport(self._app, host), dict(self._app.manifest()))]
+        id_ = deployment_id(self._app.fingerprint())
+        return [Deployment(id_, InProcessTransport(self._app, host), dict(self._app.manifest()), (NAMELESS,))]
 
     def greet(self) -> Sequence[str]:
         """Each service with its handlers."""

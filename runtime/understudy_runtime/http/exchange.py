@@ -180,7 +180,8 @@ class Words:
                 reached=True,
                 status=200,
             )
-        return Discovery(body, header(headers, "x-restate-server") or "", http_version)
+        sdk_version, fingerprint = header(headers, "x-restate-server"), header(headers, "x-understudy-fingerprint")
+        return Discovery(body, sdk_version or "", http_version, fingerprint or "")
 
     def unreachable(self, reason: object) -> TransportError:
         """No connection could be opened."""

@@ -29,7 +29,8 @@ class Phase(IntEnum):
     CLOSING = 2  # the dialogue is over, its task still holds the slot
     SETTLING = 3  # the task is gone, what it sent is not all stored
     BACKING_OFF = 4  # waits to be tried again
-    GONE = 5
+    PARKED = 5  # there is nowhere to run it
+    GONE = 6
 
 
 class Event(IntEnum):
@@ -39,15 +40,17 @@ class Event(IntEnum):
     RETRY = 3
     DONE = 4  # the end is stored, or was refused
     DUE = 5
+    NOWHERE = 6
 
 
 PHASES: Final = MappingProxyType(
     {
         Phase.QUEUED: MappingProxyType({Event.GRANTED: Phase.RUNNING, Event.DONE: Phase.GONE}),
-        Phase.RUNNING: MappingProxyType({Event.OVER: Phase.CLOSING}),
+        Phase.RUNNING: MappingProxyType({Event.OVER: Phase.CLOSING, Event.NOWHERE: Phase.PARKED}),
         Phase.CLOSING: MappingProxyType({Event.TASK_ENDED: Phase.SETTLING}),
         Phase.SETTLING: MappingProxyType({Event.RETRY: Phase.BACKING_OFF, Event.DONE: Phase.GONE}),
         Phase.BACKING_OFF: MappingProxyType({Event.DUE: Phase.QUEUED, Event.DONE: Phase.GONE}),
+        Phase.PARKED: MappingProxyType({Event.DUE: Phase.QUEUED, Event.DONE: Phase.GONE}),
         Phase.GONE: MappingProxyType({}),
     }
 )
@@ -101,6 +104,9 @@ class Job:
     lease_next: int = 0
     birth_next: int = 0
     runner: Any = None
+    # Where it is parked, and why, while it is.
+    parked_for: str = ""
+    parked: str = ""
 
     def advance(self, event: Event) -> None:
         following = PHASES[self.phase].get(event)
@@ -116,6 +122,8 @@ class InvokerCore:
         self._attempts_max = attempts_max
         self._jobs: dict[str, Job] = {}
         self._ready: dict[str, Job] = {}
+        # What is parked, by what it is parked for.
+        self._parked: dict[str, dict[str, Job]] = {}
         self._slots_taken = 0
 
     @property
@@ -126,6 +134,11 @@ class InvokerCore:
     def ready_count(self) -> int:
         """Jobs that wait for a slot."""
         return len(self._ready)
+
+    @property
+    def parked_for(self) -> list[str]:
+        """What jobs are parked for."""
+        return list(self._parked)
 
     @property
     def slots_free(self) -> int:
@@ -243,6 +256,21 @@ class InvokerCore:
         job.advance(Event.DUE)
         self._ready[invocation_id] = job
 
+    def park(self, job: Job, wanted: str, reason: str) -> None:
+        """A granted job has nowhere to run: it gives its slot back and waits for *wanted*.  It counts as no attempt."""
+        job.advance(Event.NOWHERE)
+        job.attempt -= 1
+        self._slots_taken -= 1
+        job.parked_for, job.parked = wanted, reason
+        self._parked.setdefault(wanted, {})[job.invocation_id] = job
+
+    def unpark(self, wanted: str) -> None:
+        """*wanted* is there: what is parked for it waits for a slot again."""
+        for invocation_id, job in self._parked.pop(wanted, {}).items():
+            job.advance(Event.DUE)
+            job.parked_for = job.parked = ""
+            self._ready[invocation_id] = job
+
     def discard(self, job: Job) -> None:
         """A granted job turned out to be stale before its attempt began: give the slot back and forget it."""
         job.is_revoked = True
@@ -267,6 +295,10 @@ class InvokerCore:
         """Forget a job whose lease is over, wherever it is."""
         assert job.phase not in HOLDS_SLOT, "an attempt is cut before its job goes"
         self._ready.pop(job.invocation_id, None)
+        if job.phase is Phase.PARKED:
+            del self._parked[job.parked_for][job.invocation_id]
+            if not self._parked[job.parked_for]:
+                del self._parked[job.parked_for]
         job.advance(Event.DONE)
         del self._jobs[job.invocation_id]
 

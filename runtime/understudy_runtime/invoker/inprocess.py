@@ -10,10 +10,11 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from understudy.endpoint import NotFound
 from understudy.hosting import Host, Link
 from understudy.protocol.framing import Frame
 
-from understudy_runtime.invoker.port import AttemptHead, AttemptPeer, Discovery
+from understudy_runtime.invoker.port import AttemptHead, AttemptPeer, Discovery, TransportError
 from understudy_runtime.slot import Slot
 
 
@@ -83,16 +84,19 @@ class InProcessTransport:
         self._host = host
 
     async def run(self, head: AttemptHead, frames: Sequence[Frame], peer: AttemptPeer) -> None:
-        """Run one attempt in the calling task, to its end."""
+        """Run one attempt in the calling task, to its end.  Raises TransportError when the handler is not there."""
         exchange = Exchange(frames, peer)
         peer.opened(ServerEnd(exchange))
-        await self._app.attempt(
-            service=head.target.service,
-            handler=head.target.handler,
-            version=head.protocol_version,
-            link=exchange,
-            host=self._host,
-        )
+        try:
+            await self._app.attempt(
+                service=head.target.service,
+                handler=head.target.handler,
+                version=head.protocol_version,
+                link=exchange,
+                host=self._host,
+            )
+        except NotFound as error:
+            raise TransportError(str(error), reached=False) from None
 
     async def discover(self) -> Discovery:
         """The application's manifest."""

@@ -1,4 +1,7 @@
-"""Where an attempt runs: the pinned deployment, or the latest one for an invocation that has no pin yet.  Pure."""
+"""Where an attempt runs: the pinned deployment, or the latest one for an invocation that has no pin yet.  Pure.
+
+An invocation whose deployment cannot be reached by anybody is parked: trying again would change nothing.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from understudy_runtime.model.schema import Handler, Schema
 from understudy_runtime.model.values import frozen
 
 NOWHERE = 500
+BEGUN = (Status.INVOKED, Status.SUSPENDED, Status.PAUSED)
 _OUTPUT = int(MessageType.OUTPUT)
 
 
@@ -34,6 +38,14 @@ class Placement:
         return 0 if self.handler.options.lazy_state else limits.eager_state_bytes_max
 
 
+@frozen
+class Parked:
+    """There is nowhere to run it.  `wanted` is the deployment it is bound to, or the service it is for, by name."""
+
+    wanted: str
+    reason: str
+
+
 def is_current(invocation: Invocation | None, lease: int, birth: int) -> bool:
     """Whether *lease* of the life *birth* still speaks for the invocation."""
     if invocation is None or invocation.status is not Status.INVOKED:
@@ -41,24 +53,64 @@ def is_current(invocation: Invocation | None, lease: int, birth: int) -> bool:
     return (invocation.birth, invocation.lease) == (birth, lease)
 
 
-def place(invocation: Invocation, schema: Schema, transports: Mapping[str, Transport]) -> Placement | AttemptFailure:
-    """Where the next attempt goes; a failure that never reached an endpoint when there is no such place."""
+def place(
+    invocation: Invocation, schema: Schema, transports: Mapping[str, Transport]
+) -> Placement | Parked | AttemptFailure:
+    """Where the next attempt goes; a failure that never reached an endpoint when its handler is not there."""
     target = invocation.target
-    deployment_id = invocation.deployment_id
-    if not deployment_id:
-        service = schema.services.get(target.service)
-        if service is None:
-            return nowhere(f"no deployment offers the service {target.service}: register one that does")
-        deployment_id = service.deployment_id
+    wanted = wanted_by(invocation)
+    deployment_id = bound(wanted, schema)
     deployment = schema.deployments.get(deployment_id)
     transport = transports.get(deployment_id)
     if deployment is None or transport is None:
-        return nowhere(f"the deployment {deployment_id} is gone: bring it back, or move the invocation")
+        return Parked(wanted, why_parked(invocation, schema))
     handler = deployment.handler(target.service, target.handler)
     if handler is None:
         return nowhere(f"deployment {deployment_id} has no handler {target.service}/{target.handler}")
     version = invocation.protocol_version or deployment.protocol_version
     return Placement(deployment_id, version, handler, transport, not invocation.deployment_id)
+
+
+def bound(wanted: str, schema: Schema) -> str:
+    """The deployment that *wanted*, a deployment or a service, stands for."""
+    service = schema.services.get(wanted)
+    return wanted if service is None else service.deployment_id
+
+
+def is_reachable(wanted: str, schema: Schema, transports: Mapping[str, Transport]) -> bool:
+    """Whether what is parked for *wanted* can run now."""
+    deployment_id = bound(wanted, schema)
+    return deployment_id in schema.deployments and deployment_id in transports
+
+
+def parked_reason(invocation: Invocation, schema: Schema, transports: Mapping[str, Transport]) -> str:
+    """Why an invocation that has begun cannot go on anywhere; empty when it can."""
+    if invocation.status not in BEGUN or is_reachable(wanted_by(invocation), schema, transports):
+        return ""
+    return why_parked(invocation, schema)
+
+
+def wanted_by(invocation: Invocation) -> str:
+    """What an invocation runs on: the deployment it is bound to, else whichever offers its service."""
+    return invocation.deployment_id or invocation.target.service
+
+
+def why_parked(invocation: Invocation, schema: Schema) -> str:
+    """What is wrong with the deployment of an invocation that cannot be reached."""
+    target, pin = invocation.target, invocation.deployment_id
+    latest = schema.services.get(target.service)
+    if not pin and latest is None:
+        return f"no deployment offers the service {target.service}: register one that does"
+    if not pin:
+        return (
+            f"the service {target.service} ran in the server's own process, and does not run there now: start it there"
+        )
+    if pin not in schema.deployments:
+        return (
+            f"the deployment {pin}, which it began on, is gone: removed, or a version of the services in the server's "
+            "own process that does not run there now"
+        )
+    return f"it began on {pin}, services in the server's own process, which do not run there now"
 
 
 def nowhere(message: str) -> AttemptFailure:

@@ -50,11 +50,13 @@ class WrongHttpVersion(TransportError):
 @frozen
 class Discovery:
     """An endpoint's answer to discovery: its manifest (JSON), its SDK (`name/version`, empty when it does not say),
-    and the HTTP version it came by (`HTTP/2.0`, `HTTP/1.1`; empty in process)."""
+    the HTTP version it came by (`HTTP/2.0`, `HTTP/1.1`; empty in process), and the fingerprint of its code in hex
+    digits, which only our own SDK tells."""
 
     manifest: bytes
     sdk_version: str = ""
     http_version: str = ""
+    fingerprint: str = ""
 
 
 # Request identity: the headers that sign a request for *path* (and the service key of a keyed target).

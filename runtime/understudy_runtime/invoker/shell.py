@@ -20,7 +20,7 @@ from understudy.protocol.messages import MessageType
 
 from understudy_runtime.invoker.attempt import AttemptCore, Step, entropy_bytes
 from understudy_runtime.invoker.core import AttemptFailure, InvokerCore, Job, Retry
-from understudy_runtime.invoker.placement import Placement, has_output, is_current, place
+from understudy_runtime.invoker.placement import Parked, Placement, has_output, is_current, is_reachable, place
 from understudy_runtime.invoker.port import AttemptHead, AttemptStream, Transport, TransportError
 from understudy_runtime.invoker.timeouts import YIELD_IDLE_MS, Timeouts
 from understudy_runtime.limits import Limits
@@ -28,13 +28,15 @@ from understudy_runtime.machine.start import start_message
 from understudy_runtime.machine.tables import Tables
 from understudy_runtime.model.actions import AbortAttempt, Notify, StartAttempt
 from understudy_runtime.model.commands import AttemptEnd, AttemptOutput, Command, GaveUp, Suspend
-from understudy_runtime.model.events import AttemptEnded, AttemptStarted, Observe, RetryScheduled
+from understudy_runtime.model.events import AttemptEnded, AttemptParked, AttemptStarted, Observe, RetryScheduled
 from understudy_runtime.model.invocation import Failure
 from understudy_runtime.model.schema import Schema
 from understudy_runtime.slot import Slot
 from understudy_runtime.world import World
 
 LOST: Final = 500
+# How often it is looked whether what attempts are parked for has come (back).
+PARKED_LOOK_MS: Final = 5_000
 
 
 class Leader(Protocol):
@@ -126,6 +128,7 @@ class Invoker:
         self._sequence = 0
         self._sweep_due_ms: float = math.inf
         self._ask_due_ms = 0
+        self._parked_due_ms: float = math.inf
         self._slot = Slot()
         self._nursery: trio.Nursery | None = None
         self._is_closing = False
@@ -258,6 +261,9 @@ class Invoker:
             self._core.discard(job)
             return
         placement = place(invocation, self._schema(), self._transports)
+        if isinstance(placement, Parked):
+            self._park(job, placement)
+            return
         if isinstance(placement, AttemptFailure):
             self._core.over(job, placement)
             self._tell_ended(job, placement.how, placement.failure.message)
@@ -282,6 +288,14 @@ class Invoker:
         head = AttemptHead(job.invocation_id, invocation.target, placement.protocol_version, placement.deployment_id)
         self._sweep_by(timeouts.due_ms)
         self._nursery.start_soon(self._run_attempt, attempt, head, frames)
+
+    def _park(self, job: Job, parked: Parked) -> None:
+        """Let *job* wait for what is not there."""
+        self._core.park(job, parked.wanted, parked.reason)
+        self._observe(AttemptParked(self._leader.index, job.invocation_id, job.lease, parked.reason))
+        if self._parked_due_ms == math.inf:
+            self._parked_due_ms = self._now_ms() + PARKED_LOOK_MS
+            self._slot.wake_before(self._parked_due_ms / 1000)
 
     def received(self, attempt: Attempt, frames: Sequence[Frame]) -> None:
         """One flush of an attempt's SDK becomes one command."""
@@ -401,9 +415,18 @@ class Invoker:
             self._core.due(invocation_id, lease, attempt)
         if self._sweep_due_ms <= now_ms:
             self._sweep(now_ms)
+        if self._parked_due_ms <= now_ms:
+            self._look_for_places(now_ms)
         self.pump()
         next_back_off = self._back_offs[0][0] if self._back_offs else math.inf
-        return min(next_back_off, self._sweep_due_ms)
+        return min(next_back_off, self._sweep_due_ms, self._parked_due_ms)
+
+    def _look_for_places(self, now_ms: int) -> None:
+        """Let go on what was parked for what is there now."""
+        for wanted in self._core.parked_for:
+            if is_reachable(wanted, self._schema(), self._transports):
+                self._core.unpark(wanted)
+        self._parked_due_ms = now_ms + PARKED_LOOK_MS if self._core.parked_for else math.inf
 
     def _sweep(self, now_ms: int) -> None:
         """Close or cut the attempts whose time is up."""

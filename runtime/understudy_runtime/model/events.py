@@ -117,6 +117,23 @@ class AttemptEnded:
 
 
 @frozen
+class AttemptParked:
+    """There is nowhere to run an invocation: it waits until there is, or somebody moves or ends it."""
+
+    partition: int
+    invocation_id: str
+    lease: int
+    reason: str
+
+
+@frozen
+class WorkParked:
+    """At the start: *counts* says how many invocations are bound to a deployment that cannot be reached, by its id."""
+
+    counts: tuple[tuple[str, int], ...]
+
+
+@frozen
 class RetryScheduled:
     partition: int
     invocation_id: str
@@ -153,6 +170,8 @@ Event = (
     | StorageRestored
     | AttemptStarted
     | AttemptEnded
+    | AttemptParked
+    | WorkParked
     | RetryScheduled
     | RequestReceived
     | RequestAnswered

@@ -13,6 +13,7 @@ import attrs
 
 from understudy_runtime.model.events import (
     AttemptEnded,
+    AttemptParked,
     AttemptStarted,
     Event,
     LeadershipTaken,
@@ -24,9 +25,13 @@ from understudy_runtime.model.events import (
     SnapshotWritten,
     StorageFlushed,
     StorageRestored,
+    WorkParked,
 )
 
 DETAIL_CHARS_MAX: Final = 500
+WAYS_OUT: Final = (
+    "start that version again, resume them with ?deployment=latest (`understudy check` first), or kill them"
+)
 # How attempts end that somebody should hear of.
 BAD_ENDS: Final = ("failed", "lost", "rejected")
 # What lines are about; filters name these.  `server` and `handler` lines come from the command line itself.
@@ -101,6 +106,19 @@ def attempt_ended(event: AttemptEnded) -> Line:
     return Line("warning" if bad else "debug", "invoker", "attempt ended", fields)
 
 
+def attempt_parked(event: AttemptParked) -> Line:
+    return Line("debug", "invoker", "parked", {"invocation": event.invocation_id, "reason": event.reason})
+
+
+def work_parked(event: WorkParked) -> Line:
+    fields = {
+        "invocations": sum(count for _, count in event.counts),
+        "versions": dict(event.counts),
+        "ways_out": WAYS_OUT,
+    }
+    return Line("warning", "invoker", "parked: they began on versions that do not run here", fields)
+
+
 def retry_scheduled(event: RetryScheduled) -> Line:
     fields = {"invocation": event.invocation_id, "delay_ms": event.delay_ms}
     return Line("info", "invoker", "retry scheduled", fields)
@@ -124,6 +142,8 @@ LINES: Final = MappingProxyType[type, Callable[[Any], Line]](
         StorageRestored: storage_restored,
         AttemptStarted: attempt_started,
         AttemptEnded: attempt_ended,
+        AttemptParked: attempt_parked,
+        WorkParked: work_parked,
         RetryScheduled: retry_scheduled,
         RequestAnswered: request_answered,
     }
@@ -142,4 +162,4 @@ def is_routine(event: Event) -> bool:
     return kind in ROUTINE and (kind is not AttemptEnded or event.how not in BAD_ENDS)  # type: ignore[union-attr]
 
 
-ROUTINE: Final = frozenset({StorageFlushed, AttemptStarted, AttemptEnded, RequestAnswered})
+ROUTINE: Final = frozenset({StorageFlushed, AttemptStarted, AttemptEnded, AttemptParked, RequestAnswered})
