@@ -90,7 +90,7 @@ class Linearizable(Property):
 
     def _begin(self, asked: Asked) -> None:
         call = asked.call
-        if call.service not in self._models or call.key is None or getattr(asked, "attach", None) is not None:
+        if call.service not in self._models or call.key is None or asked.attach is not None:
             return
         self._now += 1
         # Whoever asks with the same idempotency key asks for the same operation.
