@@ -9,7 +9,7 @@ from pathlib import Path
 
 import anyio
 import pytest
-from understudy import HttpError, create_client
+from understudy import ClientOutput, HttpError, create_client
 
 from tests.interop import coded
 from tests.interop.client import Client
@@ -32,6 +32,17 @@ async def use(ingress: str, word: str) -> None:
         assert await client.object_call(coded.remember, key, "x", idempotency_key="once") == "nothing, x"
         sent = await client.object_send(coded.remember, key, "y", send_delay=timedelta(hours=1))
         assert sent.invocation_id.startswith("inv_1")
+        assert await client.output(sent) == ClientOutput(False)
+        kept = await client.object_send(coded.remember, key, "z", idempotency_key="a/key with anything")
+        named = client.idempotent(coded.remember, "a/key with anything", key=key)
+        for invocation in (kept, named, kept.invocation_id):
+            assert await client.attach(invocation) == "x, z"
+            assert await client.output(invocation) == ClientOutput(True, "x, z")
+        unknown = client.idempotent(coded.remember, "never", key=key)
+        for ask in (client.attach, client.output):
+            with pytest.raises(HttpError) as missing:
+                await ask(unknown)
+            assert missing.value.status_code == 404
     async with create_client(ingress) as plain:
         with pytest.raises(HttpError) as refused:
             await plain.service_call(coded.mix, word)
