@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
+from understudy_runtime.model.ids import deployment_id
+
 from understudy_sim.kernel.fence_sites import Sites
 from understudy_sim.kernel.modules import FreshModules
 
@@ -56,4 +58,13 @@ class Application:
     @cached_property
     def manifest(self) -> dict[str, Any]:
         """What the application's services are, as discovery tells it."""
-        return dict(self.load().manifest())
+        return dict(self._example.manifest())
+
+    @cached_property
+    def deployment_id(self) -> str:
+        """What the application is called where a server is given it: the name of this version of it, as in `dev`."""
+        return deployment_id(self._example.fingerprint())
+
+    @cached_property
+    def _example(self) -> App:
+        return self.load()

@@ -27,7 +27,6 @@ from understudy_runtime.model.events import (
     SnapshotWritten,
     StorageRestored,
 )
-from understudy_runtime.model.ids import deployment_id
 from understudy_runtime.model.invocation import Status
 from understudy_runtime.node import Deployment
 
@@ -58,7 +57,6 @@ from understudy_sim.stage.world import SimWorld
 if TYPE_CHECKING:
     from understudy_sim.stage.application import Application
 
-DEPLOYMENT: Final = deployment_id(bytes(16))
 ADDRESS: Final = f"http://{ENDPOINT}:{HTTP_PORT}"
 # A sync of the server's disk while a snapshot is being written.
 SNAPSHOT: Final = "server, snapshot"
@@ -365,10 +363,10 @@ class Cluster:
         if hops.endpoint is Hop.H2:
             connect = connector(world, self.plan.limits)
             transport = connect(Endpoint(uri=ADDRESS, bidirectional=self.plan.bidi))
-            return Ways((Deployment(DEPLOYMENT, transport, manifest),), connect)
+            return Ways((Deployment(self.application.deployment_id, transport, manifest),), connect)
         if hops.endpoint is Hop.H1:
             http = HttpTransport(world, ENDPOINT, HTTP_PORT, bidi=self.plan.bidi)
-            return Ways((Deployment(DEPLOYMENT, http, manifest),), None)
+            return Ways((Deployment(self.application.deployment_id, http, manifest),), None)
         exchange = ExchangeTransport(
             self.kernel.network,
             process,
@@ -377,7 +375,7 @@ class Cluster:
             bidi=self.plan.bidi,
             manifest=json.dumps(manifest).encode(),
         )
-        return Ways((Deployment(DEPLOYMENT, exchange, manifest),), None)
+        return Ways((Deployment(self.application.deployment_id, exchange, manifest),), None)
 
     def _restart_later(self) -> None:
         """The server stopped by itself, as promised for a disk that fails: somebody starts it again."""
