@@ -33,6 +33,8 @@ STATUS_WORDS: Final = MappingProxyType(
 READY: Final = "ready"
 RUNNING: Final = "running"
 BACKING_OFF: Final = "backing-off"
+PARKED: Final = "parked"
+PHASE_WORDS: Final = MappingProxyType({Phase.BACKING_OFF: BACKING_OFF, Phase.PARKED: PARKED})
 LOOKED_AT_MAX: Final = 10_000
 
 
@@ -47,7 +49,7 @@ def described(
     if found.status is not Status.INVOKED or job is None:
         word = STATUS_WORDS.get(found.status, READY)
     else:
-        word = RUNNING if job.phase in HOLDS_SLOT else BACKING_OFF if job.phase is Phase.BACKING_OFF else READY
+        word = RUNNING if job.phase in HOLDS_SLOT else PHASE_WORDS.get(job.phase, READY)
     retry_at_ms = invoker.retry_at_ms(job) if job is not None and word == BACKING_OFF else 0
     return Described(
         id=found.id,
@@ -72,6 +74,11 @@ def described(
         deadlock=circle,
         parked=parked,
     )
+
+
+def is_shown_as(shown: Described, status: str) -> bool:
+    """Whether *status* is its own; `parked` is whatever has nowhere to go on, also while it sleeps or is paused."""
+    return bool(shown.parked) if status == PARKED else shown.status == status
 
 
 def waiting(wait: Wait, retry_at_ms: int) -> Waiting:

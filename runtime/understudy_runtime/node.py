@@ -22,7 +22,7 @@ from understudy_runtime.effects.outbox import Outbox
 from understudy_runtime.effects.replies import Replies, ToInvocation
 from understudy_runtime.effects.timers import Timers, watch_clock
 from understudy_runtime.ingress.backend import Known, Overloaded, Unavailable
-from understudy_runtime.inspection import circles_of, described, exported
+from understudy_runtime.inspection import circles_of, described, exported, is_shown_as
 from understudy_runtime.invoker.core import HOLDS_SLOT, Phase
 from understudy_runtime.invoker.placement import parked_reason
 from understudy_runtime.invoker.port import Connect, Transport
@@ -226,7 +226,7 @@ class Node:
             )
             for one in chosen
         )
-        wanted = list(islice((one for one in shown if status is None or one.status == status), count_max + 1))
+        wanted = list(islice((one for one in shown if status is None or is_shown_as(one, status)), count_max + 1))
         return Listed(wanted[:count_max], len(seen) <= LIST_LOOKED_AT_MAX and len(wanted) <= count_max)
 
     def _described(self, found: Sequence[Invocation]) -> list[Described]:

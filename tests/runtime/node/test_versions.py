@@ -101,7 +101,7 @@ async def test_what_began_on_another_version_is_parked_and_told_once(autojump_cl
         assert line is not None
         assert (line.level, line.fields["invocations"], line.fields["versions"]) == ("warning", 1, {OLD: 1})
         status, why = new.described(id_)
-        assert status == "ready"
+        assert status == "parked"
         assert OLD in why
         (listed,) = new.client.node.live(None, 10).found
         assert listed.parked == why
