@@ -230,6 +230,36 @@ def test_the_delays_of_the_default_policy() -> None:
     assert delay_ms(RetryPolicy(), 1, 2**32 - 1) == 649
 
 
+def test_what_is_parked_holds_no_slot_and_counts_as_no_attempt() -> None:
+    core = InvokerCore(1)
+    first = granted(core, "a")
+    core.park(first, "dp_1", "it is gone")
+    assert (core.slots_free, core.parked_for, first.attempt, first.failures) == (1, ["dp_1"], 0, 0)
+    other = granted(core, "b")
+    core.unpark("dp_2")
+    core.due("a", 1, 0)
+    assert core.ready_count == 0
+    core.unpark("dp_1")
+    assert (core.ready_count, first.parked, core.parked_for) == (1, "", [])
+    fail(core, other)
+    assert core.grant() is first
+    assert first.attempt == 1
+
+
+def test_a_newer_lease_takes_what_is_parked_away() -> None:
+    core = InvokerCore(2)
+    parked, other = granted(core, "a"), granted(core, "b")
+    core.park(parked, "dp_1", "it is gone")
+    core.park(other, "dp_1", "it is gone")
+    assert core.start("a", 2) is None
+    assert core.revoke("b", 1) is None
+    assert core.parked_for == []
+    moved = core.grant()
+    assert moved is not None
+    assert (moved.invocation_id, moved.lease, moved.parked) == ("a", 2, "")
+    assert core.job_count == 1
+
+
 class Jobs(RuleBasedStateMachine):
     """Anything the effects may call, in any order: slots balance, leases only grow, nothing is left."""
 
@@ -276,6 +306,19 @@ class Jobs(RuleBasedStateMachine):
             self.core.decide(settled, RetryPolicy(attempts_max=None), 0)
             self.core.due(job.invocation_id, job.lease, job.attempt)
 
+    @rule(wanted=st.sampled_from("xy"))
+    def park(self, wanted: str) -> None:
+        job = self.core.grant()
+        if job is not None:
+            attempts = job.attempt
+            self.core.park(job, wanted, "why")
+            assert (job.attempt, job.parked) == (attempts - 1, "why")
+
+    @rule(wanted=st.sampled_from("xy"))
+    def unpark(self, wanted: str) -> None:
+        self.core.unpark(wanted)
+        assert wanted not in self.core.parked_for
+
     @invariant()
     def slots_balance(self) -> None:
         assert self.core.slots_free == 2 - len(self.running)
@@ -291,7 +334,7 @@ class Jobs(RuleBasedStateMachine):
             self.running = []
             for name, lease in self.leases.items():
                 self.core.revoke(name, lease)
-        assert (self.core.slots_free, self.core.ready_count) == (2, 0)
+        assert (self.core.slots_free, self.core.ready_count, self.core.parked_for) == (2, 0, [])
 
 
 TestJobs = Jobs.TestCase
