@@ -179,10 +179,20 @@ async def test_a_retry_policy_is_followed_to_its_end(level: str, end: str, autoj
             assert (found.status, json.loads(found.body)["message"]) == (500, "no")
 
 
-@pytest.mark.parametrize(
-    ("own", "base", "is_lazy"), [(None, None, False), (None, True, True), (False, True, False), (True, False, True)]
-)
-async def test_lazy_state_is_asked_for_key_by_key(own: bool | None, base: bool | None, is_lazy: bool) -> None:
+LAZY = [
+    (None, None, None, False),
+    (None, True, None, True),
+    (False, True, None, False),
+    (True, False, None, True),
+    # The server's limit holds for all: none of the state comes along.
+    (False, False, 0, True),
+]
+
+
+@pytest.mark.parametrize(("own", "base", "limit", "is_lazy"), LAZY)
+async def test_lazy_state_is_asked_for_key_by_key(
+    own: bool | None, base: bool | None, limit: int | None, is_lazy: bool
+) -> None:
     starts: list[pb.Start] = []
 
     async def note(dialogue: Dialogue) -> None:
@@ -191,7 +201,8 @@ async def test_lazy_state_is_asked_for_key_by_key(own: bool | None, base: bool |
 
     said = [{} if value is None else {"enableLazyState": value} for value in (own, base)]
     offered = manifest(service("S", handler("h", **said[0]), ty="VIRTUAL_OBJECT", **said[1]))
-    async with standing(network(offered, note)) as stand:
+    limits = SERVER if limit is None else attrs.evolve(SERVER, eager_state_bytes_max=limit)
+    async with standing(network(offered, note), limits=limits) as stand:
         await stand.register(ONE)
         state = {"object_key": "k", "new_state": {"n": "1"}}
         assert (await stand.ask("POST", "/services/S/state", state)).status == 202
