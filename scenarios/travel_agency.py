@@ -85,7 +85,7 @@ def workload(choices: Choices) -> tuple[Operation, ...]:
 def claim(stage: Stage, bookings: Ledger[Entry]) -> None:
     """Register the claims with *stage*."""
     stage.always("a reference is booked once", lambda: booked_twice(bookings))
-    stage.eventually("a trip is booked as a whole or not at all", lambda: halves(bookings))
+    stage.eventually("a trip is booked as a whole or not at all", lambda: halves(stage, bookings))
     stage.eventually("who was told of a booked trip has it", lambda: told_wrong(stage, bookings))
     stage.eventually("the offers know what is booked", lambda: offers_differ(stage, bookings))
     stage.eventually("a cancel goes on to every trip of a party", lambda: left_out(stage))
@@ -120,7 +120,7 @@ def booked_twice(bookings: Ledger[Entry]) -> str:
     return ""
 
 
-def halves(bookings: Ledger[Entry]) -> str:
+def halves(stage: Stage, bookings: Ledger[Entry]) -> str:
     booked: dict[str, list[str]] = {}
     for reference, outcome in final(bookings).items():
         trip, _, part = reference.partition("/")
@@ -128,7 +128,8 @@ def halves(bookings: Ledger[Entry]) -> str:
             booked.setdefault(trip, []).append(part)
     for trip, parts in booked.items():
         if sorted(parts) != sorted(PARTS):
-            return f"{trip} has a booked {' and '.join(parts)}, and the rest was never booked or was taken back"
+            by = trips(stage).get(trip, "nobody")
+            return f"{trip} ({by}) has a booked {' and '.join(parts)}; the rest was never booked or was taken back"
     return ""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from understudy_sim.stage.history import Asked, History
@@ -16,6 +16,8 @@ NS_PER_S: Final = 1_000_000_000
 INVOCATION: Final = re.compile(r"inv_1[0-9A-Za-z]{33}")
 FIRINGS_MAX: Final = 3
 DETAIL_CHARACTERS_MAX: Final = 600
+ACTS_MAX: Final = 3
+CALLERS_MAX: Final = 100
 
 
 def tell(violation: Violation, truth: Truth, history: History, tally: Tally) -> Story:
@@ -33,6 +35,7 @@ def tell(violation: Violation, truth: Truth, history: History, tally: Tally) -> 
 
 def _operation(invocation_id: str, truth: Truth, history: History, violation: Violation) -> str:
     asked = _asked_for(invocation_id, truth, history)
+    acts = _acts_on(invocation_id, truth, history, violation)
     command = truth.commands.get(invocation_id)
     if command is None:
         before = [one for one in history.asked if one.asked_ns <= violation.at_ns]
@@ -42,16 +45,32 @@ def _operation(invocation_id: str, truth: Truth, history: History, violation: Vi
     target = command.target
     place = target.service if target.key is None else f"{target.service}/{target.key}"
     told = f"{place}/{target.handler} ({invocation_id})"
-    return told if asked is None else f"{asked.call}, asked at {seconds(asked.asked_ns)}, which came to {told}"
+    if asked is not None:
+        told = f"{asked.call}, asked at {seconds(asked.asked_ns)}, which came to {told}"
+    return "; ".join([told, *acts])
+
+
+def _acts_on(invocation_id: str, truth: Truth, history: History, violation: Violation) -> list[str]:
+    """What operators had done to the invocation, or to whoever called it, by then."""
+    meant = _with_callers(invocation_id, truth)
+    return [
+        f"{one.act}, answered {one.status} at {seconds(one.at_ns)}"
+        for one in history.acted
+        if one.invocation_id in meant and one.at_ns <= violation.at_ns
+    ][-ACTS_MAX:]
+
+
+def _with_callers(invocation_id: str, truth: Truth) -> list[str]:
+    """The invocation, and who called it, up to the one a client asked for."""
+    found = [invocation_id]
+    while found[-1] in truth.callers and len(found) < CALLERS_MAX:
+        found.append(truth.callers[found[-1]])
+    return found
 
 
 def _asked_for(invocation_id: str, truth: Truth, history: History) -> Asked | None:
     """The client's call that led to an invocation, through whoever called it."""
-    callers: Mapping[str, str] = truth.callers
-    at, steps = invocation_id, 0
-    while at in callers and steps < 100:
-        at, steps = callers[at], steps + 1
-    root = truth.commands.get(at)
+    root = truth.commands.get(_with_callers(invocation_id, truth)[-1])
     if root is None or not root.idempotency_key:
         return None
     asked = (one for one in history.asked if one.attach is None)
