@@ -2,8 +2,8 @@
 
     python -m tests.bench.tour_speed --seeds 100 --rounds 3
 
-Each round runs the same seeds in this process.  CPU time is given beside wall time: on a machine that others use, the
-rate by CPU is what one free core would do.
+Each round runs the same seeds in this process, as a search does, its collections included.  CPU time is given beside
+wall time: on a machine that others use, the rate by CPU is what one free core would do.
 """
 
 from __future__ import annotations
@@ -13,11 +13,10 @@ import statistics
 import sys
 import time
 
-from understudy_sim.stage.application import Application
 from understudy_sim.stage.report import Report
-from understudy_sim.stage.run import run_seed
+from understudy_sim.stage.run import AS_DRAWN
 from understudy_sim.stage.script import load_scenario
-from understudy_sim.stage.silence import silence_for_good
+from understudy_sim.stage.search import run_seeds
 
 
 def main() -> None:
@@ -28,13 +27,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args()
     scenario = load_scenario(args.script)
-    application = Application(scenario.app)
-    silence_for_good()
-    run_seed(scenario, application, 0)
+    list(run_seeds(scenario, range(1), AS_DRAWN))
     by_cpu, by_wall, virtual = [], [], []
     for number in range(args.rounds):
         wall, cpu = time.perf_counter(), time.process_time()
-        reports: list[Report] = [run_seed(scenario, application, seed) for seed in range(args.seeds)]
+        reports: list[Report] = list(run_seeds(scenario, range(args.seeds), AS_DRAWN))
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
         failed = [report.seed for report in reports if report.failed]
         if failed:
