@@ -15,6 +15,8 @@ from understudy_runtime.cli.journals import document, read_document
 from understudy_runtime.real_world import RealDisk
 
 from tests.check.tour import Stopped, edited, stopped_tour
+from tests.docs.pages import blocks, commands
+from tests.tidy.sources import ROOT
 
 PAY = '    paid = await ctx.run_typed("charge", pay)\n'
 KEY = '    key = await ctx.run_typed("payment key", lambda: str(uuid.uuid4()))\n'
@@ -223,3 +225,21 @@ def test_what_cannot_be_found_out_is_exit_code_2(here: Path, arguments: tuple[st
     assert found.exit_code == 2
     assert says in found.stderr
     assert "Traceback" not in found.output
+
+
+def test_the_how_to_says_what_works(stopped: Stopped, here: Path) -> None:
+    page = (ROOT / "docs/how-to/check-code-changes.md").read_text()
+    shutil.copytree(stopped.data, here / "understudy-data")
+    lines = [
+        words for block in blocks("", page) if block.language == "bash" for words in commands(block.text, "understudy")
+    ]
+    tried = [words[1:] for words in lines if "--admin" not in words]
+    assert len(tried) == 5
+    for words in tried:
+        found = run(*words)
+        assert found.exit_code == 0, (words, found.output)
+    name = edited(here, "changed_target", BREAKING["changed_target"][0])
+    told = run(name, "--data", "understudy-data").stdout
+    shown = next(block.text for block in blocks("", page) if block.language == "text")
+    for line in shown.splitlines()[1:6]:
+        assert line in told
