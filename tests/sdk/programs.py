@@ -13,6 +13,7 @@ from typing import Any
 from anyio.lowlevel import checkpoint
 from hypothesis import strategies as st
 from understudy import (
+    JournalValueCodec,
     RunOptions,
     TerminalError,
     VirtualObject,
@@ -41,12 +42,29 @@ async def echo(ctx: Any, value: Any) -> Any:
     return value
 
 
+class Stamping(JournalValueCodec):
+    """Writes the same value in other bytes each time, and reads what others wrote without it."""
+
+    def __init__(self, first: int) -> None:
+        self._count = first
+
+    def encode(self, buf: bytes) -> bytes:
+        self._count += 1
+        return b"\x00%c" % (self._count % 256) + buf
+
+    async def decode(self, buf: bytes) -> bytes:
+        await checkpoint()
+        return buf[2:] if buf.startswith(b"\x00") else buf
+
+
 class Failures:
     """How often each run has still to fail before it succeeds; empty: never again."""
 
     def __init__(self, *, planned: bool = True) -> None:
         self.left: dict[str, int] = {}
         self.planned = planned
+        # What replays write differs from what was written.
+        self.codec = Stamping(0 if planned else 128)
 
     def fails(self, name: str, times: int) -> bool:
         """Whether the run *name*, which is to fail *times* in all, fails now."""
@@ -270,7 +288,7 @@ _STEPS: Mapping[str, Callable[..., Any]] = {
 }
 
 
-def application(program: Program, failures: Failures) -> App:
+def application(program: Program, failures: Failures, codec: JournalValueCodec | None = None) -> App:
     """An application whose `Flow/run` is *program*."""
     flow = Workflow("Flow")
 
@@ -280,7 +298,7 @@ def application(program: Program, failures: Failures) -> App:
         await interpreter.play(program)
         return interpreter.log
 
-    return app([flow, other])
+    return app([flow, other], journal_value_codec=codec)
 
 
 _keys_ = st.sampled_from(["a", "b"])

@@ -18,7 +18,7 @@ from understudy.protocol.framing import Frame
 from understudy.protocol.messages import MessageType as T
 
 from tests.sdk.fakes import FakeHost, FakeLink, completed, start
-from tests.sdk.journals import Journal, make, note
+from tests.sdk.journals import Journal, Played, make, note
 from tests.sdk.playing import output, play
 from tests.sdk.prefixes import DAMAGES, Unclean, check_damaged, check_prefixes, run
 from tests.sdk.programs import Program, programs
@@ -52,12 +52,12 @@ def test_every_prefix_of_random_journals() -> None:
 async def many_replays(journals: list[Journal], rounds: int) -> None:
     for number in range(rounds):
         for journal in journals:
-            await check_prefixes(PROGRAM, journal, Counter())
-            await check_damaged(PROGRAM, journal, random.Random(number), Counter())
+            await check_prefixes(Played(PROGRAM), journal, Counter())
+            await check_damaged(Played(PROGRAM), journal, random.Random(number), Counter())
 
 
 async def test_replays_keep_nothing() -> None:
-    journals = [await make(PROGRAM, seed) for seed in range(5)]
+    journals = [await make(Played(PROGRAM), seed) for seed in range(5)]
     assert sum(len(journal.entries) for journal in journals) > 60
     await many_replays(journals, 3)
     gc.collect()
@@ -78,10 +78,10 @@ async def test_replays_keep_nothing() -> None:
 
 @pytest.mark.parametrize("at", [0, 2, 6, 8])
 async def test_a_program_that_is_another_one_is_found(at: int) -> None:
-    journal = await make(PROGRAM, 1)
+    journal = await make(Played(PROGRAM), 1)
     changed = [*PROGRAM[:at], ("tell", "p"), *PROGRAM[at:]]
     with pytest.raises(Unclean, match=r"refused: 570|went on to"):
-        await check_prefixes(changed, journal, Counter())
+        await check_prefixes(Played(changed), journal, Counter())
 
 
 # -- what was found --
