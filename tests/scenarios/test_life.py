@@ -1,0 +1,35 @@
+"""The whole life of an invocation, rehearsed: each scenario holds for a few seeds, and gets where it is to get."""
+
+from __future__ import annotations
+
+import pytest
+from understudy_sim.stage.run import AS_DRAWN
+from understudy_sim.stage.script import load_scenario
+from understudy_sim.stage.search import run_seeds
+
+# The scenario, how many seeds, and what is seen in that many already.
+HELD = {
+    "trip": (8, ("a trip was booked", "a trip was cancelled half way")),
+    "render_farm": (8, ("a film was delivered", "a film was killed", "a killed body went on", "a preview was killed")),
+    "report": (10, ("one looked too early", "an auditor found nothing", "a handler joined")),
+    "parcels": (8, ("a parcel was paused", "an operator resumed it", "a message was given up")),
+    "graceful_stop": (10, ("a job was asked once and finished", "a job was stopped")),
+    "order_upgrade": (8, ("an order ended on version 1 after an upgrade", "an order was parked")),
+}
+
+
+@pytest.mark.parametrize("name", HELD)
+def test_it_holds_and_gets_there(name: str) -> None:
+    seeds, wanted = HELD[name]
+    seen: dict[str, int] = {}
+    for report in run_seeds(load_scenario(f"scenarios/{name}.py"), range(seeds), AS_DRAWN):
+        assert not report.failed, report.stories
+        for what, is_seen in report.sometimes.items():
+            seen[what] = seen.get(what, 0) + is_seen
+    assert [what for what in wanted if not seen[what]] == []
+
+
+def test_trips_nobody_takes_back_are_caught() -> None:
+    reports = list(run_seeds(load_scenario("scenarios/trip_careless.py"), range(3), AS_DRAWN))
+    broken = {violation.claim for report in reports for violation in report.violations}
+    assert broken == {"a trip is booked as a whole or not at all", "the offers know what is booked"}
