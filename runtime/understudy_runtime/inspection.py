@@ -71,6 +71,7 @@ def described(
         last_failure=failed.failure if failed is not None else None,
         is_idle=found.status is Status.INVOKED and (job is None or job.phase not in HOLDS_SLOT),
         waits=[waiting(wait, retry_at_ms) for wait in waits],
+        callers=[caller.invocation_id for caller in found.callers],
         deadlock=circle,
         parked=parked,
     )

@@ -71,6 +71,8 @@ class Described:
     # Whether it is INVOKED while no attempt runs: it waits for a slot, or to be tried again.
     is_idle: bool = False
     waits: Sequence[Waiting] = ()
+    # The invocations that wait for its end, who called it or attached to it.
+    callers: Sequence[str] = ()
     # The circle of invocations that wait for each other and that it waits for: it can never go on by itself.  It
     # begins with this one if this one is part of it.
     deadlock: Sequence[str] = ()

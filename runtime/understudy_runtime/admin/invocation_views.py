@@ -19,6 +19,7 @@ from understudy_runtime.model.invocation import Failure, ServiceType, Status
 # A journal above it is not exported: it would be held in memory several times over.
 EXPORT_BYTES_MAX: Final = 64 << 20
 LIST_WAITS_MAX: Final = 10
+CALLERS_MAX: Final = 100
 # What gets an invocation out of where it cannot go on by itself.  A cancel alone is no way for what is parked: only its
 # handler can answer it.
 OUT_OF_DEADLOCK: Final = ("cancel", "kill")
@@ -74,6 +75,8 @@ def view(found: Described) -> dict[str, Any]:
     shown.update({name: value for name, value in optional.items() if value})
     if found.waits:
         shown["waiting_on"] = [waiting_view(wait) for wait in found.waits]
+    if found.callers:
+        shown["waited_for_by"] = list(found.callers[:CALLERS_MAX])
     if found.deadlock:
         is_member = found.id in found.deadlock
         shown["deadlock" if is_member else "behind_deadlock"] = list(found.deadlock)

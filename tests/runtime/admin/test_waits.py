@@ -139,7 +139,10 @@ async def test_a_caller_waits_for_whom_it_called(autojump_clock: MockClock) -> N
         assert wait == {"kind": "start", "until": delayed["executionTime"]}
         (wait,) = await waiting_on(stand, caller)
         assert (wait["kind"], wait["detail"]) == ("call", "Right/b/back")
-        assert (await stand.get(f"/invocations/{wait['id']}"))["target"] == "Right/b/back"
+        callee = await stand.get(f"/invocations/{wait['id']}")
+        assert (callee["target"], callee["waited_for_by"]) == ("Right/b/back", [caller])
+        assert (await stand.get(f"/invocations/{flow}"))["waited_for_by"] == [attached]
+        assert "waited_for_by" not in await stand.get(f"/invocations/{caller}")
         assert (await stand.ask("PATCH", f"/invocations/{caller}/pause")).status == 202
         assert await waiting_on(stand, caller) == [{"kind": "resume"}]
 
