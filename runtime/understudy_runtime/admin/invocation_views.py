@@ -18,8 +18,8 @@ from understudy_runtime.model.invocation import Failure, ServiceType, Status
 
 # A journal above it is not exported: it would be held in memory several times over.
 EXPORT_BYTES_MAX: Final = 64 << 20
-LIST_WAITS_MAX: Final = 10
-CALLERS_MAX: Final = 100
+MAY_BE_MANY: Final = ("waiting_on", "waited_for_by", "deadlock", "behind_deadlock")
+BRIEF_MAX: Final = 10
 # What gets an invocation out of where it cannot go on by itself.  A cancel alone is no way for what is parked: only its
 # handler can answer it.
 OUT_OF_DEADLOCK: Final = ("cancel", "kill")
@@ -38,11 +38,13 @@ def listed(listing: Listed) -> Response:
 
 
 def brief_view(found: Described) -> dict[str, Any]:
-    """An invocation in a list: of many waits the first, and how many there are."""
+    """An invocation in a list: of what may be many the first, and how many there are."""
     shown = view(found)
-    if len(found.waits) > LIST_WAITS_MAX:
-        shown["waiting_on"] = shown["waiting_on"][:LIST_WAITS_MAX]
-        shown["waiting_on_count"] = len(found.waits)
+    for name in MAY_BE_MANY:
+        items = shown.get(name, ())
+        if len(items) > BRIEF_MAX:
+            shown[name] = items[:BRIEF_MAX]
+            shown[f"{name}_count"] = len(items)
     return shown
 
 
@@ -76,7 +78,7 @@ def view(found: Described) -> dict[str, Any]:
     if found.waits:
         shown["waiting_on"] = [waiting_view(wait) for wait in found.waits]
     if found.callers:
-        shown["waited_for_by"] = list(found.callers[:CALLERS_MAX])
+        shown["waited_for_by"] = list(found.callers)
     if found.deadlock:
         is_member = found.id in found.deadlock
         shown["deadlock" if is_member else "behind_deadlock"] = list(found.deadlock)

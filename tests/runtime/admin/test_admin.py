@@ -236,6 +236,18 @@ async def test_who_is_stuck_is_shown_with_the_ways_out(ask, backend):
     assert found["parked"]["ways_out"] == ["offer the service S again", f"PATCH /invocations/{ID}/kill"]
 
 
+async def test_a_list_cuts_what_is_many(ask, backend):
+    many = [invocation_id_text(index.to_bytes(24, "big")) for index in range(11)]
+    fields = {"waits": [Waiting(kind="call", on=one) for one in many], "callers": many, "deadlock": many}
+    whole = await shown(ask, backend, **fields)
+    assert {len(whole[name]) for name in ("waiting_on", "waited_for_by", "deadlock")} == {11}
+    (brief,) = json.loads((await ask("GET", "/invocations")).body)["invocations"]
+    for name in ("waiting_on", "waited_for_by", "deadlock"):
+        assert (brief[name], brief[f"{name}_count"]) == (whole[name][:10], 11)
+    brief = await shown(ask, backend, **{name: value[:10] for name, value in fields.items()})
+    assert not [name for name in brief if name.endswith("_count")]
+
+
 async def test_deadlocks_are_listed(ask, backend):
     known = Known(Target("S", "h", "k"), Status.INVOKED)
     backend.others = {
