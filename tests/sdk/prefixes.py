@@ -151,9 +151,20 @@ async def check_batchings(played: Played, journal: Journal, draw: random.Random,
             batches.append(frames[:size])
             del frames[:size]
         came = await replay(played, batches)
-        if came != expected:
+        if not is_alike(came, expected, compares_values=not played.has_codec):
             raise Unclean(f"in other batches, {came} came of what {expected} came of before")
         hits["batched"] += 1
+
+
+def is_alike(one: Came, other: Came, *, compares_values: bool) -> bool:
+    """Whether two replays came to the same, but for the bytes of what a codec wrote."""
+    if compares_values or len(one.steps) != len(other.steps):
+        return one == other
+    pairs = zip(one.steps, other.steps, strict=True)
+    return one.last == other.last and all(
+        new.type == old.type and same_command(new.type, old.payload, new.payload, compares_values=False)
+        for new, old in pairs
+    )
 
 
 # -- what is damaged --

@@ -12,7 +12,7 @@ from typing import Any
 
 import anyio
 import pytest
-from understudy import Context, ObjectContext, gather, select
+from understudy import Context, ObjectContext, VirtualObject, app, gather, select
 from understudy.protocol import service_pb2 as pb
 from understudy.protocol.framing import Frame
 from understudy.protocol.messages import MessageType as T
@@ -21,7 +21,7 @@ from tests.sdk.fakes import FakeHost, FakeLink, completed, start
 from tests.sdk.journals import Journal, Played, make, note
 from tests.sdk.playing import output, play
 from tests.sdk.prefixes import DAMAGES, Unclean, check_damaged, check_prefixes, run
-from tests.sdk.programs import Program, programs
+from tests.sdk.programs import Program, Stamping, programs
 
 EXAMPLES = 200
 PROGRAM: Program = [
@@ -105,14 +105,19 @@ UNFIT: dict[str, tuple[Callable[[ObjectContext], Any], Frame]] = {
 }
 
 
+@pytest.mark.parametrize("codec", [None, Stamping(0)], ids=["plain", "codec"])
 @pytest.mark.parametrize("step", UNFIT)
-async def test_a_result_of_a_kind_the_step_cannot_have_is_a_violation(step: str) -> None:
+async def test_a_result_of_a_kind_the_step_cannot_have_is_a_violation(step: str, codec: Stamping | None) -> None:
     take, answer = UNFIT[step]
+    thing = VirtualObject("Thing")
 
-    async def handler(ctx: ObjectContext) -> None:
+    @thing.handler()
+    async def handle(ctx: ObjectContext) -> None:
         await take(ctx)
 
-    link = await play(handler, *start(partial_state=True), answer)
+    link = FakeLink(*start(partial_state=True), answer)
+    application = app([thing], journal_value_codec=codec)
+    await application.attempt(service="Thing", handler="handle", version=6, link=link, host=FakeHost())
     (error,) = [frame for frame in link.sent if frame.type == T.ERROR]
     message = pb.Error.FromString(error.payload)
     assert (message.code, link.sent[-1]) == (571, error)

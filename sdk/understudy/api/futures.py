@@ -62,7 +62,9 @@ class DurableFuture(Generic[T]):
             return
         assert isinstance(encoded, bytes), kind
         try:
-            self._value = self._convert(("value", await self._attempt.decode(encoded)))
+            self._value = self._convert((kind, await self._attempt.decode(encoded)))
+        except UnfitResult as error:
+            self._attempt.vm.refuse_result(self._leaf, kind, error.expected)
         except BaseException:
             self._attempt.vm.give_back(self._leaf, result)
             raise
