@@ -73,7 +73,8 @@ def described(
         waits=[waiting(wait, retry_at_ms) for wait in waits],
         callers=[caller.invocation_id for caller in found.callers],
         deadlock=circle,
-        parked=parked,
+        # An attempt that runs goes on where it is, also when nobody could begin it there any more.
+        parked="" if word == RUNNING else parked,
     )
 
 

@@ -58,6 +58,19 @@ async def test_it_is_shown_before_it_wakes_and_after(autojump_clock: MockClock) 
         assert (journal["status"], journal["deployment_id"], len(journal["entries"])) == ("parked", one, 3)
 
 
+async def test_an_attempt_that_runs_is_not_parked() -> None:
+    async def busy(dialogue: Dialogue) -> None:
+        await dialogue.say(sleep(1, 1_900_000_000_000))
+        await dialogue.closed()
+
+    async with standing(network()) as stand:
+        stand.network.endpoints[ONE].script = busy
+        id_, _ = await orphan(stand)
+        shown = await stand.get(f"/invocations/{id_}")
+        assert (shown["status"], "parked" in shown) == ("running", False)
+        assert await parked(stand) == []
+
+
 async def test_a_cancel_alone_does_not_get_it_out(autojump_clock: MockClock) -> None:
     async with standing(network()) as stand:
         id_, _ = await orphan(stand)
