@@ -131,6 +131,13 @@ def test_admin(server):
     sent = server.ask("POST", "/Greeter/doze/send", 3_600_000)[2]["invocationId"]
     shown = server.ask("GET", f"/invocations/{sent}", admin=True)[2]
     assert (shown["id"], shown["target_handler_name"]) == (sent, "doze")
+    journal = server.ask("GET", f"/invocations/{sent}/journal", admin=True)[2]
+    assert (journal["id"], journal["entries"][0]["type"]) == (sent, 0x0400)
+    assert server.ask("PATCH", f"/invocations/{sent}/pause", admin=True)[0] == 202
+    assert server.ask("GET", f"/invocations/{sent}", admin=True)[2]["waiting_on"] == [{"kind": "resume"}]
+    assert server.ask("PATCH", f"/invocations/{sent}/restart-as-new", admin=True)[0] == 409
+    assert server.ask("PATCH", f"/invocations/{sent}/resume", admin=True)[0] == 200
+    assert server.ask("GET", "/deadlocks", admin=True)[::2] == (200, {"deadlocks": []})
     assert server.ask("PATCH", f"/invocations/{sent}/cancel", admin=True)[0] in (200, 202)
     other = server.ask("POST", "/Greeter/doze/send", 3_600_000, idempotency_key="kill me")[2]["invocationId"]
     assert server.ask("PATCH", f"/invocations/{other}/kill", admin=True)[0] == 200
