@@ -312,10 +312,14 @@ class Stage:
     async def _settle(self) -> None:
         """What is over may still be on its way out: a stream that nobody told of the end is held for some minutes."""
         until_ns = self.kernel.now_ns + SETTLE_NS_MAX
-        while self.kernel.now_ns < until_ns and any(self.cluster.server.counts().values()):
+        while self.kernel.now_ns < until_ns and (any(self.cluster.server.counts().values()) or self._body_count()):
             await self.kernel.sleep_ns(LOOK_NS)
         if self.plan.outlives_results:
             await self._forget()
+
+    def _body_count(self) -> int:
+        """How many handlers' bodies run at all endpoints."""
+        return sum(len(endpoint.running) for endpoint in self.cluster.endpoints)
 
     async def _forget(self) -> None:
         """Wait until every result's retention is over: then no row may be left but the state of objects."""
@@ -343,7 +347,7 @@ class Stage:
             for left in timers.left(now_ms - timers.grace_ms):
                 timers.broken(left)
             leaks: Leaks = self._property(Leaks)
-            leaks.check(self.cluster.server.counts())
+            leaks.check({**self.cluster.server.counts(), "bodies at endpoints": self._body_count()})
         if self.cluster.operator is not None and not self.cluster.operator.done:
             self.watch.broken("the operator is answered once faults are over", "it still waits")
         for one in self.cluster.clients:
