@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any, NamedTuple, TypedDict
 
-from understudy import Context, ObjectContext, Service, VirtualObject, gather
+from understudy import Context, ObjectContext, Service, VirtualObject, gather, wait_completed
 from understudy import app as understudy_app
 from understudy_sim import Call, Choices, External, Ledger, Plan, Stage, limited, scenario
 
@@ -63,6 +63,9 @@ async def typeset(ctx: Context, sheet: Sheet) -> list[str]:
         for number in range(sheet["pictures"])
     ]
     cast = ctx.run_typed("cast", lambda: foundry_service.ask(request, stand_in={"cast": True}))
+    done, _ = await wait_completed(cast, *pictures)
+    for one in done:  # What comes first is looked at first; it may be waited for again.
+        await one
     await gather(cast, *pictures)
     return [await one for one in pictures]
 

@@ -35,8 +35,8 @@ LIFE: Final[tuple[Mutant, ...]] = (
         group="A exactly once",
         module="understudy_runtime.machine.apply",
         before="    if command.sequence <= turn.tables.dedup.get(command.source_partition, 0):\n        return\n",
-        after="    if command.sequence == turn.tables.dedup.get(command.source_partition, 0):\n        return\n",
-        why="of the messages of another partition that are repeated only the last one is recognised",
+        after="    if command.sequence < turn.tables.dedup.get(command.source_partition, 0):\n        return\n",
+        why="the last message of another partition is taken once more when it is repeated",
         needs=("crash",),
         scenario=FAN_OUT,
     ),
@@ -51,23 +51,21 @@ LIFE: Final[tuple[Mutant, ...]] = (
         scenario=RENDER_FARM,
     ),
     Mutant(
-        id="A10",
-        group="A exactly once",
-        module="understudy_runtime.machine.attempts",
-        before="    if command.lease != invocation.lease or command.birth not in (0, invocation.birth):\n",
-        after="    if command.birth not in (0, invocation.birth):\n",
-        why="an attempt of an earlier lease still speaks for the invocation",
-        needs=("schedule",),
-        scenario=KILN,
-    ),
-    Mutant(
         id="A13",
         group="A exactly once",
-        module="understudy_runtime.node",
-        before="        self.effects[source_partition].outbox.delivered(target_partition, sequence)\n",
+        module="understudy_runtime.partition",
+        before=(
+            "        applied = [(record, self._apply(record)) for record in records]\n"
+            "        for record, actions in applied:\n"
+            "            effects.settled(record.command)\n"
+        ),
         after=(
-            "        if sequence == self.partitions[target_partition].tables.dedup[source_partition]:\n"
-            "            self.effects[source_partition].outbox.delivered(target_partition, sequence)\n"
+            "        seen = dict(self.tables.dedup)\n"
+            "        applied = [(record, self._apply(record)) for record in records]\n"
+            "        for record, actions in applied:\n"
+            "            source = getattr(record.command, 'source_partition', None)\n"
+            "            if source is None or record.command.sequence > seen.get(source, 0):\n"
+            "                effects.settled(record.command)\n"
         ),
         why="a message that was seen before is not acknowledged, and its sender waits for ever",
         needs=("crash",),
@@ -181,15 +179,6 @@ LIFE: Final[tuple[Mutant, ...]] = (
     ),
     # -- what wakes --
     Mutant(
-        id="F4",
-        group="F suspension",
-        module="understudy_runtime.slot",
-        before="        if task is None:\n            self._woken = True\n            return\n",
-        after="        if task is None:\n            return\n",
-        why="a wake that comes while nobody is parked is lost",
-        needs=("schedule",),
-    ),
-    Mutant(
         id="F5",
         group="F suspension",
         module="understudy_runtime.machine.invocation",
@@ -278,16 +267,6 @@ LIFE: Final[tuple[Mutant, ...]] = (
         before="        turn.actions.append(AbortAttempt(invocation.id, invocation.lease))\n",
         after="        pass\n",
         why="a pause does not cut the attempt",
-        needs=("workload",),
-        scenario=KILN,
-    ),
-    Mutant(
-        id="G12",
-        group="G cancel and kill",
-        module="understudy_runtime.machine.restart",
-        before="    for completion_id, due_ms in kept.sleeps:\n",
-        after="    for completion_id, due_ms in kept.sleeps[:0]:\n",
-        why="a restart from within a sleep waits for it for ever",
         needs=("workload",),
         scenario=KILN,
     ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from understudy_sim.mutants.edit import APPROVAL, DEADLOCK, DOORBELL, FAN_OUT, TRIP, Mutant
+from understudy_sim.mutants.edit import DEADLOCK, DOORBELL, FAN_OUT, TRIP, Mutant
 
 SDK: Final[tuple[Mutant, ...]] = (
     Mutant(
@@ -118,16 +118,6 @@ SDK: Final[tuple[Mutant, ...]] = (
         why="a race waits for all who run",
         needs=("workload",),
         scenario=DOORBELL,
-    ),
-    Mutant(
-        id="O8",
-        group="O futures",
-        module="understudy.vm.core",
-        before="            self._signals_kept.setdefault(key, deque()).append(result)\n",
-        after="            self._ready[key] = result\n",
-        why="a signal that comes while an earlier one of its name was not taken replaces it",
-        needs=("schedule",),
-        scenario=APPROVAL,
     ),
     Mutant(
         id="O9",

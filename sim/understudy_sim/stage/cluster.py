@@ -16,6 +16,7 @@ import trio
 from understudy.api.regions import REGION
 from understudy_runtime.http.connect import connector
 from understudy_runtime.http.deployment import HttpTransport
+from understudy_runtime.model.commands import Delivered
 from understudy_runtime.model.endpoint import Endpoint
 from understudy_runtime.model.events import (
     AttemptStarted,
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
 ADDRESS: Final = f"http://{ENDPOINT}:{HTTP_PORT}"
 # A sync of the server's disk while a snapshot is being written.
 SNAPSHOT: Final = "server, snapshot"
+DELIVERY: Final = "server, delivery"
 # The process all customers share who speak HTTP/2.
 CUSTOMERS: Final = "customers"
 RESTART_MS_MAX = 5_000
@@ -115,7 +117,7 @@ class Cluster:
         self._healed = False
         self._leaders: dict[int, None] = {}  # partitions led since the upgrade
         self.crash_at_sync: tuple[int, str] | None = None
-        watch.subscribe({BodyStarted: self._body_started, AttemptStarted: self._attempt_started})
+        watch.subscribe({BodyStarted: self._body_started, AttemptStarted: self._attempt_started, Step: self._step})
         self.server.host.medium.on_sync = self._sync
         self.server.on_exit = self._restart_later
         watch.subscribe(dict.fromkeys(NOTED, self._noted))
@@ -235,6 +237,10 @@ class Cluster:
     def _attempt_started(self, _: AttemptStarted) -> None:
         for endpoint in self.endpoints:
             self.moments.begins(f"{SERVER} > {endpoint.process.name}")
+
+    def _step(self, step: Step) -> None:
+        if type(step.record.command) is Delivered:
+            self.moments.begins(DELIVERY)
 
     def _sync(self, ordinal: int, phase: str) -> None:
         if phase == "before":

@@ -13,7 +13,7 @@ from understudy_sim.kernel.faults.port import Fault, Intensity, Planned, Target
 from understudy_sim.kernel.faults.table import FAULTS
 from understudy_sim.kernel.kernel import Kernel
 from understudy_sim.stage.aim import LATER_NS, Aimed
-from understudy_sim.stage.cluster import SNAPSHOT, Cluster
+from understudy_sim.stage.cluster import DELIVERY, SNAPSHOT, Cluster
 from understudy_sim.stage.draining import Drain
 from understudy_sim.stage.endpoint import ENDPOINT
 from understudy_sim.stage.operator import OPERATOR
@@ -45,6 +45,8 @@ KERNEL_KINDS = (
 CLOSE: Mapping[str, tuple[int, int]] = {"server_crash": (0, 4), "stream_reset": (1, 6), "half_open": (1, 6)}
 # What a power cut may do to a disk is switched on for the whole run: it happens with the crash.
 SNAPSHOTS_BELOW = 1024 * 1024
+# Of the seeds that have both, those with so many partitions have snapshots hurt rather than messages.
+SNAPSHOTS_RATHER = 2
 UNAIMED = ("lost_write", "torn_write")
 
 
@@ -94,9 +96,14 @@ class Nemesis:
 
     @property
     def _rare(self) -> tuple[str, str]:
-        """Some power cuts are to fall into a snapshot, in seeds that write any."""
-        often = self._plan.limits.snapshot_log_bytes < SNAPSHOTS_BELOW
-        return ("server_crash", SNAPSHOT) if often else ("", "")
+        """Some power cuts are to fall into a snapshot, or between a message's arrival at another partition and the
+        record that its sender may forget it: in seeds that have the one or the other.
+        """
+        writes_snapshots = self._plan.limits.snapshot_log_bytes < SNAPSHOTS_BELOW
+        count = self._plan.partition_count
+        if count > 1 and not (writes_snapshots and count == SNAPSHOTS_RATHER):
+            return "server_crash", DELIVERY
+        return ("server_crash", SNAPSHOT) if writes_snapshots else ("", "")
 
     def _hop(self, target: Target) -> str:
         """What the link between two hosts carries."""
