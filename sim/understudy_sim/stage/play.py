@@ -42,8 +42,9 @@ E = TypeVar("E")
 R = TypeVar("R")
 Claim = Callable[[], bool | str | None]
 
-# The quiet phase is looked at so often, and for so long at most.
+# The quiet phase is looked at so often at first, less and less often then, and for so long at most.
 LOOK_NS: Final = 20 * NS_PER_S
+LOOK_NS_MAX: Final = 5 * LOOK_NS
 SETTLE_NS_MAX: Final = 900 * NS_PER_S
 FORGET_NS_MAX: Final = 4 * 3600 * NS_PER_S
 QUIET_NS_MAX: Final = 10_000 * NS_PER_S
@@ -301,9 +302,10 @@ class Stage:
 
     async def _quiet(self) -> None:
         """Wait until nothing is pending; what is after a very long time will be reported."""
-        until_ns = self.kernel.now_ns + QUIET_NS_MAX
+        until_ns, look_ns = self.kernel.now_ns + QUIET_NS_MAX, 0
         while self.kernel.now_ns < until_ns and self.cluster.server.failed is None:
-            await self.kernel.sleep_ns(LOOK_NS)
+            look_ns = min(look_ns + LOOK_NS, LOOK_NS_MAX)
+            await self.kernel.sleep_ns(look_ns)
             if self._is_quiet():
                 self.cluster.dismiss()
                 await self._settle()
