@@ -118,10 +118,11 @@ def suite(mutant_ids: str, arguments: tuple[str, ...]) -> None:
 @click.option("--seeds", "seeds_max", type=click.IntRange(min=1), default=SEEDS_MAX)
 @click.option("--hunts", "hunts_max", type=click.IntRange(1, len(FIRST_SEEDS)), default=len(FIRST_SEEDS))
 @click.option("--jobs", type=click.IntRange(min=1), default=1, help="Mutants hunted at once.")
+@click.option("--minutes", "minutes_max", type=click.IntRange(min=1), default=30, help="For all hunts of one mutant.")
 @click.option(
     "--kept", type=click.Path(path_type=Path), help="Keep each hunt in this file; do not repeat what is there."
 )
-def table(seeds_max: int, hunts_max: int, jobs: int, kept: Path | None) -> None:
+def table(seeds_max: int, hunts_max: int, jobs: int, minutes_max: int, kept: Path | None) -> None:
     """Hunt every mutant in its scenario and write docs/mutants.md."""
     lines = kept.read_text().splitlines() if kept is not None and kept.exists() else []
     hunts = {hunt.mutant_id: hunt for hunt in map(hunt_from_json, lines)}
@@ -129,7 +130,12 @@ def table(seeds_max: int, hunts_max: int, jobs: int, kept: Path | None) -> None:
     first_seeds = FIRST_SEEDS[:hunts_max]
     with ThreadPoolExecutor(jobs) as executor:
         for future in as_completed(
-            [executor.submit(hunt_apart, id_, first_seeds=first_seeds, seeds_max=seeds_max) for id_ in missing]
+            [
+                executor.submit(
+                    hunt_apart, id_, first_seeds=first_seeds, seeds_max=seeds_max, seconds_max=minutes_max * 60
+                )
+                for id_ in missing
+            ]
         ):
             found = future.result()
             hunts[found.mutant_id] = found

@@ -86,13 +86,28 @@ def hunt_apart(
     first_seeds: Sequence[int] = FIRST_SEEDS,
     seeds_max: int = SEEDS_MAX,
     faults: str = "all",
+    seconds_max: float | None = None,
 ) -> Hunt:
-    """Hunt in a fresh process.  Raises RuntimeError with its output when it fails other than by a broken claim."""
+    """Hunt in a fresh process.  Raises RuntimeError with its output when it fails other than by a broken claim.
+
+    A hunt that takes longer than *seconds_max* has found nothing: there are bugs that keep a rehearsal from ending.
+    """
     command = [sys.executable, "-m", "understudy_sim.mutants", "hunt", mutant_id, "--json", "--faults", faults]
     command += ["--seeds", str(seeds_max)]
     for first_seed in first_seeds:
         command += ["--first-seed", str(first_seed)]
-    done = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(
+            command,
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=seconds_max,
+        )
+    except subprocess.TimeoutExpired:
+        return Hunt(mutant_id, (None,) * len(first_seeds))
     if done.returncode != 0:
         raise RuntimeError(f"the hunt for {mutant_id} failed:\n{done.stdout}{done.stderr}")
     return hunt_from_json(done.stdout.splitlines()[-1])
