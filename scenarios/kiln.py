@@ -3,9 +3,10 @@
 * `Kiln/{name}`: fire.  Heats, waits, has a glaze mixed, glazes, waits, cools.  One batch at a time.
 * `Glazes`: mix.  Takes its time.
 
-A potter pauses and resumes firings at any moment, whatever they do just then, and has finished ones done over: from the
-beginning, or from some entry of their journal, so that what was done before it is not done again.  A keeper resumes
-every minute whatever is paused, or else nobody behind it would ever get the kiln.
+A potter pauses, resumes and breaks off firings at any moment, whatever they do just then, and has those that are over
+done over: from the beginning, or from some entry of their journal, so that what was done before is not done again.
+
+A keeper resumes every minute whatever is paused, or else nobody behind it would ever get the kiln.
 
 Run it for real with `understudy dev scenarios.kiln:app`, rehearse it with `understudy simulate scenarios/kiln.py`.
 """
@@ -81,6 +82,7 @@ app = understudy_app(services=[kiln, glazes])
 KILNS: Final = ("east", "west")
 STUDENTS: Final = ("ann", "bob", "cleo")
 LOOK_S: Final = 60
+BROKEN_OFF: Final = 409
 # Input, state, heat and its reading, sleep and its end, call with id and result, glaze, sleep, cool, state, output.
 OUTPUT_INDEX: Final = 16
 # What a firing does itself, each with the entry that says so.  Its result comes along, wherever that is.
@@ -134,6 +136,8 @@ def meddling(choices: Choices, label: str) -> list[Operation]:
         done.append(Act(client=who, action=action, on=label, pause_ms=choices.one_of("when", PAUSES_MS)))
     for number in range(choices.integer("looking back", 0, 2)):
         who, late_ms = f"{label} again", choices.one_of("how late", LATER_MS)
+        if choices.chance("broken off", 200):
+            done.append(Act(client="potter", action="kill", on=label, pause_ms=choices.one_of("when", PAUSES_MS)))
         if choices.chance("tidies up", 200):
             done.append(Act(client=who, action="purge-journal", on=label, pause_ms=late_ms))
             continue
@@ -153,12 +157,13 @@ async def kilns(stage: Stage) -> None:
     stage.eventually("who goes on from half way bears the same stamp", claims.stamped_otherwise)
     stage.eventually("every pot was heated, glazed and cooled in time", claims.out_of_order)
     stage.eventually("work is done no more often than explained", claims.unexplained)
-    stage.eventually("kilns are empty", lambda: ", ".join(one for one in KILNS if stage.state("Kiln", one)))
+    stage.eventually("kilns are empty, unless one was broken off", claims.left_inside)
     stage.sometimes("a firing was paused", lambda: claims.told("pause", 202))
     stage.sometimes("a paused one was paused again", lambda: claims.told("pause", 200))
     stage.sometimes("one that waited for the kiln could not be paused", lambda: claims.told("pause", 409))
     stage.sometimes("the keeper resumed one", lambda: claims.resumed > 0)
     stage.sometimes("the potter resumed one", lambda: claims.told("resume", 200))
+    stage.sometimes("one that was broken off was done over", claims.mended)
     stage.sometimes("one was done over from the beginning", lambda: bool(claims.restarts(0)))
     stage.sometimes("one was done over from half way", lambda: len(claims.restarts()) > len(claims.restarts(0)))
     stage.sometimes("a journal had no beginning there", lambda: claims.told("restart-as-new", 400))
@@ -206,8 +211,21 @@ class Claims:
                     return f"{id_} goes on from entry {restart.from_index} and did {do} again"
         return ""
 
+    def killed(self) -> set[str]:
+        """Who was broken off.  Who asked again after a lost answer was told that it was over."""
+        asked = {one.invocation_id for one in self.stage.acted("kill")}
+        return {id_ for id_ in asked if getattr(self.stage.result(id_), "code", 0) == BROKEN_OFF}
+
+    def mended(self) -> bool:
+        return any(one.invocation_id in self.killed() for one in self.restarts().values())
+
+    def left_inside(self) -> str:
+        return "" if self.killed() else ", ".join(one for one in KILNS if self.stage.state("Kiln", one))
+
     def ended_badly(self) -> str:
         for command in self.stage.accepted("Kiln", "fire"):
+            if command.invocation_id in self.killed():
+                continue
             batch, value = json.loads(command.payload), getattr(self.stage.result(command.invocation_id), "value", None)
             if value is None or json.loads(value)["batch"] != batch:
                 return f"{batch} ({command.invocation_id}) ended with {self.stage.result(command.invocation_id)}"
@@ -219,7 +237,7 @@ class Claims:
             old, new = (
                 json.loads(getattr(self.stage.result(one), "value", b"null")) for one in (restart.invocation_id, id_)
             )
-            if restart.from_index and old != new:
+            if restart.from_index and old != new and restart.invocation_id not in self.killed():
                 return f"{id_} goes on from entry {restart.from_index} of {old} and came to {new}"
         return ""
 
@@ -231,6 +249,8 @@ class Claims:
         begun = self.restarts()
         for command in self.stage.accepted("Kiln", "fire"):
             id_ = command.invocation_id
+            if id_ in self.killed():
+                continue
             from_index = begun[id_].from_index if id_ in begun else 0
             wanted = [do for do, index in STEPS.items() if from_index < index]
             found = [first.get((id_, do), -1) for do in wanted]

@@ -46,7 +46,12 @@ class ExactlyOnce(Property):
     def _step(self, step: Step) -> None:
         command = step.record.command
         if type(command) is AttemptOutput and command.end is not None:
-            self._unsettled.pop((command.invocation_id, command.lease, command.attempt), None)
+            attempt = (command.invocation_id, command.lease, command.attempt)
+            if attempt in self._unsettled:
+                del self._unsettled[attempt]
+                if not step.effects.invocations:
+                    # A pause came first: what the attempt had done to the end does not count.
+                    self.truth.interrupted(command.invocation_id)
         if type(step.record.command) is not AttemptOutput or not step.effects.invocations:
             return
         proposals = 0

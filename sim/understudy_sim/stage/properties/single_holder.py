@@ -77,7 +77,10 @@ class SingleHolder(Property):
     def _started(self, action: StartAttempt) -> None:
         id_ = action.invocation_id
         self._leases[id_] = action.lease
-        command = self.truth.commands[id_]
+        command = self.truth.commands.get(id_)
+        if command is None:
+            self.broken(f"{id_} was started, but no durable record asked for it", id_)
+            return
         if command.handler_type is not HandlerType.EXCLUSIVE:
             return
         key = (command.target.service, command.target.key)
@@ -87,9 +90,9 @@ class SingleHolder(Property):
             self.broken(f"{id_} was started on {key[0]}/{key[1]} while {holder} holds it", id_)
 
     def _ended(self, invocation_id: str) -> None:
-        command = self.truth.commands[invocation_id]
-        key = (command.target.service, command.target.key)
-        if self._holders.get(key) == invocation_id:
+        command = self.truth.commands.get(invocation_id)
+        key = None if command is None else (command.target.service, command.target.key)
+        if key is not None and self._holders.get(key) == invocation_id:
             del self._holders[key]
         self._leases.pop(invocation_id, None)
 

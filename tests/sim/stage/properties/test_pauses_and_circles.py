@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import pytest
 from understudy_runtime.model.actions import AbortAttempt, CheckDeadlock, Notify, StartAttempt
-from understudy_runtime.model.commands import AttemptOutput, GaveUp, LeaderElected, Pause, Resume
-from understudy_runtime.model.events import LeadershipTaken
+from understudy_runtime.model.commands import AttemptOutput, GaveUp, LeaderElected, Pause, Resume, Suspend
+from understudy_runtime.model.events import AttemptEnded, AttemptStarted, LeadershipTaken
 from understudy_runtime.model.invocation import Entry, Failure
+from understudy_sim.stage.happenings import StepExecuted
+from understudy_sim.stage.model_words import Effects
 from understudy_sim.stage.properties.accepted_ends import AcceptedEnds
+from understudy_sim.stage.properties.exactly_once import ExactlyOnce
 from understudy_sim.stage.properties.outstanding import Outstanding
 from understudy_sim.stage.properties.single_holder import SingleHolder
 
@@ -111,3 +114,22 @@ def test_p8_wants_waiting_calls_looked_at_under_the_policy_alone() -> None:
             checker.checks_deadlocks = policy
             stand.watch.tell(LeadershipTaken(0, 1, 1, outstanding))
             assert (stand.broken == []) == (policy == bool(outstanding))
+
+
+# P3
+
+
+@pytest.mark.parametrize("is_heard", [True, False])
+def test_p3_takes_an_end_that_came_too_late_for_an_interruption(is_heard: bool) -> None:
+    """An operator paused the invocation before what its attempt said last was applied: it is done again."""
+    stand = Stand()
+    stand.invocation(FIRST)
+    checker = stand.put(ExactlyOnce)
+    stand.watch.tell(AttemptStarted(0, FIRST, 1, 1, 1))
+    stand.watch.tell(StepExecuted(FIRST, "charge"))
+    stand.watch.tell(AttemptEnded(0, FIRST, 1, 1, "suspended"))
+    effects = Effects(invocations={FIRST: None}) if is_heard else Effects()
+    stand.step(AttemptOutput(FIRST, 1, 1, 1, end=Suspend((1,), (1,))), effects=effects)
+    stand.watch.tell(StepExecuted(FIRST, "charge"))
+    checker.finish()
+    assert bool(stand.broken) is is_heard
