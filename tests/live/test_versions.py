@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -18,6 +20,7 @@ from tests.live.conftest import Server, Servers
 from tests.tidy.sources import ROOT
 
 SOURCE = """
+import os
 from datetime import timedelta
 from understudy import Service, app as make
 
@@ -29,6 +32,11 @@ async def wait(ctx, ms: int) -> str:
     await ctx.run("first", lambda: 1)
     await ctx.sleep(timedelta(milliseconds=ms))
     return "version 1"
+
+
+@service.handler()
+async def pid(ctx) -> int:
+    return os.getpid()
 
 
 app = make(services=[service])
@@ -99,3 +107,17 @@ def test_in_flight_over_a_change_of_code(
 def test_a_version_has_one_name_wherever_it_runs(start: Servers, options: tuple[str, ...]) -> None:
     listed = start(*options).ask("GET", "/deployments", admin=True)[2]["deployments"]
     assert [one["id"] for one in listed] == [deployment_id(services.app.fingerprint())]
+
+
+def test_a_child_that_comes_back_with_other_code_is_told(start: Servers, write: Callable[[str], None]) -> None:
+    write(SOURCE)
+    server = start("--isolate", app="waiter_app:app")
+    first = server.call("/Waiter/pid")
+    os.kill(first, signal.SIGKILL)
+    server.await_line("the services ended and are started again")
+    second = server.call("/Waiter/pid")
+    assert second != first
+    assert not any("the code has changed" in line for line in server.lines)
+    write(COMPATIBLE)
+    os.kill(second, signal.SIGKILL)
+    server.await_line("the code has changed: restart the server")

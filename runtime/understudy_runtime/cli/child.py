@@ -46,6 +46,7 @@ class Outside:
         self._logging = logging
         self._logger = logger
         self._served: list[str] = []
+        self._fingerprint = ""
 
     async def start(self, world: RealWorld, connect: Connector, nursery: trio.Nursery) -> Sequence[Deployment]:
         """Start the child and its supervisor; the one deployment.  Raises ServicesFailed."""
@@ -56,11 +57,12 @@ class Outside:
         except BaseException:
             bound.close()
             raise
+        self._fingerprint = found.fingerprint
         services = json.loads(found.manifest)["services"]
         self._served = [
             f"{one['name']}: {', '.join(handler['name'] for handler in one['handlers'])}" for one in services
         ]
-        nursery.start_soon(self._supervise, child, bound)
+        nursery.start_soon(self._supervise, child, bound, connect)
         # Another application than ours has no fingerprint: all its versions are one.
         id_ = deployment_id(bytes.fromhex(found.fingerprint)) if found.fingerprint else NAMELESS
         adopts = (NAMELESS,) if found.fingerprint else ()
@@ -81,8 +83,7 @@ class Outside:
 
     async def _discover(self, child: trio.Process, connect: Connector, port: int) -> Discovery:
         """Ask the child what it offers, as soon as it answers."""
-        asking = attrs.evolve(endpoint(port, use_http_11=True), additional_headers=((FINGERPRINT, "wanted"),))
-        transport = connect(asking)
+        transport = connect(asking(port))
         found: list[Discovery] = []
 
         async def ask() -> None:
@@ -112,7 +113,26 @@ class Outside:
             f"the services of {self._spec} did not start in their own process, which {fate}: what it said stands above"
         )
 
-    async def _supervise(self, child: trio.Process, bound: BoundSocket) -> None:
+    async def _compare(self, child: trio.Process, connect: Connector, port: int) -> None:
+        """Say so when the code is another than the server knows: what is in flight would run on it unasked."""
+        transport = connect(asking(port))
+        with trio.move_on_after(READY_SECONDS):
+            while child.poll() is None:
+                try:
+                    found = await transport.discover()
+                except TransportError:
+                    await trio.sleep(AGAIN_SECONDS)
+                    continue
+                if found.fingerprint != self._fingerprint:
+                    self._logger.log(
+                        "error",
+                        "handler",
+                        "the code has changed: restart the server, so that it is a version of its own",
+                    )
+                break
+        await transport.aclose()
+
+    async def _supervise(self, child: trio.Process, bound: BoundSocket, connect: Connector) -> None:
         """Start the child again whenever it ends, until cancelled."""
         pause_seconds = PAUSE_SECONDS_FIRST
         try:
@@ -127,6 +147,7 @@ class Outside:
                 await trio.sleep(pause_seconds)
                 pause_seconds = min(2 * pause_seconds, PAUSE_SECONDS_MAX)
                 child = await self._spawn(bound)
+                await self._compare(child, connect, bound.port)
         finally:
             bound.close()
             await end(child)
@@ -134,6 +155,11 @@ class Outside:
 
 def endpoint(port: int, *, use_http_11: bool = False) -> Endpoint:
     return Endpoint(uri=f"http://127.0.0.1:{port}", use_http_11=use_http_11)
+
+
+def asking(port: int) -> Endpoint:
+    """The endpoint as it is asked what it offers, and by which code."""
+    return attrs.evolve(endpoint(port, use_http_11=True), additional_headers=((FINGERPRINT, "wanted"),))
 
 
 async def end(child: trio.Process) -> None:
