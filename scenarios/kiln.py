@@ -204,8 +204,11 @@ class Claims:
         }
 
     def done_again(self) -> str:
+        """Only who was broken off in the middle of a step has it without its result, and does it anew."""
         did = Counter((one.do, one.by) for one in self.done)
         for id_, restart in self.restarts().items():
+            if getattr(self.stage.result(restart.invocation_id), "code", 0) == BROKEN_OFF:
+                continue
             for do, index in STEPS.items():
                 if restart.from_index >= index and did[do, id_]:
                     return f"{id_} goes on from entry {restart.from_index} and did {do} again"
