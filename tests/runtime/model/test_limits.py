@@ -48,6 +48,7 @@ SHOWN_BY = {
     "discovery_timeout_ms": "admin/test_hostile.py::test_arbitrary_requests_are_answered",
     "h2_idle_timeout_ms": "http/test_h2_client.py::test_an_idle_connection_is_closed",
     "drain_timeout_ms": "node/test_node.py::test_draining_ends_by_its_time_limit",
+    "refuse_deadlocks": "node/test_deadlocks.py::test_under_the_policy_the_call_that_closes_a_circle_is_refused",
     "retry_policy": "node/test_attempts.py::test_a_policy_that_runs_out_pauses_or_kills",
 }
 # What the tests of a directory take from its conftest.
