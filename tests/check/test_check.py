@@ -14,7 +14,7 @@ from understudy_runtime.cli.check import check_command
 from understudy_runtime.cli.journals import document, read_document
 from understudy_runtime.real_world import RealDisk
 
-from tests.check.tour import Stopped, edited, stopped_tour
+from tests.check.tour import Stopped, asked_after_an_upgrade, edited, stopped_tour
 from tests.docs.pages import blocks, commands
 from tests.tidy.sources import ROOT
 
@@ -126,6 +126,14 @@ def test_the_admin_and_a_file_say_what_the_folder_says(stopped: Stopped, here: P
     assert run(name, "--journal", "kept.json", "--service", "CartObject").exit_code == 0
 
 
+def test_what_an_upgrade_parked_is_looked_at(stopped: Stopped, here: Path) -> None:
+    shutil.copytree(stopped.data, here / "data")
+    asked = asked_after_an_upgrade(here / "data")
+    assert [one.recorded for one in asked.journals] == [one.recorded for one in stopped.asked.journals]
+    assert "parked" in [one.status for one in asked.journals]
+    assert asked.waiting == 3
+
+
 def found_in(result: Result, folder: Path) -> list[Any]:
     assert result.exit_code == 0, result.output
     read = read_document(json.loads((folder / "kept.json").read_text()))
@@ -212,7 +220,13 @@ def test_a_damaged_folder_is_refused_by_name(stopped: Stopped, here: Path) -> No
         (("a:b", "--data", ".", "--admin", "http://localhost:1"), "say where the journals are"),
         (("a:b", "--data", "."), "there is no data folder here"),
         (("a:b", "--admin", "ftp://x"), "is no address of an admin"),
+        (("a:b", "--admin", "http://[::1"), "is no address of an admin"),
+        (("a:b", "--admin", "http://127.0.0.1:99999"), "is no address of an admin"),
         (("a:b", "--admin", "http://127.0.0.1:1"), "cannot be asked"),
+        (("a:b", "--admin", "http://127.0.0.1:1", "--admin-token", "a\nb"), "printable"),
+        (("a:b", "--journal", "folder"), "holds no .json files"),
+        (("a:b", "--journal", "none.json", "--time-limit", "inf"), "is not in the range"),
+        (("leaves:app", "--journal", "none.json"), "leaves failed while it was imported: SystemExit"),
         (("a:b", "--journal", "gone.json"), "cannot be read"),
         (("a:b", "--journal", "bad.json"), "holds no exported journals"),
         (("nowhere:app", "--journal", "none.json"), "there is no module 'nowhere'"),
@@ -221,10 +235,31 @@ def test_a_damaged_folder_is_refused_by_name(stopped: Stopped, here: Path) -> No
 def test_what_cannot_be_found_out_is_exit_code_2(here: Path, arguments: tuple[str, ...], says: str) -> None:
     (here / "bad.json").write_text('{"journals": 5, "format": 1}')
     (here / "none.json").write_text(json.dumps(document([])))
+    (here / "leaves.py").write_text("raise SystemExit(0)\n")
+    (here / "folder").mkdir()
     found = run(*arguments)
     assert found.exit_code == 2
     assert says in found.stderr
     assert "Traceback" not in found.output
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [{"state": None}, {"state": 5}, {"target_service_key": 5}, {"entries": [5]}, {"random_seed": "-1"}, {"id": None}],
+    ids=str,
+)
+def test_a_damaged_export_is_refused_by_name(stopped: Stopped, here: Path, damage: dict[str, object]) -> None:
+    value = document(stopped.asked.journals)
+    value["journals"][0] |= damage
+    (here / "damaged.json").write_text(json.dumps(value))
+    found = run("scenarios.ticket_tour:app", "--journal", "damaged.json")
+    assert found.exit_code == 2
+    assert "damaged.json holds no exported journals" in found.stderr
+
+
+def test_a_deeply_nested_file_is_no_export(here: Path) -> None:
+    (here / "deep.json").write_text("[" * 100_000)
+    assert run("a:b", "--journal", "deep.json").exit_code == 2
 
 
 def test_the_how_to_says_what_works(stopped: Stopped, here: Path) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import attrs
 import trio
+import trio.testing
+import understudy
 from understudy_runtime.cli.asking import Admin, Asked
 from understudy_runtime.cli.configuration import configuration, effective
 from understudy_runtime.cli.inside import Inside
@@ -64,7 +67,20 @@ def stopped_tour(folder: Path) -> Stopped:
 
 
 async def _record(folder: Path) -> Stopped:
-    given = {"base-dir": str(folder / "data"), "ingress.bind-port": "0", "admin.bind-port": "0", "log-format": "json"}
+    data = folder / "data"
+    async with _served(data, ticket_tour.app) as (nursery, serving):
+        both = Providers()
+        providers.PAYMENTS_ADDRESS = await _serve(nursery, both.payments)
+        providers.MAIL_ADDRESS = await _serve(nursery, both.mail)
+        await _play(serving.ports[0], both)
+        asked = await _asked(serving)
+    return Stopped(data, asked)
+
+
+@asynccontextmanager
+async def _served(data: Path, app: understudy.App) -> AsyncIterator[tuple[trio.Nursery, Serving]]:
+    """A server over *data* with *app* in its process."""
+    given = {"base-dir": str(data), "ingress.bind-port": "0", "admin.bind-port": "0", "log-format": "json"}
     environment = {variable(key): text for key, text in given.items()}
     config = configuration(effective(gather(SERVER, flags={}, environment=environment, file=None)))
     logger = Logger(config.logging, io.StringIO())
@@ -74,19 +90,29 @@ async def _record(folder: Path) -> Stopped:
         worlds.append(RealWorld(data))
         return worlds[-1]
 
-    serving = Serving(config, logger, Inside(ticket_tour.app, logger), make_world=make_world)
+    serving = Serving(config, logger, Inside(app, logger), make_world=make_world)
     with trio.fail_after(PATIENCE_SECONDS):
         async with trio.open_nursery() as nursery:
-            both = Providers()
-            providers.PAYMENTS_ADDRESS = await _serve(nursery, both.payments)
-            providers.MAIL_ADDRESS = await _serve(nursery, both.mail)
             await serving.start(nursery)
-            await _play(serving.ports[0], both)
-            asked = await Admin(f"http://127.0.0.1:{serving.ports[1]}").journals()
+            yield nursery, serving
             nursery.cancel_scope.cancel()
     for world in worlds:
         world.disk.unlock()
-    return Stopped(config.base_dir, asked)
+
+
+async def _asked(serving: Serving) -> Asked:
+    return await Admin(f"http://127.0.0.1:{serving.ports[1]}").journals()
+
+
+def asked_after_an_upgrade(data: Path) -> Asked:
+    """What the admin says once a server runs over *data* with another application, so that all is parked."""
+
+    async def upgraded() -> Asked:
+        async with _served(data, understudy.app(services=[understudy.Service("Other")], version="2")) as (_, serving):
+            await trio.testing.wait_all_tasks_blocked(0.1)
+            return await _asked(serving)
+
+    return trio.run(upgraded)
 
 
 async def _serve(nursery: trio.Nursery, handler: Any) -> str:

@@ -16,7 +16,8 @@ from understudy_runtime.real_world import RealNetwork
 LIST_MAX: Final = 1_000
 SECONDS_MAX: Final = 60
 ANSWER_BYTES_MAX: Final = 256 << 20
-BEGUN: Final = ("ready", "running", "backing-off", "suspended", "paused")
+NOT_BEGUN: Final = ("scheduled", "pending")
+COMPLETED: Final = "completed"
 GONE: Final = (404, 410)
 
 
@@ -34,19 +35,21 @@ class Asked:
 
 
 class Admin:
-    """The admin at *url* (`http://…`).  Raises Unreachable, also for what is no such address."""
+    """The admin at *url* (`http://…`).  Raises Unreachable, also for what is no such address, or no token."""
 
     def __init__(self, url: str, token: str | None = None) -> None:
-        parts = urlsplit(url if "//" in url else f"http://{url}")
+        no_address = Unreachable(f"{url} is no address of an admin: http://HOST:PORT was expected")
         try:
-            port = parts.port or 80
+            parts = urlsplit(url if "//" in url else f"http://{url}")
+            host, port = parts.hostname, parts.port or 80
         except ValueError:
-            port = 0
-        if parts.scheme != "http" or not parts.hostname or not port:
-            raise Unreachable(f"{url} is no address of an admin: http://HOST:PORT was expected")
+            raise no_address from None
+        if parts.scheme != "http" or not host:
+            raise no_address
+        if token and not (token.isascii() and token.isprintable()):
+            raise Unreachable("the admin token holds what no header can: printable ASCII characters were expected")
         self._url = url
         self._prefix = parts.path.rstrip("/")
-        host = parts.hostname
         network = RealNetwork()
         self._pool = ClientPool(lambda: network.dial(host, port), body_bytes_max=ANSWER_BYTES_MAX)
         self._headers = [("host", parts.netloc), ("accept", "application/json")]
@@ -68,12 +71,13 @@ class Admin:
         found: list[Journal] = []
         waiting = 0
         for one in listed["invocations"]:
-            if one.get("status") not in BEGUN:
+            if one.get("status") in NOT_BEGUN:
                 waiting += 1
                 continue
-            journal = await self._get(f"/invocations/{quote(one['id'])}/journal")
-            if journal is not None:
-                found.append(from_json(journal))
+            answer = await self._get(f"/invocations/{quote(one['id'])}/journal")
+            journal = None if answer is None else from_json(answer)
+            if journal is not None and journal.status != COMPLETED:
+                found.append(journal)
         return Asked(tuple(found), waiting, bool(listed.get("complete", True)))
 
     async def _get(self, path: str) -> Any:

@@ -49,7 +49,9 @@ class Source:
 @click.option("--service", "services", multiple=True, help="Look at the journals of this service only (repeatable).")
 @click.option("--export", type=click.Path(path_type=Path, dir_okay=False), help="Keep the journals in a file.")
 @click.option("--json", "in_json", is_flag=True, help="Write the findings as JSON.")
-@click.option("--time-limit", type=click.FloatRange(min=0.1), default=10.0, show_default=True, help="Seconds a replay.")
+@click.option(
+    "--time-limit", type=click.FloatRange(0.1, 86_400), default=10.0, show_default=True, help="Seconds a replay."
+)
 def check_command(
     app: str | None,
     data: Path | None,
@@ -112,12 +114,15 @@ def read(data: Path | None, admin: str | None, token: str | None, files: Sequenc
 def in_file(path: Path) -> list[Journal]:
     """The journals of a file, or of the `.json` files of a folder.  Raises UsageProblem."""
     if path.is_dir():
-        return [journal for one in sorted(path.glob("*.json")) for journal in in_file(one)]
+        files = sorted(path.glob("*.json"))
+        if not files:
+            raise UsageProblem(f"{path} holds no .json files")
+        return [journal for one in files for journal in in_file(one)]
     try:
         return read_document(json.loads(path.read_bytes()))
     except OSError as error:
         raise UsageProblem(f"{path} cannot be read: {error.strerror}") from None
-    except (ValueError, NoJournal) as error:
+    except (ValueError, RecursionError, NoJournal) as error:
         raise UsageProblem(f"{path} holds no exported journals: {error}") from None
 
 

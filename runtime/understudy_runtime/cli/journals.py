@@ -83,10 +83,12 @@ def from_json(value: object) -> Journal:
         service=_field(value, "target_service_name", str),
         handler=_field(value, "target_handler_name", str),
         invocation_id=_field(value, "id", str),
-        key=value.get("target_service_key") or "",
+        key=_field(value, "target_service_key", str) if value.get("target_service_key") else "",
         random_seed=int(seed),
         frames=tuple(_entry(one) for one in _field(value, "entries", list)),
-        state=tuple((_bytes(one, "key"), _bytes(one, "value")) for one in value.get("state", ())),
+        state=tuple(
+            (_bytes(one, "key"), _bytes(one, "value")) for one in _field({"state": [], **value}, "state", list)
+        ),
         state_complete=bool(value.get("state_complete", False)),
     )
     if version:

@@ -80,7 +80,7 @@ def load(spec: str, folder: Path) -> object:
         if module_name == missing or module_name.startswith(missing + "."):
             raise UsageProblem(f"there is no module {missing!r} in {folder} nor on the Python path") from None
         raise UsageProblem(f"{module_name} imports {missing!r}, which is not installed") from None
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         place = extract_tb(error.__traceback__)[-1]
         raise UsageProblem(
             f"{module_name} failed while it was imported: {type(error).__name__}: {error} "
