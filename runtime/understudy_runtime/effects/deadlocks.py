@@ -36,7 +36,8 @@ class Deadlocks:
         if not waiting:
             return  # No circle, or one of calls and attaches alone: nothing of it is still to begin.
         last = max(waiting, key=lambda one: (one.created_ms, one.id))
-        assert last.callers, "in a circle, somebody waits for each"
+        if not last.callers:
+            return  # Who waits for it is still on its way from another partition: the join looks again.
         failure = Failure(REFUSED_CODE, told([one for one in members if one is not None], last))
         self._propose(last.id, Refuse(last.id, failure, last.birth))
 
