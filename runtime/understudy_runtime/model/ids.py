@@ -193,12 +193,6 @@ def invocation_id_for(
     return invocation_id_text(key.to_bytes(8, "big") + uuid)
 
 
-def id_beside(invocation_id: str, now_ms: int, entropy: bytes) -> str:
-    """A fresh id with the partition key of *invocation_id*; *entropy* is ENTROPY_BYTES long.  Raises InvalidId."""
-    assert len(entropy) == ENTROPY_BYTES, "an invocation id takes twelve bytes of entropy"
-    return invocation_id_text(raw_id(invocation_id)[:8] + ulid(now_ms, entropy[:_ULID_ENTROPY_BYTES]))
-
-
 def invocation_id_beside(invocation_id: str, now_ms: int, entropy: bytes) -> str:
     """A fresh id of the partition key of *invocation_id*; *entropy* is ENTROPY_BYTES long.  Raises InvalidId."""
     assert len(entropy) == ENTROPY_BYTES, "an invocation id takes twelve bytes of entropy"

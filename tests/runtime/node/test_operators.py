@@ -270,7 +270,7 @@ async def test_restart_as_new_replays_the_part_that_is_kept(autojump_clock: Mock
         wanted = {0: ["reserve", "charge"], 1: ["charge"], 2: ["charge"], 3: [], 4: []}
         for number, (from_index, again) in enumerate(wanted.items()):
             executed.clear()
-            new_id = ids.id_beside(first.invocation_id, client.node.now_ms(), bytes((number,) * 12))
+            new_id = ids.invocation_id_beside(first.invocation_id, client.node.now_ms(), bytes((number,) * 12))
             restart = RestartAsNew(first.invocation_id, new_id, from_index=from_index, random_seed=number + 1)
             assert await told(client, restart) == "done"
             done = await client.node.result(new_id)
@@ -291,7 +291,7 @@ async def test_a_failed_invocation_is_restarted_too(autojump_clock: MockClock) -
     async with scripted(script, limits=limits) as (client, transport):
         failed = await client.call(ECHO, key="i")
         assert failed.result == Failure(500, "x")
-        new_id = ids.id_beside(failed.invocation_id, 5, bytes(12))
+        new_id = ids.invocation_id_beside(failed.invocation_id, 5, bytes(12))
         assert await told(client, RestartAsNew(failed.invocation_id, new_id)) == "done"
         done = await client.node.result(new_id)
         assert done is not None
