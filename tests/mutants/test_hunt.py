@@ -39,4 +39,6 @@ def test_the_page_says_who_caught_what() -> None:
 def test_a_mutant_most_hunts_miss_has_no_median() -> None:
     catch = Catch(4, 3, ("P7",), "it differs", 0.5)
     assert Hunt("X", (catch, None, None)).median_seeds is None
-    assert "nobody" in page([(MUTANTS[0], Hunt(MUTANTS[0].id, (None, None, None)))], (0,), 10)
+    text = page([(MUTANTS[0], Hunt(MUTANTS[0].id, (None, None, None)))], (0,), 10)
+    assert "nobody" in text
+    assert f"- {MUTANTS[0].id}: " in text

@@ -34,7 +34,8 @@ class Mutant:
 
     `before` must occur exactly once in the module.  `needs` names the least that must happen for the bug to show (words
     of NEEDS).  `invisible`: 200 seeds without faults and the whole test suite are green with it.  `rehearsed`: so they
-    are but for the suite's own rehearsals, which run a few fixed seeds under faults.
+    are but for the suite's own rehearsals, which run a few fixed seeds under faults.  `escapes`: why the hunts have not
+    caught it, and which claim or operation is missing.
     """
 
     id: str
@@ -47,6 +48,7 @@ class Mutant:
     invisible: bool = False
     rehearsed: bool = False
     scenario: str = TOUR
+    escapes: str = ""
 
     @needs.validator
     def _check_needs(self, _: object, needs: tuple[str, ...]) -> None:

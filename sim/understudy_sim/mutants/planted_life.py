@@ -143,6 +143,7 @@ LIFE: Final[tuple[Mutant, ...]] = (
         why="a timer whose record is stamped early, because the clock went back, fires all the same",
         needs=("time",),
         scenario=REMINDERS,
+        escapes="seldom: the clock has to go back between the look at a timer and the stamp of its record",
     ),
     Mutant(
         id="E7",
@@ -290,6 +291,7 @@ LIFE: Final[tuple[Mutant, ...]] = (
         why="an attach looks whether there is a result, and registers a step later: a result in between is missed",
         needs=("schedule",),
         scenario=REPORT,
+        escapes="seldom: the result has to come within one step, and somebody has to attach just then",
     ),
     Mutant(
         id="H6",
@@ -392,6 +394,7 @@ LIFE: Final[tuple[Mutant, ...]] = (
         why="a resume does not count the failures anew",
         needs=("workload",),
         scenario=PARCELS,
+        escapes="a claim says how many attempts there are at most, none how many at least before a pause",
     ),
     Mutant(
         id="K7",

@@ -110,6 +110,7 @@ MEDIUM: Final[tuple[Mutant, ...]] = (
         why="the checksum of a long payload is not compared",
         needs=("crash", "disk"),
         scenario=NOTEBOOK,
+        escapes="seldom: a long frame has to be torn so that its header and its end are whole",
     ),
     Mutant(
         id="L9",
@@ -122,6 +123,7 @@ MEDIUM: Final[tuple[Mutant, ...]] = (
         after="        self._file.pwrite(0, core.encode_segment_header(self._identity, lsn_first))\n",
         why="a new segment's header is not synced before its name",
         needs=("crash", "disk"),
+        escapes="seldom: the power has to go between two syncs of a new segment",
     ),
     Mutant(
         id="L10",
@@ -223,5 +225,6 @@ MEDIUM: Final[tuple[Mutant, ...]] = (
         after="        restored = self._kept_upto(upto)[:0]\n",
         why="a row that changes while a snapshot is written is missing in it",
         needs=("crash",),
+        escapes="seldom: a row has to change while a snapshot is written that is read again later",
     ),
 )

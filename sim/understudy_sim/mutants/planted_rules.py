@@ -95,14 +95,8 @@ RULES: Final[tuple[Mutant, ...]] = (
         id="J7",
         group="J state",
         module="understudy.vm.vm",
-        before=(
-            '                absent = eager.WhichOneof("result") != "value"\n'
-            '                self._ready[completion_id] = EMPTY_VOID if absent else ("value", eager.value.content)\n'
-        ),
-        after=(
-            "                now = self._state_map.get(key)\n"
-            '                self._ready[completion_id] = EMPTY_VOID if now is None else ("value", now)\n'
-        ),
+        before="            if value is not ...:\n",
+        after="            if value is not ...:\n                value = self._state_map.get(key)\n",
         why="a read that is replayed is answered with the state as it is now",
         needs=("crash",),
         scenario=NOTEBOOK,

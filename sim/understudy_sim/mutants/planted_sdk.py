@@ -98,6 +98,7 @@ SDK: Final[tuple[Mutant, ...]] = (
         why="who gathers what is complete already waits for ever",
         needs=("workload",),
         scenario=FAN_OUT,
+        escapes="the rehearsal does not end: no claim says that a resumed invocation gets on",
     ),
     Mutant(
         id="O2",
@@ -108,6 +109,7 @@ SDK: Final[tuple[Mutant, ...]] = (
         why="a step that executes beside others outlives its attempt",
         needs=("schedule",),
         scenario=FAN_OUT,
+        escapes="no claim says that nothing of an attempt goes on at its endpoint but its body",
     ),
     Mutant(
         id="O7",
@@ -159,5 +161,6 @@ SDK: Final[tuple[Mutant, ...]] = (
         why="a step that executes beside others and ends while its attempt waits for the server wakes nobody",
         needs=("schedule",),
         scenario=FAN_OUT,
+        escapes="the attempt goes on a little later all the same: no claim says how soon",
     ),
 )

@@ -21,12 +21,13 @@ claim breaks, at most {seeds_max} seeds; each mutant is hunted from the first se
 reference model behind P7 knows the server's rules and so is first wherever a rule is broken; *also* names what else
 broke in those same runs.
 
-*Hidden*: `yes` are mutants that hide from everything else: 200 seeds with `--faults none` are green with them in the
-code, and so is the test suite, its own rehearsals under fixed seeds included. `but for rehearsals`: those rehearsals
-do catch it, no other test does. The suite was run by `suite` with several mutants planted at once, which is green only
-if no test notices any of them; `tests/scenarios/test_drawn.py`, which draws ten rehearsals anew each time and so can
-meet any of them by chance, was run with each alone. Left out are tests that run no product code a mutant could be in,
-and one that repeats others on more interpreters:
+*Hidden* was found out when a mutant was planted, and not for all since: `yes` are mutants that hide from everything
+else: 200 seeds with `--faults none` are green with them in the code, and so is the test suite, its own rehearsals under
+fixed seeds included. `but for rehearsals`: those rehearsals do catch it, no other test does. The suite was run by
+`suite` with several mutants planted at once, which is green only if no test notices any of them;
+`tests/scenarios/test_drawn.py`, which draws ten rehearsals anew each time and so can meet any of them by chance, was
+run with each alone. Left out are tests that run no product code a mutant could be in, and one that repeats others on
+more interpreters:
 {not_run}.
 
 Written by `python -m understudy_sim.mutants table`; do not edit by hand.
@@ -49,7 +50,14 @@ def page(rows: Iterable[tuple[Mutant, Hunt]], first_seeds: Sequence[int], seeds_
         not_run=", ".join(f"`{path}`" for path in NOT_RUN),
         groups=groups(pairs),
     )
-    return head + "\n".join(lines) + "\n\n## The edits\n\n" + "\n".join(edits)
+    return head + "\n".join(lines) + escaped(pairs) + "\n\n## The edits\n\n" + "\n".join(edits)
+
+
+def escaped(pairs: Sequence[tuple[Mutant, Hunt]]) -> str:
+    """Those nobody caught, and why."""
+    missed = [mutant for mutant, hunt in pairs if not hunt.found]
+    lines = [f"- {mutant.id}: {mutant.escapes or 'not known why'}." for mutant in missed]
+    return "\n".join(["", "", "## Not caught, and why", "", *lines]) if lines else ""
 
 
 def groups(pairs: Sequence[tuple[Mutant, Hunt]]) -> str:
