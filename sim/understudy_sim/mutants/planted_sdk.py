@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from understudy_sim.mutants.edit import DEADLOCK, DOORBELL, FAN_OUT, TRIP, Mutant
+from understudy_sim.mutants.edit import DEADLOCK, DOORBELL, FAN_OUT, PROMISE_RACE, TRIP, Mutant
 
 SDK: Final[tuple[Mutant, ...]] = (
     Mutant(
@@ -110,6 +110,16 @@ SDK: Final[tuple[Mutant, ...]] = (
         needs=("schedule",),
         scenario=FAN_OUT,
         escapes="no claim says that nothing of an attempt goes on at its endpoint but its body",
+    ),
+    Mutant(
+        id="O4",
+        group="O futures",
+        module="understudy.api.futures",
+        before="            self._error = terminal_error(failure)\n",
+        after="            self._error = TerminalError(failure.message)\n",
+        why="a failure loses its code on the way to whoever awaits it",
+        needs=("workload",),
+        scenario=PROMISE_RACE,
     ),
     Mutant(
         id="O7",
