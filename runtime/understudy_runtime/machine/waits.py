@@ -256,10 +256,18 @@ def stuck(waiting: Mapping[str, Sequence[str]]) -> dict[str, Sequence[str]]:
 def deadlocks(waiting: Mapping[str, Sequence[str]]) -> tuple[tuple[str, ...], ...]:
     """The circles among *waiting* (id to all that could make it go on), each beginning with its smallest id, sorted."""
     left = stuck(waiting)
-    cycles: dict[tuple[str, ...], None] = {}
-    for start in sorted(left):
-        cycle = find_cycle(left.__getitem__, start)
-        assert cycle, "who can only wait for those who can only wait comes back to somebody"
-        first = cycle.index(min(cycle))
-        cycles[cycle[first:] + cycle[:first]] = None
+    cycles: list[tuple[str, ...]] = []
+    seen: set[str] = set()
+    for at in sorted(left):
+        # Each of them waits for another of them: whoever is followed comes back to somebody, and nobody is left twice.
+        path: dict[str, None] = {}
+        while at not in seen:
+            seen.add(at)
+            path[at] = None
+            at = left[at][0]
+        if at in path:
+            members = list(path)
+            cycle = tuple(members[members.index(at) :])
+            first = cycle.index(min(cycle))
+            cycles.append(cycle[first:] + cycle[:first])
     return tuple(sorted(cycles))
