@@ -69,6 +69,7 @@ def workload(choices: Choices) -> tuple[Call, ...]:
     workload=workload,
     faults=faults.only("endpoint_crash", "server_crash", "pause"),
     seeds=20,
+    fails=True,  # P6: what the handler returns comes from its module's memory.
 )
 async def cut(stage: Stage) -> None:
     notes = stage.external(Notary)
