@@ -25,6 +25,7 @@ FINGERPRINT_BYTES: Final = 16
 _NOT_OF_THE_PROJECT: Final = ("understudy", "understudy_runtime", "understudy_sim")
 # What documents a handler changes nothing about it.
 _WORDS: Final = ("documentation", "metadata")
+_FUNCTIONS: Final = (ast.FunctionDef, ast.AsyncFunctionDef)
 _DOCUMENTED: Final = (ast.Module, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
@@ -59,8 +60,37 @@ def reached(names: Iterable[str]) -> dict[str, str]:
         source = "".join(linecache.getlines(module.__file__ or ""))
         if source:
             found[name] = source
+            left += _imported(module, source)
         left += _used(module)
     return found
+
+
+def _imported(module: ModuleType, source: str) -> Iterator[str]:
+    """The names of the modules *source* imports as it is loaded: a value does not say where it is from.
+
+    What a function imports is left out: it may not be there yet, and two looks would differ.
+    """
+    left: list[ast.AST] = [_parsed(source)]
+    while left:
+        node = left.pop()
+        if not isinstance(node, _FUNCTIONS):
+            left += ast.iter_child_nodes(node)
+        if isinstance(node, ast.Import):
+            yield from (one.name for one in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            package = (getattr(module, "__package__", None) or "").split(".")
+            above = package[: len(package) - node.level + 1] if node.level else []
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            yield base
+            yield from (f"{base}.{one.name}" for one in node.names)
+
+
+def _parsed(source: str) -> ast.Module:
+    """*source* as a tree; an empty one where it is no Python."""
+    try:
+        return ast.parse(source)
+    except (SyntaxError, ValueError):
+        return ast.Module([], [])
 
 
 def _used(module: ModuleType) -> Iterator[str]:
@@ -90,9 +120,8 @@ def _without_words(value: Any) -> Any:
 
 def _normalized(source: str) -> bytes:
     """*source* without what does not count; as it is where it is no Python."""
-    try:
-        tree = ast.parse(source)
-    except SyntaxError:
+    tree = _parsed(source)
+    if not tree.body:
         return source.encode()
     for node in ast.walk(tree):
         if isinstance(node, _DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:

@@ -100,6 +100,32 @@ def test_what_counts(fingerprint: Fingerprint, edit: tuple[str, str]) -> None:
     assert fingerprint(edit) != fingerprint()
 
 
+def test_a_constant_that_was_imported_by_name_counts(fingerprint: Fingerprint) -> None:
+    by_name = ("import helpers_of_it\n", "from helpers_of_it import PRICE\n"), ("helpers_of_it.total(seats)", "PRICE")
+    assert fingerprint(*by_name, ("PRICE = 40", "PRICE = 41")) != fingerprint(*by_name)
+
+
+def test_what_a_handler_imports_when_it_runs_does_not_count(fingerprint: Fingerprint) -> None:
+    inside = ("import helpers_of_it\n", ""), ("    cost = ", "    import helpers_of_it\n\n    cost = ")
+    before = fingerprint(*inside)
+    import_module("helpers_of_it")
+    assert import_module("services_of_it").app.fingerprint().hex() == before
+
+
+def test_relative_imports_are_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "project_of_it"
+    (package / "deep").mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    (package / "prices.py").write_text("PRICE = 40\n")
+    (package / "deep" / "__init__.py").write_text("")
+    (package / "deep" / "shop.py").write_text("from ..prices import PRICE\nfrom . import terms\n")
+    (package / "deep" / "terms.py").write_text("DAYS = 3\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    import_module("project_of_it.deep.shop")
+    names = {f"project_of_it{rest}" for rest in (".prices", ".deep.shop", ".deep.terms")}
+    assert names <= set(reached(["project_of_it.deep.shop"]))
+
+
 def test_a_version_counts_alone(fingerprint: Fingerprint) -> None:
     assert fingerprint(version="7") == fingerprint(('"pay"', '"charge"'), version="7")
     assert fingerprint(version="7") != fingerprint(version="8")
