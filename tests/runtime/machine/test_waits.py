@@ -27,6 +27,7 @@ from understudy_runtime.model.commands import (
     Caller,
     Cancel,
     GaveUp,
+    Pause,
     ProposedEntry,
     Signal,
     Suspend,
@@ -243,6 +244,17 @@ def test_who_stands_behind_a_circle_is_stuck_and_no_member() -> None:
     behind = driver.invoke(X)
     assert behind in stuck({one.id: only_blockers_of(driver.tables, one) for one in driver.tables.live()})
     assert behind not in circles(driver)[0]
+
+
+def test_a_paused_member_can_be_resumed_and_yet_closes_the_circle() -> None:
+    """Nothing is reported while somebody can act; the policy goes by who needs whom to end."""
+    driver = Driver()
+    a = driver.invoke(X)
+    inner = calls(driver, a, X)
+    assert circles(driver) != ()
+    driver.do(Pause(a))
+    assert circles(driver) == ()
+    assert set(cycle_from(driver, inner)) == {a, inner}
 
 
 def test_who_attaches_to_itself_is_a_circle() -> None:
