@@ -188,6 +188,7 @@ class InvokerCore:
         job = self._ready.pop(invocation_id)
         job.advance(Event.GRANTED)
         self._slots_taken += 1
+        assert self._slots_taken <= self._attempts_max, "no more attempts run at once than the limit says"
         job.attempt += 1
         job.has_sent_entries = False
         job.failed = None
