@@ -18,6 +18,7 @@ from understudy_sim.kernel.loop import Budget, Ending
 from understudy_sim.stage.application import Application
 from understudy_sim.stage.cluster import Cluster
 from understudy_sim.stage.faults import FaultSet
+from understudy_sim.stage.history import Fate, History
 from understudy_sim.stage.operations import Operation
 from understudy_sim.stage.plan import NS_PER_S, Plan, draw_plan, registered
 from understudy_sim.stage.play import Stage
@@ -109,7 +110,7 @@ def run_choices(
         if not stopped:
             _judge_ending(watch, ended)
         if not truth.commands and not stopped:
-            watch.broken(ENDED_EARLY, "no invocation was ever accepted: a rehearsal that did nothing shows nothing")
+            judge_idle(watch, tally, cluster.history)
         return Report(
             seed=seed,
             digest=ended.digest,
@@ -130,6 +131,14 @@ def run_choices(
             syncs=cluster.server.host.medium.syncs,
             waiters=tuple(str(waiter) for waiter in ended.waiters) if stopped else None,
         )
+
+
+def judge_idle(watch: Watch, tally: Tally, history: History) -> None:
+    """Nothing was accepted.  That is so where every client gave up while there were faults, and nowhere else."""
+    if history.asked and all(one.fate is Fate.UNKNOWN for one in history.asked):
+        tally.noted("nobody was heard")
+    else:
+        watch.broken(ENDED_EARLY, "no invocation was ever accepted: a rehearsal that did nothing shows nothing")
 
 
 def shape(kernel: Kernel, plan: Plan) -> None:

@@ -13,7 +13,9 @@ from understudy_sim.stage.history import Answer, Fate, History
 from understudy_sim.stage.ledger import Ledger
 from understudy_sim.stage.operations import Call
 from understudy_sim.stage.plan import NOT_DRAWN, Hop, draw_plan
+from understudy_sim.stage.run import judge_idle
 from understudy_sim.stage.shrink import drop_each
+from understudy_sim.stage.tally import Tally
 from understudy_sim.stage.watch import VIOLATIONS_MAX, Watch
 
 
@@ -104,3 +106,18 @@ def test_a_watch_keeps_each_violation_once_and_a_page_of_them() -> None:
 def test_only_one_way_calls_are_delayed() -> None:
     with pytest.raises(AssertionError, match="one-way"):
         Call(client="ann", service="S", handler="h", delay_ms=5)
+
+
+@pytest.mark.parametrize(
+    ("fates", "is_explained"),
+    [((), False), ((Fate.ANSWERED,), False), ((Fate.UNKNOWN, Fate.WAITING), False), ((Fate.UNKNOWN,) * 2, True)],
+)
+def test_a_run_that_did_nothing_is_explained_only_where_nobody_was_heard(
+    fates: tuple[Fate, ...], is_explained: bool
+) -> None:
+    history, tally, watch = History(), Tally(), Watch(lambda: 0)
+    for fate in fates:
+        history.ask(Call(client="ann", service="S", handler="h"), "", 0).fate = fate
+    judge_idle(watch, tally, history)
+    assert bool(tally.happened) == is_explained
+    assert bool(watch.violations) != is_explained
