@@ -200,11 +200,13 @@ class Node:
 
     def described(self, invocation_id: str) -> Described | None:
         """What the tables say about *invocation_id* now.  Raises InvalidId, Unavailable."""
-        partition = self._readable(invocation_id)
-        found = partition.tables.peek(invocation_id)
-        if found is None:
-            return None
-        return self._described([found])[0]
+        found = self.described_all([invocation_id])
+        return found[0] if found else None
+
+    def described_all(self, invocation_ids: Sequence[str]) -> list[Described]:
+        """Each of *invocation_ids* that is known: circles are looked for once.  Raises InvalidId, Unavailable."""
+        found = [self._readable(one).tables.peek(one) for one in invocation_ids]
+        return self._described([one for one in found if one is not None])
 
     def live(self, service: str | None, count_max: int, status: str | None = None) -> Listed:
         """At most *count_max* invocations that have not completed, by id; of one *service* and *status*, or of all.

@@ -136,10 +136,13 @@ class AdminBackend(Protocol):
     def described(self, invocation_id: str) -> Described | None:
         """What the tables say about *invocation_id* now."""
 
+    def described_all(self, invocation_ids: Sequence[str]) -> list[Described]:
+        """What the tables say about each of *invocation_ids* that is known, at one instant."""
+
     def live(self, service: str | None, count_max: int, status: str | None = None) -> Listed:
         """At most *count_max* invocations that have not completed, by id; of one *service* and *status*, or of all.
 
-        Without what they wait for, which is looked up one by one.
+        Without what they wait for, which is looked up a few at a time.
         """
 
     def deadlocks(self) -> Sequence[Sequence[str]]:

@@ -75,15 +75,14 @@ async def export(admin: Admin, decision: asked.Export) -> Response:
 
 
 async def list_invocations(admin: Admin, decision: asked.ListInvocations) -> Response:
-    """Each is shown as it is in its turn: what it waits for lies in its journal, and others run meanwhile."""
+    """A few at a time, each as it is then: what they wait for lies in their journals, and others run meanwhile."""
     listing = admin.backend.live(decision.service, decision.count_max, decision.status)
+    ids = [one.id for one in listing.found]
     found: list[Described] = []
-    for index, one in enumerate(listing.found):
-        if index % LIST_SLICE == 0:
-            await trio.lowlevel.checkpoint()
-        shown = admin.backend.described(one.id)
-        if shown is not None and shown.known.status is not Status.COMPLETED:
-            found.append(shown)
+    for first in range(0, len(ids), LIST_SLICE):
+        await trio.lowlevel.checkpoint()
+        shown = admin.backend.described_all(ids[first : first + LIST_SLICE])
+        found += [one for one in shown if one.known.status is not Status.COMPLETED]
     return invocation_views.listed(Listed(found, listing.is_complete))
 
 

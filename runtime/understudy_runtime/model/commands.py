@@ -212,7 +212,8 @@ class Resume:
     """Run a paused or suspended invocation again; on *deployment_id*, which fits its journal's version, if named.
 
     `idle_lease` is the lease under which the proposer saw no attempt run (0: one does, or it did not look): what is
-    SUSPENDED, or INVOKED to be tried again later, under just this lease is run now.
+    SUSPENDED, or INVOKED to be tried again later, under just this lease is run now.  An attempt that
+    began between that look and this command is cut off, like one whose stream broke.
     """
 
     invocation_id: str = numbered(1)

@@ -48,6 +48,10 @@ class Backend:
     def described(self, invocation_id):
         return self.others.get(invocation_id, self.invocation)
 
+    def described_all(self, invocation_ids):
+        found = (self.described(one) for one in invocation_ids)
+        return [one for one in found if one is not None]
+
     def deadlocks(self):
         return [self.circle] if self.circle else []
 
