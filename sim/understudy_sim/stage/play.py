@@ -30,7 +30,7 @@ from understudy_sim.stage.ledger import Ledger
 from understudy_sim.stage.model import CANCEL_SIGNAL
 from understudy_sim.stage.nemesis import Nemesis
 from understudy_sim.stage.operations import Operation
-from understudy_sim.stage.plan import NS_PER_S, Plan
+from understudy_sim.stage.plan import NS_PER_MS, NS_PER_S, Plan
 from understudy_sim.stage.properties.accepted_ends import AcceptedEnds
 from understudy_sim.stage.properties.leaks import Leaks
 from understudy_sim.stage.properties.linearizable import Linearizable, ObjectModel
@@ -302,14 +302,22 @@ class Stage:
 
     async def _quiet(self) -> None:
         """Wait until nothing is pending; what is after a very long time will be reported."""
-        until_ns, look_ns = self.kernel.now_ns + QUIET_NS_MAX, 0
+        healed_ns, look_ns = self.kernel.now_ns, 0
+        until_ns = healed_ns + QUIET_NS_MAX
         while self.kernel.now_ns < until_ns and self.cluster.server.failed is None:
             look_ns = min(look_ns + LOOK_NS, LOOK_NS_MAX)
             await self.kernel.sleep_ns(look_ns)
             if self._is_quiet():
                 self.cluster.dismiss()
+                await self._until_the_clock_was_seen(healed_ns)
                 await self._settle()
                 return
+
+    async def _until_the_clock_was_seen(self, healed_ns: int) -> None:
+        """A leader looks at its wall clock now and then: a timer it does not know to be due is not forgotten (P9)."""
+        seen_ns = healed_ns + self.plan.limits.timer_recheck_ms * NS_PER_MS + NS_PER_S
+        if self.kernel.now_ns < seen_ns:
+            await self.kernel.sleep_ns(seen_ns - self.kernel.now_ns)
 
     async def _settle(self) -> None:
         """What is over may still be on its way out: a stream that nobody told of the end is held for some minutes."""
