@@ -12,7 +12,8 @@ from understudy_runtime.http.h1_client import ClientPool, ConnectionLost
 from understudy_runtime.real_world import RealNetwork
 from understudy_sim import Call
 from understudy_sim.kernel.choices import Choices
-from understudy_sim.stage.client import AGAIN, request_of
+from understudy_sim.stage.client import AGAIN
+from understudy_sim.stage.errands import request_of
 from understudy_sim.stage.history import Answer, Asked, History
 
 BACK_OFF_SECONDS: Final = 0.2
