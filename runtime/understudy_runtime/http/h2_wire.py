@@ -161,14 +161,18 @@ class Wire:
         """The owner has dealt with *size* bytes of *stream*: let the peer send as much again, in sums worth a frame."""
         lane = self._lanes.get(stream)
         if lane is None:
-            self._owed += size
-            if self._owed >= self._credit_bytes and not self.closing:
-                owed, self._owed = self._owed, 0
-                self._h2.acknowledge_received_data(owed, stream)
+            self._owe(stream, size)
             return
         lane.owed += size
         if lane.owed >= self._credit_bytes and not self.closing:
             owed, lane.owed = lane.owed, 0
+            self._h2.acknowledge_received_data(owed, stream)
+
+    def _owe(self, stream: int, size: int) -> None:
+        """*size* bytes of *stream*, which is over, were dealt with: they count for the connection's window alone."""
+        self._owed += size
+        if self._owed >= self._credit_bytes and not self.closing:
+            owed, self._owed = self._owed, 0
             self._h2.acknowledge_received_data(owed, stream)
 
     # What goes out.
@@ -233,8 +237,9 @@ class Wire:
 
     def reset(self, stream: int, code: int) -> None:
         """Give *stream* up; nothing of it is sent or told any more."""
-        if self._forget(stream) and not self.closing:
+        if stream in self._lanes and not self.closing:
             self._reset(stream, code)
+        self._forget(stream)
 
     def forget(self, stream: int) -> None:
         """The peer has said that it never took *stream*: there is nobody to tell."""
@@ -316,7 +321,7 @@ class Wire:
         lane = self._lanes.pop(stream, None)
         if lane is None:
             return False
-        self._owed += lane.owed
+        self._owe(stream, lane.owed)
         return True
 
     def _check_flood(self, now: float) -> None:

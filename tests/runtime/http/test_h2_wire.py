@@ -250,6 +250,24 @@ def test_long_data_waits_for_credit_and_all_of_it_arrives():
     assert pair.client.queued(stream) == 0
 
 
+@pytest.mark.parametrize("cut_off", [False, True])
+def test_small_sums_of_streams_that_are_over_give_the_connection_its_window_back(cut_off):
+    pair = Pair(streams_max=1)
+    body = b"x" * 3_000
+    for _ in range(3 * STREAM_WINDOW // len(body)):
+        stream = pair.client.open(GET, body, end=not cut_off)
+        pair.exchange()
+        assert pair.client.queued(stream) == 0, "the connection's window is used up"
+        for data in pair.of(pair.server_events, Data):
+            pair.server.credit(stream, data.size)
+        pair.server_events.clear()
+        if cut_off:
+            pair.client.reset(stream, 8)
+        else:
+            pair.server.respond(stream, [(b":status", b"200")], end=True)
+        pair.exchange()
+
+
 def test_output_is_bounded():
     pair = Pair()
     for _ in range(8):
