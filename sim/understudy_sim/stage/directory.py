@@ -107,7 +107,7 @@ class Directory:
         return self._addresses[app]
 
     async def accepted(self, label: str, client: str) -> bool:
-        """Wait until the request *label* is durable, or nobody but *client* itself will ask for it (again).
+        """Wait until the request *label* is durable, or nobody will ask for it (again) whom *client* does not hold up.
 
         False when there is none of that label.
         """
@@ -119,12 +119,34 @@ class Directory:
         if not gate.is_open:
             gate = Gate()
             self._waiting.setdefault(label, []).append((client, gate))
+            self._let_go()
         await gate.passed()
         return bool(self.invocation_id(label))
 
     def _others_ask(self, label: str, client: str) -> bool:
         # What a restart makes is nobody's call: its maker opens the gate.
         return label not in self._asking or any(one != client for one in self._asking[label])
+
+    def _let_go(self) -> None:
+        """Open the gates of those who would wait for ever: whoever will ask for their label waits like them."""
+        closed = [
+            (client, label, gate)
+            for label, waits in self._waiting.items()
+            for client, gate in waits
+            if not gate.is_open
+        ]
+        labels = {client: label for client, label, _ in closed}
+        moved = True
+        while moved:
+            moved = False
+            for client, label in tuple(labels.items()):
+                askers = self._asking.get(label)
+                if askers is None or any(one != client and one not in labels for one in askers):
+                    del labels[client]
+                    moved = True
+        for client, _, gate in closed:
+            if client in labels:
+                gate.open()
 
     # --- what it is told --------------------------------------------------------------------------------------
 
@@ -148,9 +170,7 @@ class Directory:
         asking[call.client] -= 1
         if not asking[call.client]:
             del asking[call.client]
-        for client, gate in self._waiting.get(call.label, ()):
-            if not self._others_ask(call.label, client):
-                gate.open()
+        self._let_go()
 
     def restarted(self, act: Act, invocation_id: str) -> None:
         """A restart made *invocation_id*; empty: it made none."""

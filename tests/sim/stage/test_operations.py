@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import attrs
 import pytest
+import trio
 from understudy_runtime.model.commands import Invoke
 from understudy_sim import Act, Attach, Call, Deploy, Operation, Remove, Settle
 from understudy_sim.kernel.choices import SeededChoices
+from understudy_sim.kernel.kernel import Kernel
 from understudy_sim.stage import faults
 from understudy_sim.stage.application import Application
 from understudy_sim.stage.directory import Directory
@@ -96,6 +98,28 @@ async def test_whoever_is_about_a_request_waits_until_it_is_there() -> None:
     assert await given_up.accepted("job", "bob"), "nobody but bob himself will ask"
     given_up.call_over(attrs.evolve(CALL, client="bob"))
     assert await given_up.accepted("job", "op")
+
+
+def test_who_would_wait_for_each_other_for_ever_is_let_go() -> None:
+    other = attrs.evolve(CALL, label="other")
+    found = directory(CALL, attrs.evolve(CALL, client="bob"), attrs.evolve(other, client="carl"))
+    went: list[str] = []
+
+    async def wait(label: str, client: str) -> None:
+        await found.accepted(label, client)
+        went.append(client)
+
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wait, "other", "ann")
+            nursery.start_soon(wait, "job", "carl")
+            await trio.sleep(1)
+            assert went == [], "bob will still ask for the job"
+            nursery.start_soon(wait, "other", "bob")
+
+    with Kernel(SeededChoices(1)) as kernel:
+        kernel.run(main).result.unwrap()
+    assert sorted(went) == ["ann", "bob", "carl"]
 
 
 _INVOKE = Invoke("", None, None, None, b"")  # type: ignore[arg-type]
