@@ -44,6 +44,12 @@ async def put(ctx: ObjectContext, text: str) -> None:
     ctx.set("kept", text)
 
 
+@box.handler()
+async def call_itself(ctx: ObjectContext, text: str) -> None:
+    """Wait for oneself, for ever."""
+    await ctx.object_call(put, key=ctx.key(), arg=text)
+
+
 @flow.main()
 async def run(ctx: WorkflowContext, text: str) -> str:
     return text

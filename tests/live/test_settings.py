@@ -250,6 +250,10 @@ async def timers_beyond_the_limit_fire(server: Settled) -> None:
         assert (await server.ask("GET", f"/restate/attach/{invocation_id}")).status in (200, 404)
 
 
+async def a_call_of_oneself_is_refused(server: Settled) -> None:
+    assert (await server.ask("POST", "/Box/k/call_itself", "never")).status == 409
+
+
 async def a_quiet_attempt_is_suspended(server: Settled) -> None:
     await server.send("/Echo/doze", 3_600_000)
     await until(lambda: [line for line in server.events("attempt ended") if line["how"] == "suspended"])
@@ -375,6 +379,7 @@ EFFECTS: Final = MappingProxyType(
         "admin.bind-address": Effect("127.0.0.3:0", bound_at("127.0.0.3", "admin")),
         "admin.token": Effect("t0ken", the_admin_wants_the_token),
         "worker.num-timers-in-memory-limit": Effect("2", timers_beyond_the_limit_fire),
+        "worker.refuse-deadlocks": Effect("true", a_call_of_oneself_is_refused),
         INVOKER + "inactivity-timeout": Effect("20ms", a_quiet_attempt_is_suspended, DEBUG),
         INVOKER + "abort-timeout": Effect("20ms", a_deaf_attempt_is_cut, {INVOKER + "inactivity-timeout": "20ms"}),
         INVOKER + "concurrent-invocations-limit": Effect("1", one_runs_and_one_waits),
