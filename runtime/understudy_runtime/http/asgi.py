@@ -107,11 +107,9 @@ class Exchange:
         """The next part of the request, or `http.disconnect` once it is over or the peer has gone."""
         if self._sent is Sent.ALL:
             return {"type": DISCONNECT}
-        if self._sent is Sent.STARTED:
-            await self._send_head(b"", more=True)
-        if self._parser.wants_continue and self._sent is Sent.NOTHING:
-            self._parser.wants_continue = False
-            await self._connection.stream.send_all(CONTINUE)
+        if not await self._say_what_is_due():
+            self.close = True
+            return {"type": DISCONNECT}
         if self._request_ended:
             await self._until_disconnect()
             return {"type": DISCONNECT}
@@ -126,6 +124,18 @@ class Exchange:
             events.popleft()
         self._request_ended = True
         return {"type": "http.request", "body": part or b"", "more_body": False}
+
+    async def _say_what_is_due(self) -> bool:
+        """Send what the peer must have before it goes on; False when it has gone."""
+        try:
+            if self._sent is Sent.STARTED:
+                await self._send_head(b"", more=True)
+            if self._parser.wants_continue and self._sent is Sent.NOTHING:
+                self._parser.wants_continue = False
+                await self._connection.stream.send_all(CONTINUE)
+        except GONE:
+            return False
+        return True
 
     async def _read_event(self) -> bool:
         """Wait until the parser has something; False when the peer has gone or spoke nonsense."""

@@ -74,6 +74,27 @@ async def test_disconnect_reaches_a_waiting_application(net, host, listener):
     assert told == ["http.disconnect"]
 
 
+async def test_disconnect_reaches_an_application_whose_answer_has_just_begun(net, host, listener):
+    told = []
+    gone = trio.Event()
+
+    async def late(scope, receive, send) -> None:
+        await read_body(receive)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await gone.wait()
+        # The head leaves with the first wait: there is nobody to take it.
+        told.append((await receive())["type"])
+
+    host(late)
+    stream = listener.connect()
+    await stream.send_all(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+    await trio.testing.wait_all_tasks_blocked()
+    await stream.aclose()
+    gone.set()
+    await trio.testing.wait_all_tasks_blocked()
+    assert told == ["http.disconnect"]
+
+
 async def test_a_connection_kept_too_long_is_not_used_again(autojump_clock, net, host):
     server = host(echo)
     pool = ClientPool(lambda: net.dial("h", 1), idle_seconds_max=3)
