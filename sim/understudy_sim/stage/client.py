@@ -31,8 +31,9 @@ from understudy_sim.stage.watch import Watch
 SERVER: Final = "server"
 BACK_OFF_MS: Final = (100, 500, 2_000, 5_000, 10_000)
 TIMEOUT_S: Final = 60
-# What an answer may be when asking again can help: too busy, stopping, or a server error of the ingress.
-AGAIN: Final = (429, 500, 502, 503, 504)
+# What an answer may be when asking again can help: the head came too slowly, too busy, stopping, or a server error of
+# the ingress.
+AGAIN: Final = (408, 429, 500, 502, 503, 504)
 
 
 class Lost(Exception):
