@@ -59,19 +59,19 @@ class Providers:
 
 def stopped_tour(folder: Path) -> Stopped:
     """Run the tour until two checkouts are stuck, one at its charge and one at its mail; then the process dies."""
-    addresses = (providers.PAYMENTS_ADDRESS, providers.MAIL_ADDRESS)
+    addresses = (providers.payments.address, providers.mail.address)
     try:
         return trio.run(_record, folder)
     finally:
-        providers.PAYMENTS_ADDRESS, providers.MAIL_ADDRESS = addresses
+        providers.payments.address, providers.mail.address = addresses
 
 
 async def _record(folder: Path) -> Stopped:
     data = folder / "data"
     async with _served(data, ticket_tour.app) as (nursery, serving):
         both = Providers()
-        providers.PAYMENTS_ADDRESS = await _serve(nursery, both.payments)
-        providers.MAIL_ADDRESS = await _serve(nursery, both.mail)
+        providers.payments.address = await _serve(nursery, both.payments)
+        providers.mail.address = await _serve(nursery, both.mail)
         await _play(serving.ports[0], both)
         asked = await _asked(serving)
     return Stopped(data, asked)
