@@ -22,8 +22,7 @@ from understudy_runtime.ingress.port import Request, Response
 from understudy_sim.kernel.kernel import Kernel
 from understudy_sim.kernel.process import Process
 from understudy_sim.stage.aim import Moments
-from understudy_sim.stage.client import BACK_OFF_MS, SERVER, TIMEOUT_S, Connection, ask_once
-from understudy_sim.stage.operator import AGAIN
+from understudy_sim.stage.client import AGAIN, BACK_OFF_MS, SERVER, TIMEOUT_S, Connection, ask_once
 from understudy_sim.stage.plan import NS_PER_MS
 
 HOST: Final = ("host", SERVER)

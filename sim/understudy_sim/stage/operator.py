@@ -15,7 +15,7 @@ from understudy_runtime.ingress.port import Request, Response
 from understudy_sim.kernel.kernel import Kernel
 from understudy_sim.kernel.process import Process
 from understudy_sim.stage.aim import Moments
-from understudy_sim.stage.client import BACK_OFF_MS, Connection, ask_once
+from understudy_sim.stage.client import AGAIN, BACK_OFF_MS, Connection, ask_once
 from understudy_sim.stage.happenings import Deployed, DeploymentsListed
 from understudy_sim.stage.plan import NS_PER_MS, NS_PER_S, Hop, Plan
 from understudy_sim.stage.watch import Watch
@@ -25,8 +25,6 @@ ADMIN_PORT: Final = 9070
 SERVER: Final = "server"
 TIMEOUT_S: Final = 30
 LOOK_S: Final = 5
-# An answer that says: not now.  The endpoint cannot be reached, or the server stops or is too busy.
-AGAIN: Final = (408, 429, 500, 502, 503, 504)
 
 
 class Operator:
