@@ -14,9 +14,9 @@ import sys
 import time
 
 from understudy_sim.stage.report import Report
-from understudy_sim.stage.run import AS_DRAWN
 from understudy_sim.stage.script import load_scenario
 from understudy_sim.stage.search import run_seeds
+from understudy_sim.stage.variation import AS_DRAWN
 
 
 def main() -> None:

@@ -12,9 +12,10 @@ from understudy_sim.kernel.choices import Overrides, SeededChoices
 from understudy_sim.stage.application import Application
 from understudy_sim.stage.operations import Call
 from understudy_sim.stage.report import Report
-from understudy_sim.stage.run import Variation, run_choices
+from understudy_sim.stage.run import run_choices
 from understudy_sim.stage.script import load_scenario
 from understudy_sim.stage.silence import silent
+from understudy_sim.stage.variation import PointCrash, Variation
 
 SEED = 5
 CALLS = (
@@ -35,11 +36,11 @@ SNAPSHOTS: Overrides = {
 KINDS: dict[str, Overrides] = {"as it is": {}, "with snapshots": SNAPSHOTS}
 
 
-def golden(kind: str, crash_at_sync: tuple[int, str] | None = None) -> Report:
-    variation = Variation(faults=faults.none(), crash_at_sync=crash_at_sync)
+def golden(kind: str, crash_at: PointCrash | None = None) -> Report:
+    variation = Variation(faults=faults.none(), crash_at=crash_at, calls=CALLS)
     scenario = load_scenario("scenarios/ticket_tour.py")
     choices = SeededChoices(SEED, KINDS[kind])
-    return run_choices(scenario, Application(scenario.app), choices, SEED, variation, CALLS)
+    return run_choices(scenario, Application(scenario.app), choices, SEED, variation)
 
 
 @pytest.mark.parametrize("piece", range(PIECES))
@@ -52,7 +53,7 @@ def test_the_tour_survives_a_power_cut_at_every_sync(kind: str, piece: int) -> N
         assert undisturbed.syncs >= 30, "a tour writes"
         for ordinal in range(1 + piece, undisturbed.syncs + 1, PIECES):
             for phase in ("before", "after"):
-                report = golden(kind, (ordinal, phase))
+                report = golden(kind, PointCrash(process="server", point="disk.sync", nth=ordinal, side=phase))
                 restored += report.happened.get("started from a snapshot", 0)
                 assert report.firings, f"nobody crashed {phase} sync {ordinal}"
                 assert not report.failed, f"{phase} sync {ordinal}: {report.stories}"

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from understudy_sim.stage.run import AS_DRAWN
 from understudy_sim.stage.script import load_scenario
 from understudy_sim.stage.search import run_seeds
+from understudy_sim.stage.variation import AS_DRAWN
 
 # The scenario, how many seeds, and what is seen in that many already.
 HELD = {

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from understudy_sim.stage.run import AS_DRAWN
 from understudy_sim.stage.script import load_scenario
 from understudy_sim.stage.search import Search, run_seeds, search
+from understudy_sim.stage.variation import AS_DRAWN
 
 SEEDS = 32
 # What must happen in that share of the seeds (in a quarter of 200: there is room for a few dozen's luck).

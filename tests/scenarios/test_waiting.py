@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 from understudy_sim import Stage, faults, scenario
-from understudy_sim.stage.run import AS_DRAWN, Variation
 from understudy_sim.stage.script import load_scenario
 from understudy_sim.stage.search import run_seeds
+from understudy_sim.stage.variation import AS_DRAWN, Variation
 
 from scenarios.account import ACCOUNTS, account_model, workload
 

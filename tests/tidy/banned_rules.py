@@ -28,7 +28,7 @@ class Ban:
 
 REAL_WORLD = "runtime/understudy_runtime/real_world.py"
 CLI = "runtime/understudy_runtime/cli/"
-STAGE_CLI = "sim/understudy_sim/stage/cli"
+STAGE_CLI = "sim/understudy_sim/cli/"
 PYTEST_PLUGIN = "sim/understudy_sim/stage/pytest_plugin.py"
 STAGE_PLAY = "sim/understudy_sim/stage/play.py"
 STAGE_SEARCH = "sim/understudy_sim/stage/search.py"

@@ -108,7 +108,7 @@ LAYERS: Mapping[str, Layer] = MappingProxyType(
             (*HYPOTHESIS, "asyncio"),
         ),
         "understudy_runtime": Layer((*WHOLE_SDK, "understudy_runtime"), HYPOTHESIS),
-        "understudy_runtime.cli": Layer((*WHOLE_SDK, "understudy_runtime", "understudy_sim.stage.cli"), HYPOTHESIS),
+        "understudy_runtime.cli": Layer((*WHOLE_SDK, "understudy_runtime", "understudy_sim.cli"), HYPOTHESIS),
         "understudy_sim.kernel": Layer(("understudy_sim.kernel",), ("anyio", *SERVER_THIRD_PARTY, *HYPOTHESIS)),
         "understudy_sim.kernel.choices": Layer(("understudy_sim.kernel",), LOOPS),
         "understudy_sim": Layer((*WHOLE_SDK, "understudy_runtime", "understudy_sim"), ("asyncio",)),

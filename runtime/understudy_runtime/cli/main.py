@@ -18,9 +18,9 @@ COMMANDS: Final = MappingProxyType[str, tuple[str, str]](
         "serve": ("understudy_runtime.cli.serve:serve", "Run the server alone; services are registered."),
         "host": ("understudy_runtime.cli.host:host", "Run services as an endpoint for servers to call."),
         "check": ("understudy_runtime.cli.check:check_command", "Replay journals in flight with new code."),
-        "simulate": ("understudy_sim.stage.cli:simulate", "Search a scenario for failures, seed by seed."),
-        "replay": ("understudy_sim.stage.cli:replay", "Run one seed of a scenario again, every step the same."),
-        "shrink": ("understudy_sim.stage.cli:shrink", "Find the smallest run of a seed that still fails."),
+        "simulate": ("understudy_sim.cli.simulate:simulate", "Search a scenario for failures, seed by seed."),
+        "replay": ("understudy_sim.cli.replay:replay", "Run one seed of a scenario again, every step the same."),
+        "shrink": ("understudy_sim.cli.shrink:shrink", "Find the smallest run of a seed that still fails."),
     }
 )
 

@@ -21,10 +21,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Overrides = Mapping[tuple[str, int | None], int]
+Salts = Mapping[str, int]
 
 _WORD_MAX = 2**64 - 1
 _SEED_MAX = _WORD_MAX
 _GOLDEN = 0x9E3779B97F4A7C15
+_TAME = -1  # The key of a label whose decisions are tame: no seed is negative.
 
 
 class Choice(NamedTuple):
@@ -161,20 +163,42 @@ class SeededChoices(Choices):
 
     A forced value outside the range asked for is clamped to it, so that an override made for one run still
     means something in the slightly different run it causes.
+
+    *salts* give all labels under a prefix another stream; all labels under a prefix of *tame* are answered with `low`,
+    unless they are also under one of *wild*.  The longest prefix of *salts* counts.
     """
 
-    def __init__(self, seed: int, overrides: Overrides | None = None) -> None:
+    def __init__(
+        self,
+        seed: int,
+        overrides: Overrides | None = None,
+        *,
+        salts: Salts | None = None,
+        tame: Sequence[str] = (),
+        wild: Sequence[str] = (),
+    ) -> None:
         super().__init__()
         self.seed = seed
         self.overrides = dict(overrides or {})
+        self._salts = sorted((salts or {}).items(), key=lambda salt: (-len(salt[0]), salt[0]))
+        self._tame, self._wild = tuple(tame), tuple(wild)
         self._keys: dict[str, int] = {}
+
+    def _key(self, label: str) -> int:
+        if label.startswith(self._tame) and not label.startswith(self._wild):
+            return _TAME
+        salt = next((value for prefix, value in self._salts if label.startswith(prefix)), None)
+        parts = ("seed", self.seed, label) if salt is None else ("seed", self.seed, label, "salt", salt)
+        return stable_seed(*parts) & _WORD_MAX
 
     def _draw(self, label: str, ordinal: int, low: int, high: int) -> int:
         key = self._keys.get(label)
         if key is None:
-            key = self._keys[label] = stable_seed("seed", self.seed, label) & _WORD_MAX
+            key = self._keys[label] = self._key(label)
         count = high - low + 1
-        if count <= 1 << 64:
+        if key == _TAME:
+            value = low
+        elif count <= 1 << 64:
             value = low + (mixed(key, ordinal) * count >> 64)
         else:
             value = Stream(stable_seed("wide", key, ordinal)).integer(low, high)

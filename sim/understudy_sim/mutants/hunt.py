@@ -62,9 +62,9 @@ class Hunt:
 def hunt_here(scenario_path: str, first_seed: int, seeds_max: int, faults: str) -> Catch | None:
     """Run seeds in this process until a claim breaks.  *faults* as on the command line."""
     from understudy_sim.stage import faults as fault_kinds
-    from understudy_sim.stage.run import Variation
     from understudy_sim.stage.search import run_seeds
     from understudy_sim.stage.silence import silence_for_good
+    from understudy_sim.stage.variation import Variation
 
     silence_for_good()
 

@@ -52,6 +52,7 @@ from understudy_sim.stage.server import ADMIN_EXCHANGE_PORT, INGRESS_PORT, SERVE
 from understudy_sim.stage.server import EXCHANGE_PORT as SERVER_PORT
 from understudy_sim.stage.tally import Firing, Tally
 from understudy_sim.stage.truth import Truth
+from understudy_sim.stage.variation import PointCrash
 from understudy_sim.stage.watch import Watch
 from understudy_sim.stage.world import SimWorld
 
@@ -116,7 +117,7 @@ class Cluster:
         self.moments = Moments()
         self._healed = False
         self._leaders: dict[int, None] = {}  # partitions led since the upgrade
-        self.crash_at_sync: tuple[int, str] | None = None
+        self.crash_at: PointCrash | None = None
         watch.subscribe({BodyStarted: self._body_started, AttemptStarted: self._attempt_started, Step: self._step})
         self.server.host.medium.on_sync = self._sync
         self.server.on_exit = self._restart_later
@@ -247,7 +248,13 @@ class Cluster:
             self.moments.begins(SERVER)
             if self.server.writes_a_snapshot:
                 self.moments.begins(SNAPSHOT)
-        if self.crash_at_sync == (ordinal, phase):
+        wanted = self.crash_at
+        if wanted is not None and (wanted.process, wanted.point, wanted.nth, wanted.side) == (
+            SERVER,
+            "disk.sync",
+            ordinal,
+            phase,
+        ):
             self.tally.firing(Firing("server_crash", f"{SERVER}, {phase} sync {ordinal}", self.kernel.now_ns, ("", 0)))
             self.server.process.crash()
             self.kernel.call_later(RESTART_MS_MAX * NS_PER_MS, self.restart, SERVER)

@@ -36,6 +36,7 @@ from understudy_sim.stage.properties.leaks import Leaks
 from understudy_sim.stage.properties.linearizable import Linearizable, ObjectModel
 from understudy_sim.stage.properties.timers import Timers
 from understudy_sim.stage.truth import Truth
+from understudy_sim.stage.variation import Strike
 from understudy_sim.stage.watch import Property, Watch
 
 E = TypeVar("E")
@@ -81,6 +82,7 @@ class Stage:
         self.calls = tuple(calls)
         self.seen: dict[str, bool] = {}
         self.played = False
+        self.strikes: tuple[Strike, ...] | None = None  # instead of what the nemesis would draw
         self._truth = truth
         self._properties = properties
         self._always: list[_Always] = []

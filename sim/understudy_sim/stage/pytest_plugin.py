@@ -68,8 +68,8 @@ class ScenarioItem(pytest.Item):
         self.obj = self.runtest  # pytest-trio looks at what an item calls: nothing asynchronous
 
     def runtest(self) -> None:
-        from understudy_sim.stage.run import AS_DRAWN
         from understudy_sim.stage.search import run_seeds
+        from understudy_sim.stage.variation import AS_DRAWN
 
         wanted = self.config.getoption("--scenario-seeds")
         seeds = self.scenario.seeds if wanted == "all" else min(int(wanted), self.scenario.seeds)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 
 from understudy_sim.stage.operations import Operation
-from understudy_sim.stage.plan import Hops
+from understudy_sim.stage.plan import Hops, Plan
 from understudy_sim.stage.tally import Firing
 from understudy_sim.stage.watch import Violation
 
@@ -38,12 +38,21 @@ class Report:
     happened: dict[str, int]
     sometimes: dict[str, bool]
     hits: dict[str, int]
-    hops: Hops
-    partition_count: int
+    plan: Plan
     calls: tuple[Operation, ...]
     firings: tuple[Firing, ...]
     syncs: int  # of the server's disk: each is a place to lose power at
     waiters: tuple[str, ...] | None = None  # who waited for what, where the run was stopped at a step on request
+
+    @property
+    def hops(self) -> Hops:
+        """What the hops spoke."""
+        return self.plan.hops
+
+    @property
+    def partition_count(self) -> int:
+        """How many partitions the server had."""
+        return self.plan.partition_count
 
     @property
     def bytes_mode(self) -> bool:

@@ -6,18 +6,16 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-import attrs
 import outcome
 from understudy_runtime import world
 from understudy_runtime.model.events import AttemptStarted
 
-from understudy_sim.kernel.choices import Choices, Overrides, SeededChoices
+from understudy_sim.kernel.choices import Choices, SeededChoices
 from understudy_sim.kernel.fence import Fence
 from understudy_sim.kernel.kernel import Kernel, KernelOutcome
 from understudy_sim.kernel.loop import Budget, Ending
 from understudy_sim.stage.application import Application
 from understudy_sim.stage.cluster import Cluster
-from understudy_sim.stage.faults import FaultSet
 from understudy_sim.stage.history import Fate, History
 from understudy_sim.stage.operations import Operation
 from understudy_sim.stage.plan import NS_PER_S, Plan, draw_plan, registered
@@ -26,13 +24,16 @@ from understudy_sim.stage.properties import PROPERTIES
 from understudy_sim.stage.properties.accepted_ends import AcceptedEnds
 from understudy_sim.stage.properties.outstanding import Outstanding
 from understudy_sim.stage.properties.replay_closure import ReplayClosure
+from understudy_sim.stage.rehearsal import Observer, Rehearsal
 from understudy_sim.stage.report import Report
 from understudy_sim.stage.scenario import Scenario
+from understudy_sim.stage.schedules import policy_of
 from understudy_sim.stage.server import SERVER
 from understudy_sim.stage.story import tell
 from understudy_sim.stage.tally import Tally
 from understudy_sim.stage.telling_errors import describe
 from understudy_sim.stage.truth import Truth
+from understudy_sim.stage.variation import AS_DRAWN, Variation
 from understudy_sim.stage.watch import Violation, Watch
 
 STEPS_MAX = 3_000_000
@@ -41,23 +42,16 @@ VIRTUAL_NS_MAX = 14 * 24 * 3600 * NS_PER_S
 ENDED_EARLY = "the rehearsal comes to its end"
 
 
-@attrs.frozen(kw_only=True)
-class Variation:
-    """How a run differs from its seed: other faults, forced decisions, fewer operations."""
-
-    faults: FaultSet | None = None
-    overrides: Overrides | None = None
-    kept_calls: tuple[int, ...] | None = None
-    steps_max: int | None = None
-    crash_at_sync: tuple[int, str] | None = None  # (ordinal, before or after): the server loses power there
-
-
-AS_DRAWN = Variation()
-
-
-def run_seed(scenario: Scenario, application: Application, seed: int, variation: Variation = AS_DRAWN) -> Report:
+def run_seed(
+    scenario: Scenario,
+    application: Application,
+    seed: int,
+    variation: Variation = AS_DRAWN,
+    observers: Sequence[Observer] = (),
+) -> Report:
     """Rehearse *scenario* once under *seed*."""
-    return run_choices(scenario, application, SeededChoices(seed, variation.overrides), seed, variation)
+    choices = SeededChoices(seed, variation.overrides, salts=variation.salts, tame=variation.tame, wild=variation.wild)
+    return run_choices(scenario, application, choices, seed, variation, observers=observers)
 
 
 def run_choices(
@@ -66,71 +60,117 @@ def run_choices(
     choices: Choices,
     seed: int = 0,
     variation: Variation = AS_DRAWN,
-    calls: Sequence[Operation] | None = None,
+    *,
     outline: Choices | None = None,
+    observers: Sequence[Observer] = (),
 ) -> Report:
-    """Rehearse *scenario* once with decisions from *choices*; *calls* replace the drawn operations.
+    """Rehearse *scenario* once with decisions from *choices*.
 
     *outline*, when given, draws the plan and the operations in their stead: few decisions, which Hypothesis can shrink.
     """
     first = choices if outline is None else outline
-    plan = draw_plan(first, scenario.faults if variation.faults is None else variation.faults)
-    if scenario.plan is not None:
-        plan = scenario.plan(plan)
-    if scenario.later:
-        plan = registered(plan)
-    drawn = tuple(scenario.workload(first)) if calls is None else tuple(calls)
-    kept = drawn if variation.kept_calls is None else tuple(drawn[index] for index in variation.kept_calls)
+    plan = _plan(scenario, first, variation)
+    calls = _calls(scenario, first, variation)
     budget = Budget(variation.steps_max or STEPS_MAX, VIRTUAL_NS_MAX)
-    with _environment(), Kernel(choices, budget=budget, disk_errors=DiskErrors()) as kernel:
-        shape(kernel, plan)
-        watch = Watch(lambda: kernel.now_ns)
-        truth = Truth(plan.partition_count, plan.limits.timers_max)
-        tally = Tally()
-        # Before the properties: what they read of the truth was learned when they are told.
-        properties = [kind(watch, truth) for kind in PROPERTIES]
-        for checker in properties:
-            watch.subscribe(checker.handlers())
-            if isinstance(checker, AcceptedEnds):
-                checker.paused_is_terminal = scenario.pauses
-                checker.deadlocked_is_terminal = scenario.deadlocks
-            if isinstance(checker, Outstanding):
-                checker.checks_deadlocks = plan.limits.refuse_deadlocks
-        attempts = _Counter(watch, truth)
-        later = [application.later(path) for path in scenario.later]
-        cluster = Cluster(kernel, plan, truth, watch, tally, application, later)
-        cluster.crash_at_sync = variation.crash_at_sync
-        for checker in properties:
-            if isinstance(checker, ReplayClosure):
-                checker.applications = list(zip(cluster.addresses, (application, *later), strict=True))
-        stage = Stage(kernel, plan, truth, watch, cluster, properties, kept)
+    policy = policy_of(choices, variation.schedule)
+    with _environment(), Kernel(choices, policy=policy, budget=budget, disk_errors=DiskErrors()) as kernel:
+        rehearsal = _build(scenario, application, variation, choices, plan, calls, kernel)
+        attempts = _Counter(rehearsal.watch, rehearsal.truth)
+        for observer in observers:
+            observer.attach(rehearsal)
+        cluster = rehearsal.cluster
         with Fence(kernel, cluster.zone, cluster.fenced, application.sites):
-            ended = kernel.run(scenario.script, stage)
+            ended = kernel.run(scenario.script, rehearsal.stage)
         stopped = variation.steps_max is not None and ended.ending is Ending.STEPS_EXHAUSTED
         if not stopped:
-            _judge_ending(watch, ended)
-        if not truth.commands and not stopped:
-            judge_idle(watch, tally, cluster.history)
-        return Report(
-            seed=seed,
-            digest=ended.digest,
-            violations=tuple(watch.violations),
-            stories=tuple(tell(one, truth, cluster.history, tally) for one in watch.violations),
-            steps=ended.steps,
-            virtual_ns=ended.time_ns,
-            invocations=len(truth.commands),
-            attempts=attempts.count,
-            faults=dict(tally.counts),
-            happened=dict(tally.happened),
-            sometimes=dict(stage.seen),
-            hits=dict(watch.hits),
-            hops=plan.hops,
-            partition_count=plan.partition_count,
-            calls=kept,
-            firings=tuple(tally.firings),
-            syncs=cluster.server.host.medium.syncs,
-            waiters=tuple(str(waiter) for waiter in ended.waiters) if stopped else None,
-        )
+            _judge_ending(rehearsal.watch, ended)
+        if not rehearsal.truth.commands and not stopped:
+            judge_idle(rehearsal.watch, rehearsal.tally, cluster.history)
+        for observer in observers:
+            observer.stopped(rehearsal, ended)
+        return _report(seed, rehearsal, ended, attempts.count, stopped)
+
+
+def _plan(scenario: Scenario, choices: Choices, variation: Variation) -> Plan:
+    plan = draw_plan(choices, scenario.faults if variation.faults is None else variation.faults)
+    if scenario.plan is not None:
+        plan = scenario.plan(plan)
+    return registered(plan) if scenario.later else plan
+
+
+def _calls(scenario: Scenario, choices: Choices, variation: Variation) -> tuple[Operation, ...]:
+    drawn = tuple(scenario.workload(choices)) if variation.calls is None else variation.calls
+    return drawn if variation.kept_calls is None else tuple(drawn[index] for index in variation.kept_calls)
+
+
+def _build(
+    scenario: Scenario,
+    application: Application,
+    variation: Variation,
+    choices: Choices,
+    plan: Plan,
+    calls: tuple[Operation, ...],
+    kernel: Kernel,
+) -> Rehearsal:
+    shape(kernel, plan)
+    watch = Watch(lambda: kernel.now_ns)
+    truth = Truth(plan.partition_count, plan.limits.timers_max)
+    tally = Tally()
+    # Before the properties: what they read of the truth was learned when they are told.
+    properties = [kind(watch, truth) for kind in PROPERTIES]
+    for checker in properties:
+        watch.subscribe(checker.handlers())
+        if isinstance(checker, AcceptedEnds):
+            checker.paused_is_terminal = scenario.pauses
+            checker.deadlocked_is_terminal = scenario.deadlocks
+        if isinstance(checker, Outstanding):
+            checker.checks_deadlocks = plan.limits.refuse_deadlocks
+    later = [application.later(path) for path in scenario.later]
+    cluster = Cluster(kernel, plan, truth, watch, tally, application, later)
+    cluster.crash_at = variation.crash_at
+    for checker in properties:
+        if isinstance(checker, ReplayClosure):
+            checker.applications = list(zip(cluster.addresses, (application, *later), strict=True))
+    stage = Stage(kernel, plan, truth, watch, cluster, properties, calls)
+    stage.strikes = variation.strikes
+    return Rehearsal(
+        scenario=scenario,
+        application=application,
+        variation=variation,
+        choices=choices,
+        plan=plan,
+        calls=calls,
+        kernel=kernel,
+        watch=watch,
+        truth=truth,
+        tally=tally,
+        properties=properties,
+        cluster=cluster,
+        stage=stage,
+    )
+
+
+def _report(seed: int, run: Rehearsal, ended: KernelOutcome, attempts: int, stopped: bool) -> Report:
+    watch, tally, cluster = run.watch, run.tally, run.cluster
+    return Report(
+        seed=seed,
+        digest=ended.digest,
+        violations=tuple(watch.violations),
+        stories=tuple(tell(one, run.truth, cluster.history, tally) for one in watch.violations),
+        steps=ended.steps,
+        virtual_ns=ended.time_ns,
+        invocations=len(run.truth.commands),
+        attempts=attempts,
+        faults=dict(tally.counts),
+        happened=dict(tally.happened),
+        sometimes=dict(run.stage.seen),
+        hits=dict(watch.hits),
+        plan=run.plan,
+        calls=run.calls,
+        firings=tuple(tally.firings),
+        syncs=cluster.server.host.medium.syncs,
+        waiters=tuple(str(waiter) for waiter in ended.waiters) if stopped else None,
+    )
 
 
 def judge_idle(watch: Watch, tally: Tally, history: History) -> None:

@@ -17,10 +17,11 @@ import attrs
 from understudy_sim.stage.application import Application
 from understudy_sim.stage.faults import KINDS
 from understudy_sim.stage.report import Report
-from understudy_sim.stage.run import AS_DRAWN, Variation, run_seed
+from understudy_sim.stage.run import run_seed
 from understudy_sim.stage.scenario import Scenario
 from understudy_sim.stage.script import load_scenario
 from understudy_sim.stage.silence import collect, silence_for_good, silent
+from understudy_sim.stage.variation import AS_DRAWN, Variation
 
 SEEDS_PER_TASK: Final = 5
 SEEDS_PER_COLLECTION: Final = 5

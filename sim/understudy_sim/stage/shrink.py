@@ -13,9 +13,10 @@ import attrs
 
 from understudy_sim.stage.application import Application
 from understudy_sim.stage.report import Report
-from understudy_sim.stage.run import Variation, run_seed
+from understudy_sim.stage.run import run_seed
 from understudy_sim.stage.scenario import Scenario
 from understudy_sim.stage.silence import silent
+from understudy_sim.stage.variation import Variation
 
 T = TypeVar("T")
 RUNS_MAX = 150

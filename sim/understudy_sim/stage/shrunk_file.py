@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from understudy_sim.stage import faults as fault_kinds
-from understudy_sim.stage.run import Variation
+from understudy_sim.stage.variation import Variation
 
 FORMAT: Final = 1
 

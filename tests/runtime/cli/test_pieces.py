@@ -118,7 +118,7 @@ def test_every_row_names_a_command():
 
 
 def test_a_missing_extra_says_what_to_install(monkeypatch):
-    monkeypatch.setitem(sys.modules, "understudy_sim.stage.cli", None)
+    monkeypatch.setitem(sys.modules, "understudy_sim.cli.simulate", None)
     result = CliRunner().invoke(understudy, ["simulate", "x"])
     assert result.exit_code == 2
     assert "pip install 'understudy[all]'" in result.output

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from understudy_sim.stage.cli import replay, shrink, simulate
+from understudy_sim.cli.replay import replay
+from understudy_sim.cli.shrink import shrink
+from understudy_sim.cli.simulate import simulate
 
 TOUR = "scenarios/ticket_tour.py"
 NAIVE = "scenarios/ticket_tour_naive.py"

@@ -6,9 +6,10 @@ import pytest
 from understudy_sim.kernel.choices import Overrides
 from understudy_sim.stage.application import Application
 from understudy_sim.stage.plan import Hop
-from understudy_sim.stage.run import Variation, run_seed
+from understudy_sim.stage.run import run_seed
 from understudy_sim.stage.script import load_scenario
 from understudy_sim.stage.silence import silent
+from understudy_sim.stage.variation import Variation
 
 # What the decisions mean that force a hop: `Hops` is drawn in this order.
 IN_BYTES: Overrides = {("plan/bytes", None): 999}

@@ -16,11 +16,12 @@ from understudy_sim.stage.errands import errand_of
 from understudy_sim.stage.happenings import Step
 from understudy_sim.stage.model_words import Effects
 from understudy_sim.stage.report import Report
-from understudy_sim.stage.run import AS_DRAWN, Variation, run_choices, run_seed
+from understudy_sim.stage.run import run_choices, run_seed
 from understudy_sim.stage.script import load_scenario
 from understudy_sim.stage.shrink import shrink
 from understudy_sim.stage.silence import silent
 from understudy_sim.stage.story import describe_run
+from understudy_sim.stage.variation import AS_DRAWN, Variation
 
 CALL = Call(client="ann", service="Jobs", handler="run", argument="j", label="job")
 ALL: tuple[tuple[Operation, str], ...] = (
@@ -148,7 +149,7 @@ def rehearse(script: str, *operations: Operation) -> Report:
     scenario = load_scenario(script)
     with silent():
         return run_choices(
-            scenario, Application(scenario.app), SeededChoices(4), 4, Variation(faults=faults.none()), operations
+            scenario, Application(scenario.app), SeededChoices(4), 4, Variation(faults=faults.none(), calls=operations)
         )
 
 

@@ -5,9 +5,9 @@ The handler returns what its module remembers, which no journal has: so it must 
 
 from __future__ import annotations
 
-from understudy_sim.stage.run import AS_DRAWN
 from understudy_sim.stage.script import load_scenario
 from understudy_sim.stage.search import run_seeds
+from understudy_sim.stage.variation import AS_DRAWN
 
 SEEDS = 15
 

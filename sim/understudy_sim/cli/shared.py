@@ -1,0 +1,95 @@
+"""What the commands share: how a seed and faults are written, and how a script is found and run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from understudy_sim.stage import faults as fault_kinds
+from understudy_sim.stage.application import Application, NoApplication
+from understudy_sim.stage.faults import FaultSet, UnknownFault
+from understudy_sim.stage.report import Report
+from understudy_sim.stage.run import run_seed
+from understudy_sim.stage.scenario import Scenario
+from understudy_sim.stage.script import NoScenario, load_scenario
+from understudy_sim.stage.shrink import Shrunk
+from understudy_sim.stage.shrunk_file import load_variation
+from understudy_sim.stage.silence import silence_for_good, silent
+from understudy_sim.stage.story import describe_run, describe_story
+from understudy_sim.stage.variation import Variation
+
+SEED_MAX: Final = 2**64 - 1
+
+
+class SeedType(click.ParamType[int]):
+    """A seed: decimal, or hexadecimal with 0x."""
+
+    name = "seed"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        try:
+            seed = int(str(value), 0)
+        except ValueError:
+            self.fail(f"{value!r} is not a seed: a seed is a number, such as 7 or 0x5EED", param, ctx)
+        if not 0 <= seed <= SEED_MAX:
+            self.fail(f"{value} is not a seed: it must lie between 0 and {SEED_MAX}", param, ctx)
+        return seed
+
+
+class FaultsType(click.ParamType[FaultSet]):
+    """`all`, `none`, or kinds separated by commas."""
+
+    name = "faults"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> FaultSet:
+        if isinstance(value, FaultSet):
+            return value
+        try:
+            return fault_kinds.parse(str(value))
+        except UnknownFault as error:
+            self.fail(str(error), param, ctx)
+
+
+SEED: Final = SeedType()
+FAULTS: Final = FaultsType()
+
+
+def scenario_of(script: str) -> Scenario:
+    silence_for_good()
+    try:
+        scenario = load_scenario(script)
+        Application(scenario.app).load()
+    except (NoScenario, NoApplication) as error:
+        raise click.UsageError(str(error)) from error
+    return scenario
+
+
+def run_one(scenario: Scenario, seed: int, variation: Variation) -> Report:
+    with silent():
+        return run_seed(scenario, Application(scenario.app), seed, variation)
+
+
+def variation_of(name: str) -> Variation:
+    try:
+        return load_variation(Path(name))
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+
+
+def tell_shrunk(scenario: Scenario, shrunk: Shrunk) -> None:
+    click.echo(f"\nthe smallest run of seed {shrunk.report.seed:#x} that still fails ({shrunk.runs} tries)")
+    click.echo(describe_run(shrunk.report))
+    if shrunk.report.stories:
+        click.echo(describe_story(shrunk.report.stories[0]))
+
+
+def replay_line(script: str, seed: int, variation: Variation) -> str:
+    line = f"understudy replay {script} --seed {seed:#x}"
+    if variation.faults is not None:
+        kinds = variation.faults.kinds
+        line += f" --faults {'all' if kinds == fault_kinds.everything().kinds else ','.join(kinds) or 'none'}"
+    return line
