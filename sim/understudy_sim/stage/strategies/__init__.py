@@ -1,0 +1,1 @@
+"""Strategies: which runs a search makes, and in which order."""
