@@ -22,7 +22,7 @@ from trio.lowlevel import Abort, current_task, wait_task_rescheduled
 from understudy_sim.kernel.choices import Choices, Stream
 from understudy_sim.kernel.clock import NS_PER_MS, NS_PER_S
 from understudy_sim.kernel.loop import Loop, ProcessRunner, Timer
-from understudy_sim.kernel.pipes import Connection, Control, Pipe, SimExchange, SimStream
+from understudy_sim.kernel.pipes import Connection, Control, Pipe, SimExchange, SimStream, Tap
 
 if TYPE_CHECKING:
     from understudy_sim.kernel.process import Process
@@ -127,6 +127,7 @@ class Network:
         self.connections: dict[int, Connection] = {}
         self.sends = 0
         self.on_send: Callable[[int], object] | None = None  # Told the ordinal before each; it may cut the sender.
+        self.tap: Tap | None = None
         self.bytes_delivered = 0
         self.items_delivered = 0
         self._loop = loop
@@ -282,6 +283,8 @@ class Network:
 
     def delivered(self, pipe: Pipe, item: object) -> None:
         """Count and trace an arrival."""
+        if self.tap is not None:
+            self.tap.arrived(pipe, item)
         if isinstance(item, bytes):
             self.bytes_delivered += len(item)
             self._trace((self._head_bytes, pipe.number, self._loop.now_ns, zlib.crc32(item)))

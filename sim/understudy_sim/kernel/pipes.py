@@ -32,9 +32,20 @@ class Control(enum.Enum):
     RESET = 2
 
 
+class Tap(Protocol):
+    """Somebody who notes what is on its way.  Plain calls that change nothing."""
+
+    def sent(self, pipe: Pipe, item: object) -> None:
+        """*item* has left its sender."""
+
+    def arrived(self, pipe: Pipe, item: object) -> None:
+        """*item* has reached the other end's host, in the order of sending; what was lost never does."""
+
+
 class Wire(Protocol):
     """The network, as one pipe sees it."""
 
+    tap: Tap | None
     sends: int  # How many chunks, items and ends were ever sent.
     on_send: Callable[[int], object] | None  # Told the ordinal before each; it may cut the sender.
 
@@ -131,6 +142,8 @@ class Pipe:
             arrival_ns = self.last_arrival_ns
         self.last_arrival_ns = arrival_ns
         self.loop.call_at(arrival_ns, self._arrive, item)
+        if wire.tap is not None:
+            wire.tap.sent(self, item)
 
     def _arrive(self, item: Any) -> None:
         assert self.in_flight > 0, "what arrives was sent"

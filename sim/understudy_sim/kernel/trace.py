@@ -11,7 +11,7 @@ from __future__ import annotations
 import array
 import hashlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import attrs
 
@@ -19,6 +19,8 @@ PICK_SHIFT = 40
 ORDINAL_MASK = (1 << PICK_SHIFT) - 1
 _WORDS_MAX = 255
 _WORD_LIMIT = 2**63
+
+OnNote = Callable[[str, tuple[int | bytes | str, ...]], object]
 
 
 @attrs.frozen
@@ -51,6 +53,7 @@ class Trace:
         self.words = array.array("q")
         self.append = self.words.append  # The loop's own fast path: two words a step.
         self.extend = self.words.extend
+        self.on_note: OnNote | None = None  # Told each before it enters.
         self._kinds: dict[str, int] = {}
         self._texts: dict[str, tuple[int, int]] = {}  # The same few names come again and again.
         self._hash = hashlib.blake2b(digest_size=16)
@@ -66,6 +69,8 @@ class Trace:
         """Record that *kind* happened.  Bytes and text enter as length and a 62-bit fingerprint."""
         if self._sealed is not None:
             return
+        if self.on_note is not None:
+            self.on_note(kind, values)
         words: list[int] = []
         for value in values:
             if isinstance(value, int):

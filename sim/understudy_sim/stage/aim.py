@@ -96,7 +96,7 @@ class Aimed:
                 self._tally.noted(f"hurt {self._hop(shot.target)}")
             self._tally.counted(self._label, 1, 0)
             what = " > ".join(shot.target)
-            self._tally.firing(Firing(self._label, what, self._kernel.now_ns, (label, ordinal)))
+            self._tally.firing(Firing(self._label, what, self._kernel.now_ns, (label, ordinal), shot.lasts_ns))
             return True
 
         if shot.detail % UNAIMED_ONE_IN == 0:

@@ -22,7 +22,7 @@ from understudy_sim.kernel.process import Process
 from understudy_sim.stage.aim import Moments
 from understudy_sim.stage.directory import Directory
 from understudy_sim.stage.errands import Errand, errand_of
-from understudy_sim.stage.happenings import Answered, Deployed, Removed
+from understudy_sim.stage.happenings import Answered, Asking, Deployed, GaveUp, Removed
 from understudy_sim.stage.history import Acted, Answer, Asked, History
 from understudy_sim.stage.operations import Act, Attach, Call, Deploy, Operation, Remove, label_of
 from understudy_sim.stage.plan import NS_PER_MS
@@ -116,6 +116,7 @@ class Client:
         curious = repeats and self._choices.chance(f"client/{self.name}/curious", 150)
         while True:
             entry.tries += 1
+            self._watch.tell(Asking(entry))
             response = await self._try(errand)
             if response is not None:
                 answer = _read(response, self._kernel.now_ns)
@@ -128,12 +129,16 @@ class Client:
                 if final:
                     return
             if entry.tries >= tries_max and not self.healed:
-                self._history.gave_up(entry)
+                self._gave_up(entry)
                 return
             if not repeats:
-                self._history.gave_up(entry)
+                self._gave_up(entry)
                 return
             await self._back_off(entry.tries)
+
+    def _gave_up(self, entry: Asked) -> None:
+        self._history.gave_up(entry)
+        self._watch.tell(GaveUp(entry))
 
     async def _do(self, operation: Operation) -> None:
         """What is not a question for a result: it is done until somebody says that it is."""
@@ -165,7 +170,9 @@ class Client:
         made = ""
         if response is not None:
             id_ = self._directory.invocation_id(act.on)
-            self._history.acted.append(Acted(self._kernel.now_ns, act, id_, response.status, response.body, tries))
+            acted = Acted(self._kernel.now_ns, act, id_, response.status, response.body, tries)
+            self._history.acted.append(acted)
+            self._watch.tell(acted)
             self._kernel.trace.note("acted", act.action, id_, response.status)
             if act.action == "restart-as-new" and response.status in (200, 202):
                 made = json.loads(response.body)["new_invocation_id"]

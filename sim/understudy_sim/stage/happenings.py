@@ -70,6 +70,20 @@ class EndpointStopped:
 
 
 @attrs.frozen
+class Asking:
+    """A client is about to ask, for the first time or again."""
+
+    asked: Asked
+
+
+@attrs.frozen
+class GaveUp:
+    """A client asks no more, without an answer."""
+
+    asked: Asked
+
+
+@attrs.frozen
 class Answered:
     """A client read an answer."""
 

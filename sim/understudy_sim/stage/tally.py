@@ -6,6 +6,8 @@ an upgrade, a hurt connection of each kind.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import attrs
 
 
@@ -13,13 +15,15 @@ import attrs
 class Firing:
     """One fault of a run, for its story: what, whom, when (virtual nanoseconds).
 
-    `switch` names the decision that let it happen (label, ordinal), so that a shrinker can force it off.
+    `switch` names the decision that let it happen (label, ordinal), so that a shrinker can force it off.  What lasts is
+    undone `lasts_ns` later, or when faults are over.
     """
 
     kind: str
     what: str
     at_ns: int
     switch: tuple[str, int]
+    lasts_ns: int = 0
 
 
 class Tally:
@@ -29,6 +33,7 @@ class Tally:
         self.counts: dict[str, tuple[int, int]] = {}
         self.firings: list[Firing] = []
         self.happened: dict[str, int] = {}
+        self.on_firing: Callable[[Firing], object] | None = None
 
     def counted(self, kind: str, fired: int, bit: int) -> None:
         """*kind* happened *fired* times, *bit* of them to something in flight."""
@@ -43,3 +48,5 @@ class Tally:
     def firing(self, firing: Firing) -> None:
         """One of them, for the story."""
         self.firings.append(firing)
+        if self.on_firing is not None:
+            self.on_firing(firing)

@@ -64,7 +64,9 @@ class Watch:
         """Record that *claim* does not hold.  Each distinct text once, and no more than a page of them."""
         known = any(one.claim == claim and one.what == what for one in self.violations)
         if not known and len(self.violations) < VIOLATIONS_MAX:
-            self.violations.append(Violation(claim, what, self._now_ns(), invocation_id))
+            violation = Violation(claim, what, self._now_ns(), invocation_id)
+            self.violations.append(violation)
+            self.tell(violation)
 
 
 class Property(abc.ABC):
