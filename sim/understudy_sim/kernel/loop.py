@@ -63,6 +63,7 @@ class Loop:
         assert step_ns >= 0, "time does not go back"
         self.trace = trace
         self.pick = pick
+        self.names = getattr(pick, "names", None)  # told of every birth, where the policy wants names
         self.budget = budget
         self.step_ns = step_ns
         self.now_ns = 0

@@ -150,6 +150,8 @@ class ProcessRunner(parts.Runner):  # type: ignore[misc]
             return
         if next_send is None:  # The very first send: this is the task's birth.
             task._counter = self.loop.take_ordinal(self._spawning_system)
+            if self.loop.names is not None:
+                self.loop.names.born(task)
         elif next_send is parts.NO_SEND:
             next_send = _NOTHING
         assert task._next_send_fn is None, "a task is rescheduled once per wait"
