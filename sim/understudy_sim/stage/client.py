@@ -85,29 +85,37 @@ class Client:
     async def run(self) -> None:
         """Do all operations, in order."""
         for number, operation in enumerate(self._operations):
-            if operation.pause_ms:
-                await self._kernel.sleep_ns(operation.pause_ms * NS_PER_MS)
-            if isinstance(operation, Call):
-                await self._call(operation, number)
-                self._directory.call_over(operation)
-            elif isinstance(operation, Attach):
-                await self._attach(operation)
-            else:
-                await self._do(operation)
+            await self.perform(operation, number)
         self.done = True
 
-    async def _call(self, call: Call, number: int) -> None:
+    async def perform(self, operation: Operation, number: int) -> Asked | None:
+        """Do one operation, the client's *number*-th: what became of a question, if it was one."""
+        if operation.pause_ms:
+            await self._kernel.sleep_ns(operation.pause_ms * NS_PER_MS)
+        if isinstance(operation, Call):
+            entry = await self._call(operation, number)
+            self._directory.call_over(operation)
+            return entry
+        if isinstance(operation, Attach):
+            return await self._attach(operation)
+        await self._do(operation)
+        return None
+
+    async def _call(self, call: Call, number: int) -> Asked:
         key = self._directory.idempotency_key(call, f"{self.name}-{number}")
         entry = self._history.ask(call, key, self._kernel.now_ns)
         await self._ask(entry, errand_of(call, self._directory, key))
+        return entry
 
-    async def _attach(self, attach: Attach) -> None:
-        if await self._directory.accepted(attach.to, self.name):
-            call = self._directory.calls.get(attach.to)
-            assert call is not None, "one attaches to what was called, by its label"
-            id_ = self._directory.invocation_id(attach.to)
-            entry = self._history.ask(call, attach.to, self._kernel.now_ns, attach, id_)
-            await self._ask(entry, errand_of(attach, self._directory))
+    async def _attach(self, attach: Attach) -> Asked | None:
+        if not await self._directory.accepted(attach.to, self.name):
+            return None
+        call = self._directory.calls.get(attach.to)
+        assert call is not None, "one attaches to what was called, by its label"
+        id_ = self._directory.invocation_id(attach.to)
+        entry = self._history.ask(call, attach.to, self._kernel.now_ns, attach, id_)
+        await self._ask(entry, errand_of(attach, self._directory))
+        return entry
 
     async def _ask(self, entry: Asked, errand: Errand) -> None:
         repeats = entry.attach is not None or entry.call.idempotent

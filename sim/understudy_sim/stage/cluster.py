@@ -53,6 +53,7 @@ from understudy_sim.stage.server import EXCHANGE_PORT as SERVER_PORT
 from understudy_sim.stage.tally import Firing, Tally
 from understudy_sim.stage.truth import Truth
 from understudy_sim.stage.variation import PointCrash
+from understudy_sim.stage.visitor import Visitor
 from understudy_sim.stage.watch import Watch
 from understudy_sim.stage.world import SimWorld
 
@@ -110,6 +111,7 @@ class Cluster:
         self.endpoint = self.endpoints[0]
         self.attendants: list[Attendant] = []
         self._attending: list[tuple[str, Attending]] = []
+        self.visitor: Visitor | None = None
         self.externals: list[ExternalProcess] = []
         self.clients: list[Client] = []
         self.client_names: list[str] = []  # their processes
@@ -320,6 +322,9 @@ class Cluster:
 
     def _start_clients(self, customers: Mapping[str, Sequence[Operation]]) -> None:
         """The customers come: each a process of its own, or all of one, who share its HTTP/2 connections."""
+        if self.visitor is not None:
+            self.client_names.append(self.visitor.name)
+            self.visitor.start()
         if self.plan.hops.client is not Hop.H2:
             for name, operations in customers.items():
                 process = self.kernel.process(name)

@@ -72,9 +72,10 @@ class Directory:
             if isinstance(one, Act) and one.label:
                 self._gates.setdefault(one.label, Gate())
             if isinstance(one, Call) and one.label:
-                self._add(one)
+                self.add(one)
 
-    def _add(self, call: Call) -> None:
+    def add(self, call: Call) -> None:
+        """Somebody is going to ask for *call*, which has a label."""
         first = self.calls.setdefault(call.label, call)
         assert (first.service, first.handler, first.key) == (call.service, call.handler, call.key), (
             f"two requests are labelled {call.label!r}"

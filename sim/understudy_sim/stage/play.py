@@ -37,6 +37,8 @@ from understudy_sim.stage.properties.linearizable import Linearizable, ObjectMod
 from understudy_sim.stage.properties.timers import Timers
 from understudy_sim.stage.truth import Truth
 from understudy_sim.stage.variation import Strike
+from understudy_sim.stage.visitor import LOOK_NS as VISIT_LOOK_NS
+from understudy_sim.stage.visitor import VISIT_NS_MAX, Visitor
 from understudy_sim.stage.watch import Property, Watch
 
 E = TypeVar("E")
@@ -120,6 +122,11 @@ class Stage:
         ledger: Ledger[E] = Ledger(kind.name, self._ledger_grew)
         self.cluster.add_external(kind(self.kernel.choices, ledger))
         return ledger
+
+    def visitor(self, visitor: Visitor) -> None:
+        """Add somebody who decides what to ask while it runs."""
+        self._require_before_play("stage.visitor")
+        self.cluster.visitor = visitor
 
     def attendant(self, name: str, attending: Attending) -> None:
         """Add somebody who watches the server through its admin while the operations run, and does what it must."""
@@ -292,15 +299,31 @@ class Stage:
         self.cluster.start(self.calls)
         nemesis = Nemesis(self.kernel, self.plan, self.cluster, self.cluster.tally)
         await nemesis.hurt()
+        visitor = self.cluster.visitor
+        if visitor is not None:
+            await self._until_left(visitor, lambda: visitor.done)
+            visitor.heal()
         nemesis.heal()
         self.cluster.heal()
         await self._quiet()
+        if visitor is not None:
+            visitor.conclude()
+            await self._until_left(visitor, lambda: visitor.concluded)
+            await self._quiet()
         self.played = True
         self._finish()
 
     def _set_addresses(self) -> None:
         for one in self.cluster.externals:
             os.environ[one.external.address_variable] = f"{one.external.name}:{one.external.port}"
+
+    async def _until_left(self, visitor: Visitor, left: Callable[[], bool]) -> None:
+        until_ns = self.kernel.now_ns + VISIT_NS_MAX
+        while not left() and self.cluster.server.failed is None:
+            if self.kernel.now_ns >= until_ns:
+                self.watch.broken(f"{visitor.name} comes to its end", "it still runs")
+                return
+            await self.kernel.sleep_ns(VISIT_LOOK_NS)
 
     async def _quiet(self) -> None:
         """Wait until nothing is pending; what is after a very long time will be reported."""

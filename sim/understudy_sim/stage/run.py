@@ -84,7 +84,7 @@ def run_choices(
         stopped = variation.steps_max is not None and ended.ending is Ending.STEPS_EXHAUSTED
         if not stopped:
             _judge_ending(rehearsal.watch, ended)
-        if not rehearsal.truth.commands and not stopped:
+        if not rehearsal.truth.commands and not stopped and not scenario.idle:
             judge_idle(rehearsal.watch, rehearsal.tally, cluster.history)
         for observer in observers:
             observer.stopped(rehearsal, ended)

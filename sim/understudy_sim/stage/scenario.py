@@ -44,6 +44,7 @@ class Scenario:
     pauses: bool = False  # whoever is paused when all is quiet has come to its end (P5)
     later: tuple[str, ...] = ()
     deadlocks: bool = False  # so has whoever is in a deadlock that the server names, or behind one
+    idle: bool = False  # nothing need be asked for: whoever draws operations may draw none
 
 
 def no_operations(choices: Choices) -> Sequence[Operation]:
