@@ -22,7 +22,7 @@ from trio.lowlevel import Abort, current_task, wait_task_rescheduled
 from understudy_sim.kernel.choices import Choices, Stream
 from understudy_sim.kernel.clock import NS_PER_MS, NS_PER_S
 from understudy_sim.kernel.loop import Loop, ProcessRunner, Timer
-from understudy_sim.kernel.pipes import Connection, Control, Pipe, SimExchange, SimStream, Tap
+from understudy_sim.kernel.pipes import Connection, Control, Door, Pipe, SimExchange, SimStream, Tap
 
 if TYPE_CHECKING:
     from understudy_sim.kernel.process import Process
@@ -128,6 +128,7 @@ class Network:
         self.sends = 0
         self.on_send: Callable[[int], object] | None = None  # Told the ordinal before each; it may cut the sender.
         self.tap: Tap | None = None
+        self.door: Door | None = None
         self.bytes_delivered = 0
         self.items_delivered = 0
         self._loop = loop

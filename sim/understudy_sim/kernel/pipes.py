@@ -42,10 +42,21 @@ class Tap(Protocol):
         """*item* has reached the other end's host, in the order of sending; what was lost never does."""
 
 
+class Door(Protocol):
+    """Where what is sent can be kept before it leaves.  Whoever keeps an item lets it go with `Pipe.leave`, in order."""
+
+    def keeps(self, pipe: Pipe, item: object, size: int) -> bool:
+        """*item* is about to leave: whether it stays here.  It may cut the sender."""
+
+    def left(self, pipe: Pipe, item: object) -> None:
+        """*item* is on its way.  It may cut the sender."""
+
+
 class Wire(Protocol):
     """The network, as one pipe sees it."""
 
     tap: Tap | None
+    door: Door | None
     sends: int  # How many chunks, items and ends were ever sent.
     on_send: Callable[[int], object] | None  # Told the ordinal before each; it may cut the sender.
 
@@ -130,8 +141,15 @@ class Pipe:
         wire.sends += 1
         if wire.on_send is not None and not self.writer.dead:
             wire.on_send(wire.sends)
+        if wire.door is not None and not self.writer.dead and wire.door.keeps(self, item, size):
+            return
+        self.leave(item, size)
+
+    def leave(self, item: Any, size: int) -> None:
+        """*item* goes on its way, unless its sender is dead by now."""
         if self.writer.dead:
             return
+        wire = self.connection.wire
         if self.void:
             self.connection.swallowed += 1
             return
@@ -144,6 +162,8 @@ class Pipe:
         self.loop.call_at(arrival_ns, self._arrive, item)
         if wire.tap is not None:
             wire.tap.sent(self, item)
+        if wire.door is not None:
+            wire.door.left(self, item)
 
     def _arrive(self, item: Any) -> None:
         assert self.in_flight > 0, "what arrives was sent"

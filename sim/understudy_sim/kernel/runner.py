@@ -131,6 +131,7 @@ class ProcessRunner(parts.Runner):  # type: ignore[misc]
         self.incarnation = process.incarnation
         self.dead = False
         self.held: list[Any] | None = None  # Tasks that became ready while the process is paused.
+        self._frozen: dict[Any, list[Any]] = {}  # Tasks that stand still, each with itself once it could go on.
         self._spawning_system = False
 
     def begin(self, async_fn: Callable[..., Awaitable[object]], args: tuple[Any, ...]) -> None:
@@ -165,6 +166,30 @@ class ProcessRunner(parts.Runner):  # type: ignore[misc]
             self.loop.system.append(task)
         else:
             self.loop.woken.append(task)
+
+    def freeze(self, task: Any) -> None:
+        """Let *task*, whose step it is, finish the step; whatever wakes it after that, it goes on after `thaw` only."""
+        assert task._runner is self, "a runner freezes its own"
+        assert task not in self._frozen, "a task is frozen once"
+        self._frozen[task] = []
+        self.reschedule = self._reschedule_the_warm  # type: ignore[method-assign]  # Free of charge while nobody is.
+
+    def thaw(self, task: Any) -> None:
+        """Let *task* go on."""
+        ready = self._frozen.pop(task)
+        if not self._frozen:
+            del self.reschedule
+        if ready and not self.dead:
+            self.loop.give_back(ready) if self.held is None else self.held.extend(ready)
+
+    def _reschedule_the_warm(self, task: Any, next_send: Any = parts.NO_SEND) -> None:
+        ice = self._frozen.get(task) if task._runner is self else None
+        if ice is None:
+            ProcessRunner.reschedule(self, task, next_send)
+            return
+        held, self.held = self.held, ice
+        ProcessRunner.reschedule(self, task, next_send)
+        self.held = held
 
     def spawn_impl(
         self,
