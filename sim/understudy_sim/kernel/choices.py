@@ -154,6 +154,10 @@ class Choices(abc.ABC):
         return Stream(stable_seed("stream", label, self.integer(label, 0, _SEED_MAX)))
 
 
+def _longest_first(values: Salts | None) -> list[tuple[str, int]]:
+    return sorted((values or {}).items(), key=lambda item: (-len(item[0]), item[0]))
+
+
 class SeededChoices(Choices):
     """One integer names the run.  *overrides* force single decisions: `(label, ordinal)`, or `(label, None)`
     for all.
@@ -164,8 +168,8 @@ class SeededChoices(Choices):
     A forced value outside the range asked for is clamped to it, so that an override made for one run still
     means something in the slightly different run it causes.
 
-    *salts* give all labels under a prefix another stream; all labels under a prefix of *tame* are answered with `low`,
-    unless they are also under one of *wild*.  The longest prefix of *salts* counts.
+    *salts* give all labels under a prefix another stream, *borrowed* the stream that another seed has; all labels under a prefix of *tame* are answered with `low`,
+    unless they are also under one of *wild*.  The longest prefix of *salts* counts, and of *borrowed*.
     """
 
     def __init__(
@@ -174,13 +178,15 @@ class SeededChoices(Choices):
         overrides: Overrides | None = None,
         *,
         salts: Salts | None = None,
+        borrowed: Salts | None = None,
         tame: Sequence[str] = (),
         wild: Sequence[str] = (),
     ) -> None:
         super().__init__()
         self.seed = seed
         self.overrides = dict(overrides or {})
-        self._salts = sorted((salts or {}).items(), key=lambda salt: (-len(salt[0]), salt[0]))
+        self._salts = _longest_first(salts)
+        self._borrowed = _longest_first(borrowed)
         self._tame, self._wild = tuple(tame), tuple(wild)
         self._keys: dict[str, int] = {}
 
@@ -188,7 +194,8 @@ class SeededChoices(Choices):
         if label.startswith(self._tame) and not label.startswith(self._wild):
             return _TAME
         salt = next((value for prefix, value in self._salts if label.startswith(prefix)), None)
-        parts = ("seed", self.seed, label) if salt is None else ("seed", self.seed, label, "salt", salt)
+        seed = next((value for prefix, value in self._borrowed if label.startswith(prefix)), self.seed)
+        parts = ("seed", seed, label) if salt is None else ("seed", seed, label, "salt", salt)
         return stable_seed(*parts) & _WORD_MAX
 
     def _draw(self, label: str, ordinal: int, low: int, high: int) -> int:

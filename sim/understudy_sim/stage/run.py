@@ -50,8 +50,20 @@ def run_seed(
     observers: Sequence[Observer] = (),
 ) -> Report:
     """Rehearse *scenario* once under *seed*."""
-    choices = SeededChoices(seed, variation.overrides, salts=variation.salts, tame=variation.tame, wild=variation.wild)
+    choices = choices_of(seed, variation)
     return run_choices(scenario, application, choices, seed, variation, observers=observers)
+
+
+def choices_of(seed: int, variation: Variation) -> SeededChoices:
+    """Where the decisions of a run come from."""
+    return SeededChoices(
+        seed,
+        variation.overrides,
+        salts=variation.salts,
+        borrowed=variation.borrowed,
+        tame=variation.tame,
+        wild=variation.wild,
+    )
 
 
 def run_choices(

@@ -38,17 +38,20 @@ class Deviation:
 class Schedule:
     """Which ready task runs next: a *kind* of SCHEDULES; `drawn` lets the seed decide for one of the others.
 
-    `pct` changes priorities at *changes* points within *horizon* decisions.  *deviations* belong to `fifo`.
+    `pct` changes priorities at *changes* points within *horizon* decisions; 0: the seed draws a horizon.  *deviations*
+    belong to `fifo`, and so does *surveyed*: every decision is listed in the report.
     """
 
     kind: str = "drawn"
     changes: int = 0
     horizon: int = 0
     deviations: tuple[Deviation, ...] = ()
+    surveyed: bool = False
 
     def __attrs_post_init__(self) -> None:
         assert self.kind in SCHEDULES, f"there is no schedule {self.kind!r}; there are: {', '.join(SCHEDULES)}"
         assert not self.deviations or self.kind == "fifo", "deviations are from first come, first served"
+        assert not self.surveyed or self.kind == "fifo", "a survey is of first come, first served"
 
 
 @attrs.frozen(kw_only=True)
@@ -85,13 +88,15 @@ class Variation:
     """What is not as drawn.  Every field's default changes nothing.
 
     `overrides` force single decisions, `salts` give the decisions under a label's prefix another stream, `tame` answers
-    those under a prefix with their tame value unless they are under one of `wild`.  `calls` replace the drawn
+    those under a prefix with their tame value unless they are under one of `wild`, `borrowed` answers those under a
+    prefix as another seed would.  `calls` replace the drawn
     operations; `kept_calls` are indexes into those that remain.  `strikes` replace all drawn faults.
     """
 
     faults: FaultSet | None = None
     overrides: Overrides | None = None
     salts: Salts | None = None
+    borrowed: Salts | None = None
     tame: tuple[str, ...] = ()
     wild: tuple[str, ...] = ()
     calls: tuple[Operation, ...] | None = None

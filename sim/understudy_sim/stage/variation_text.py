@@ -1,0 +1,106 @@
+"""A variation as one line of text, and back: what a replay line carries and a resumable search keeps.
+
+JSON of what differs from the defaults, so that most variations are short and a field that is added changes no old text.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Final
+
+import attrs
+import cattrs
+
+from understudy_sim.stage import faults as fault_kinds
+from understudy_sim.stage import operations
+from understudy_sim.stage.faults import FaultSet, UnknownFault
+from understudy_sim.stage.operations import Operation
+from understudy_sim.stage.variation import AS_DRAWN, Variation
+
+OPERATIONS: Final[Mapping[str, type[Operation]]] = MappingProxyType(
+    {
+        one.__name__: one
+        for one in vars(operations).values()
+        if isinstance(one, type) and issubclass(one, Operation) and one is not Operation
+    }
+)
+
+
+def to_text(variation: Variation) -> str:
+    """*variation* as JSON on one line; empty for one that changes nothing."""
+    changed = _changed(variation)
+    return json.dumps(changed, separators=(",", ":"), sort_keys=True) if changed else ""
+
+
+def from_text(text: str) -> Variation:
+    """What `to_text` wrote.  Raises ValueError that says what was wrong with it."""
+    if not text:
+        return AS_DRAWN
+    try:
+        found = json.loads(text)
+        if not isinstance(found, dict):
+            raise ValueError(f"an object was expected, {type(found).__name__} was found")
+        return _variation(found)
+    except (ValueError, TypeError, KeyError, AssertionError, UnknownFault, cattrs.BaseValidationError) as error:
+        shown = text if len(text) <= 60 else text[:60] + "…"
+        problem = error if not isinstance(error, cattrs.BaseValidationError) else cattrs.transform_error(error)
+        raise ValueError(f"{shown!r} is no variation: {problem}; take it from a replay line as it is") from error
+
+
+def _changed(value: Any) -> dict[str, Any]:
+    """The fields of an attrs value that are not as by default."""
+    found = {}
+    for field in attrs.fields(type(value)):
+        given = getattr(value, field.name)
+        if given != field.default:
+            found[field.name] = _plain(given)
+    return found
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case FaultSet():
+            return list(value.kinds)
+        case Operation():
+            return {type(value).__name__: _changed(value)}
+        case tuple() | list():
+            return [_plain(item) for item in value]
+        case Mapping() if any(isinstance(key, tuple) for key in value):
+            return [[*key, item] for key, item in value.items()]
+        case Mapping():
+            return {key: _plain(item) for key, item in value.items()}
+    return _changed(value) if attrs.has(type(value)) else value
+
+
+def _variation(found: Mapping[str, Any]) -> Variation:
+    known = {field.name: field for field in attrs.fields(attrs.resolve_types(Variation))}
+    if unknown := [name for name in found if name not in known]:
+        raise ValueError(f"there is no {unknown[0]!r}; there are: {', '.join(known)}")
+    converter = cattrs.Converter(forbid_extra_keys=True)
+    given = {}
+    for name, value in found.items():
+        special = SPECIAL.get(name)
+        given[name] = special(value) if special is not None else converter.structure(value, known[name].type or object)
+    return Variation(**given)
+
+
+def _overrides(rows: Sequence[tuple[str, int | None, int]]) -> dict[tuple[str, int | None], int]:
+    return {(label, ordinal): value for label, ordinal, value in rows}
+
+
+def _calls(rows: Sequence[Mapping[str, Mapping[str, Any]]]) -> tuple[Operation, ...]:
+    found = []
+    for row in rows:
+        ((name, fields),) = row.items()
+        if name not in OPERATIONS:
+            raise ValueError(f"there is no operation {name!r}; there are: {', '.join(OPERATIONS)}")
+        found.append(OPERATIONS[name](**fields))
+    return tuple(found)
+
+
+# Fields whose types JSON cannot tell.
+SPECIAL: Final[Mapping[str, Callable[[Any], Any]]] = MappingProxyType(
+    {"faults": lambda kinds: fault_kinds.only(*kinds), "overrides": _overrides, "calls": _calls}
+)
