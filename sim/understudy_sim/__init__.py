@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from understudy_sim.stage.ledger import Ledger
     from understudy_sim.stage.plan import Plan
     from understudy_sim.stage.play import Stage
+    from understudy_sim.stage.serializability import Transaction
 
 # Imported when first asked for: an application that declares a scenario beside its services starts without them.
 _LATER: Mapping[str, str] = {
@@ -39,6 +40,7 @@ _LATER: Mapping[str, str] = {
     "RestartAsNew": "understudy_runtime.model.commands",
     "Result": "understudy_runtime.model.invocation",
     "Stage": "understudy_sim.stage.play",
+    "Transaction": "understudy_sim.stage.serializability",
 }
 
 
@@ -71,6 +73,7 @@ __all__ = [
     "Scenario",
     "Settle",
     "Stage",
+    "Transaction",
     "faults",
     "limited",
     "scenario",

@@ -35,6 +35,8 @@ from understudy_sim.stage.properties.accepted_ends import AcceptedEnds
 from understudy_sim.stage.properties.leaks import Leaks
 from understudy_sim.stage.properties.linearizable import Linearizable, ObjectModel
 from understudy_sim.stage.properties.timers import Timers
+from understudy_sim.stage.serializability import Transaction, verdict
+from understudy_sim.stage.temporal import Lead
 from understudy_sim.stage.truth import Truth
 from understudy_sim.stage.variation import Strike
 from understudy_sim.stage.visitor import LOOK_NS as VISIT_LOOK_NS
@@ -101,6 +103,7 @@ class Stage:
         self._signals: dict[str, int] = {}
         self._cancels: dict[str, int] = {}
         self.starts = 0  # of the server
+        self.healed_ns: int | None = None  # when faults ended
         self._outages: list[tuple[int, int]] = []
         self._stopped_ns: int | None = None
         watch.subscribe(
@@ -159,6 +162,32 @@ class Stage:
         """
         self._require_before_play("stage.linearizable")
         self._property(Linearizable).declare(service, model, initial, self.cluster.history)
+
+    def serializable(
+        self, name: str, transactions: Callable[[], Sequence[Transaction]], *, strict: bool = False
+    ) -> None:
+        """At the end all *transactions* must fit one order; *strict*: one that no answer and question contradict.
+
+        They are the application's own: what each read and wrote, as its answers tell.  See `stage/serializability.py`.
+        """
+        self.eventually(name, lambda: verdict(transactions(), strict=strict))
+
+    def leads_to(
+        self, name: str, cause: Callable[[], bool], effect: Callable[[], bool], within_s: int | None = None
+    ) -> None:
+        """Whenever *cause* holds, *effect* must hold then or later.
+
+        With *within_s* so many virtual seconds later at most, counted from the healing when it comes in between.
+        """
+        lead = Lead(
+            cause,
+            effect,
+            None if within_s is None else within_s * NS_PER_S,
+            lambda: self.kernel.now_ns,
+            lambda: self.healed_ns,
+        )
+        self.always(name, lead.look)
+        self.eventually(name, lead.end)
 
     def _require_before_play(self, what: str) -> None:
         if self.played:
@@ -328,6 +357,7 @@ class Stage:
     async def _quiet(self) -> None:
         """Wait until nothing is pending; what is after a very long time will be reported."""
         healed_ns, look_ns = self.kernel.now_ns, 0
+        self.healed_ns = healed_ns
         until_ns = healed_ns + QUIET_NS_MAX
         while self.kernel.now_ns < until_ns and self.cluster.server.failed is None:
             look_ns = min(look_ns + LOOK_NS, LOOK_NS_MAX)
