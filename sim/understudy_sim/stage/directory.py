@@ -103,6 +103,10 @@ class Directory:
         """The invocation that *label* means; empty when it is not known (yet)."""
         return self._ids.get(label, "")
 
+    def label_of(self, invocation_id: str) -> str:
+        """The label that means *invocation_id*; empty when it has none."""
+        return self._labels.get(invocation_id, "")
+
     def address(self, app: int) -> str:
         """Where the endpoint of application number *app* is registered."""
         return self._addresses[app]
