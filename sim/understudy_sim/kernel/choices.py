@@ -168,8 +168,9 @@ class SeededChoices(Choices):
     A forced value outside the range asked for is clamped to it, so that an override made for one run still
     means something in the slightly different run it causes.
 
-    *salts* give all labels under a prefix another stream, *borrowed* the stream that another seed has; all labels under a prefix of *tame* are answered with `low`,
-    unless they are also under one of *wild*.  The longest prefix of *salts* counts, and of *borrowed*.
+    *salts* give all labels under a prefix another stream, *borrowed* the stream that another seed has; of each the
+    longest prefix counts.  All labels under a prefix of *tame* are answered with `low`, unless they are also under one
+    of *wild*.
     """
 
     def __init__(

@@ -6,6 +6,7 @@ import attrs
 
 from understudy_sim.stage.operations import Operation
 from understudy_sim.stage.plan import Hops, Plan
+from understudy_sim.stage.schedules import Decided
 from understudy_sim.stage.tally import Firing
 from understudy_sim.stage.watch import Violation
 
@@ -42,6 +43,8 @@ class Report:
     calls: tuple[Operation, ...]
     firings: tuple[Firing, ...]
     syncs: int  # of the server's disk: each is a place to lose power at
+    cells: int = 0  # what was covered, as bits: see coverage.py
+    schedule: Decided = Decided("random")
     waiters: tuple[str, ...] | None = None  # who waited for what, where the run was stopped at a step on request
 
     @property
