@@ -11,17 +11,18 @@ incarnation is dead.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 import attrs
 import trio
 
-from understudy_sim.kernel.choices import Choices, Stream
+from understudy_sim.kernel.choices import Choices, Stream, stable_seed
 from understudy_sim.kernel.loop import Loop, ProcessRunner
 from understudy_sim.kernel.process import Process
 
 SECTOR_BYTES: Final = 512
+DETAIL_MAX: Final = 2**16 - 1
 
 
 class DiskErrors(Protocol):
@@ -55,10 +56,23 @@ class DiskProfile:
     capacity_bytes: int | None = None
 
 
+@attrs.frozen
+class Fate:
+    """What a power cut does to unsynced writes: *mode* 0 keeps all, 1 loses all, 2 keeps some and tears the next, 3
+    decides for each sector alone.  *detail* (16 bits) seeds what is left to choose.
+    """
+
+    mode: int
+    detail: int
+
+
 @attrs.define
 class CutReport:
-    """What one power cut did to one disk."""
+    """What one power cut did to one disk, and the decision it followed from."""
 
+    mode: int = 0
+    detail: int = 0
+    switch: tuple[str, int] = ("", 0)
     unsynced_writes: int = 0
     lost_writes: int = 0
     torn_writes: int = 0
@@ -96,6 +110,16 @@ class _NameChange:
     source: str | None = None
 
 
+class DiskDoor(Protocol):
+    """Who is told of every write and sync, before and after it.  It may cut the process, and let a sync wait."""
+
+    def writes(self, medium: Medium, path: str, offset: int, data: bytes | None, side: str) -> None:
+        """*data* is written at *offset* (None: the file is cut there); *side* is before or after."""
+
+    async def syncs(self, medium: Medium, what: str, ordinal: int, writes: Sequence[bytes], side: str) -> None:
+        """Sync number *ordinal*, of a file or folder, which makes *writes* durable."""
+
+
 OnSync = Callable[[int, str], object]
 OnCut = Callable[[CutReport], object]
 
@@ -116,10 +140,14 @@ class Medium:
         self.writes = 0
         self.slow_ns = 0  # Added to every sync while a slow-sync fault lasts.
         self.fail_syncs = 0  # How many of the next syncs fail.
+        self.fail_detail = 0  # Seeds what a failed sync leaves behind.
         self.failed_syncs = 0
+        self.full_writes = 0
         self.slowed_syncs = 0
         self.on_sync: OnSync | None = None
         self.on_cut: OnCut | None = None
+        self.door: DiskDoor | None = None
+        self.fate: Callable[[], Fate] | None = None  # Says what a power cut does, instead of a draw.
         self.loop = loop
         self._choices = choices
         self._stream: Stream | None = None
@@ -137,9 +165,18 @@ class Medium:
         return SimDisk(self, process.runner)
 
     @property
+    def refusals(self) -> int:
+        """How often it refused to write or to sync."""
+        return self.failed_syncs + self.full_writes
+
+    @property
     def unsynced(self) -> int:
         """How many writes and names are not durable: whether a power cut now can bite."""
         return sum(len(inode.unsynced) for inode in self._inodes()) + len(self._changes)
+
+    def visible_bytes(self, path: str, length: int) -> bytes:
+        """The first *length* bytes of what processes read under *path*."""
+        return bytes(self._names[path].visible[:length])
 
     def durable_bytes(self, path: str) -> bytes | None:
         """What the medium holds under *path*; None without such a durable name."""
@@ -163,19 +200,30 @@ class Medium:
     def power_cut(self) -> CutReport:
         """Lose what is not durable, as drawn.  0 is the tame draw: everything happened to be written out."""
         report = CutReport(unsynced_writes=sum(len(inode.unsynced) for inode in self._inodes()))
-        kinds = 3 if self.profile.tear_writes else 1 if self.profile.lose_writes else 0
-        pending = report.unsynced_writes + len(self._changes) > 0
-        mode = self._choices.integer(f"disk.{self.name}.cut", 0, kinds) if pending else 0
-        stream = self._details()
+        if report.unsynced_writes + len(self._changes) > 0:
+            self._decide_fate(report)
+        mode, stream = report.mode, Stream(stable_seed("disk.cut", report.detail))
         self._cut_names(mode, stream, report)
         for inode in self._inodes():
             _cut_inode(inode, mode, stream, report)
         self._names = dict(self._durable_names)
         self._tainted = False
-        self.loop.trace.note("disk.cut", self.name, mode, report.lost_writes, report.torn_writes, report.lost_names)
+        self.loop.trace.note("disk.cut", self.name, report.lost_writes, report.torn_writes, report.lost_names)
         if self.on_cut is not None:
             self.on_cut(report)
         return report
+
+    def _decide_fate(self, report: CutReport) -> None:
+        if self.fate is not None:
+            fate = self.fate()
+            report.mode, report.detail = fate.mode, fate.detail
+            return
+        kinds = 3 if self.profile.tear_writes else 1 if self.profile.lose_writes else 0
+        report.mode = self._choices.integer(f"disk.{self.name}.cut", 0, kinds)
+        if report.mode:
+            last = self._choices.recorded[-1]
+            report.switch = (last.label, last.ordinal)
+            report.detail = self._choices.integer(f"disk.{self.name}.cut_detail", 0, DETAIL_MAX)
 
     def _cut_names(self, mode: int, stream: Stream, report: CutReport) -> None:
         changes, self._changes = self._changes, []
@@ -204,20 +252,28 @@ class Medium:
             return
         used = sum(len(inode.visible) for inode in self._names.values())
         if used + growth > capacity:
+            self.full_writes += 1
             raise self.errors.DiskFull(
                 f"the disk of {self.name} is full: {used} of {capacity} bytes are used, {growth} more were wanted"
             )
 
     async def sync(
-        self, runner: ProcessRunner, what: str, commit: Callable[[], object], drop: Callable[[], object]
+        self,
+        runner: ProcessRunner,
+        what: str,
+        commit: Callable[[], object],
+        drop: Callable[[], object],
+        writes: Sequence[bytes] = (),
     ) -> None:
-        """One sync of *what*: takes time, then *commit*s; or *drop*s and raises SyncFailed."""
+        """One sync of *what*, which holds *writes*: takes time, then *commit*s; or *drop*s and raises SyncFailed."""
         self.syncs += 1
         ordinal = self.syncs
         if self.on_sync is not None:
             self.on_sync(ordinal, "before")
             if runner.dead:  # The hook cut the process within this very step: nothing after may run.
                 await trio.sleep_forever()
+        if self.door is not None:
+            await self.door.syncs(self, what, ordinal, writes, "before")
         profile = self.profile
         delay_ns = self._details().integer(profile.sync_low_ns, profile.sync_high_ns) + self.slow_ns
         failing = self.fail_syncs > 0
@@ -240,6 +296,12 @@ class Medium:
             self.on_sync(ordinal, "after")
             if runner.dead:  # The hook cut the process within this very step: nothing after may run.
                 await trio.sleep_forever()
+        if self.door is not None:
+            await self.door.syncs(self, what, ordinal, writes, "after")
+
+    def doubt(self) -> Stream:
+        """What a failed sync leaves to chance."""
+        return Stream(stable_seed("disk.doubt", self.fail_detail))
 
     def change_name(self, change: _NameChange) -> None:
         """Make a name change visible; it is durable after `sync_dir` of its folder."""
@@ -258,7 +320,7 @@ class Medium:
 
     def drop_names(self, folder: str) -> None:
         """A folder's sync failed: nobody knows which changes made it."""
-        keep = self._details().integer(0, len(self._changes))
+        keep = self.doubt().integer(0, len(self._changes))
         self.commit_names(folder, keep)
 
 
@@ -298,17 +360,25 @@ class SimFile:
         if self._runner.dead or not data:
             return
         self._medium.check_room(offset + len(data) - len(self._inode.visible))
-        _apply_write(self._inode.visible, offset, data)
-        self._inode.unsynced.append(_Write(self._medium.next_write(), offset, bytes(data)))
+        self._change(offset, bytes(data))
 
     def truncate(self, length: int) -> None:
         """Cut or grow the file to *length* bytes."""
         self._check()
         assert length >= 0, "a length is not negative"
-        if self._runner.dead:
-            return
-        _apply_write(self._inode.visible, length, None)
-        self._inode.unsynced.append(_Write(self._medium.next_write(), length, None))
+        if not self._runner.dead:
+            self._change(length, None)
+
+    def _change(self, offset: int, data: bytes | None) -> None:
+        medium = self._medium
+        if medium.door is not None:
+            medium.door.writes(medium, self._path, offset, data, "before")
+            if self._runner.dead:  # It was cut within this very step: nothing is written any more.
+                return
+        _apply_write(self._inode.visible, offset, data)
+        self._inode.unsynced.append(_Write(medium.next_write(), offset, data))
+        if medium.door is not None:
+            medium.door.writes(medium, self._path, offset, data, "after")
 
     async def fdatasync(self) -> None:
         """Make what was written before this call durable.
@@ -318,11 +388,14 @@ class SimFile:
         self._check()
         inode = self._inode
         upto = inode.unsynced[-1].number if inode.unsynced else 0
-        await self._medium.sync(self._runner, self._path, lambda: _commit_writes(inode, upto), lambda: self._drop(upto))
+        writes = [one.data or b"" for one in inode.unsynced] if self._medium.door is not None else ()
+        await self._medium.sync(
+            self._runner, self._path, lambda: _commit_writes(inode, upto), lambda: self._drop(upto), writes
+        )
 
     def _drop(self, upto: int) -> None:
         """A failed sync: each write made it or did not; none will be tried again."""
-        stream = self._medium._details()
+        stream = self._medium.doubt()
         for write in [one for one in self._inode.unsynced if one.number <= upto]:
             if stream.chance(500):
                 _apply_write(self._inode.durable, write.offset, write.data)

@@ -7,13 +7,13 @@ what happens when all is quiet must be survived too.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import ClassVar, Final
+from collections.abc import Callable
+from types import MappingProxyType
+from typing import Final
 
-from understudy_sim.kernel.faults.port import Arena, Fault, Shot, Target
+from understudy_sim.kernel.faults.port import Planned, Shot
 from understudy_sim.kernel.kernel import Kernel
 from understudy_sim.stage.plan import NS_PER_MS
-from understudy_sim.stage.tally import Firing, Tally
 
 # How long after its moment an aimed fault comes.
 LATER_NS: Final = (
@@ -28,6 +28,8 @@ LATER_NS: Final = (
 )
 UNAIMED_ONE_IN: Final = 4
 RARE_ONE_IN: Final = 3
+# Which come close after their moment: a power cut is to fall into a sync, a reset upon bytes on their way.
+CLOSE: Final = MappingProxyType({"server_crash": (0, 4), "stream_reset": (1, 6), "half_open": (1, 6)})
 
 
 class Moments:
@@ -51,59 +53,24 @@ class Moments:
         self._waiting.clear()
 
 
-class Aimed:
-    """A kernel fault that waits for its moment, and is counted when it really happens.
-
-    *hop* says what a link is, for the count of connections that were hurt with something on its way.  *rare* names a
-    fault and a place that seldom begins, which some of these faults wait for instead.
+class Aims:
+    """Lets drawn faults wait for their moment.  *rare* names a fault and a place that seldom begins, which some of
+    these faults wait for instead.
     """
 
-    kind: ClassVar[str] = "aimed"
-    budget: ClassVar[str] = "that of the fault it aims"
-
-    def __init__(
-        self,
-        fault: Fault,
-        label: str,
-        kernel: Kernel,
-        moments: Moments,
-        tally: Tally,
-        later_ns: Sequence[int],
-        hop: Callable[[Target], str],
-        rare: tuple[str, str] = ("", ""),
-    ) -> None:
-        self._hop = hop
-        self._rare = rare
-        self._later_ns = later_ns
-        self._fault = fault
-        self._label = label
+    def __init__(self, kernel: Kernel, moments: Moments, rare: tuple[str, str] = ("", "")) -> None:
         self._kernel = kernel
         self._moments = moments
-        self._tally = tally
-        self.hurting = True
+        self._rare = rare
 
-    def inject(self, arena: Arena, shot: Shot) -> bool:
-        """Take aim, or do it at once."""
-        label = f"fault.{self._label}.fire"
-        switch = next((one for one in reversed(self._kernel.choices.recorded) if one.label == label), None)
-        ordinal = 0 if switch is None else switch.ordinal
-
-        def happen(_: object = None) -> bool:
-            busy = len(shot.target) > 1 and any(one.busy for one in arena.kernel.network.between(*shot.target))
-            if not self.hurting or not self._fault.inject(arena, shot):
-                return False
-            if busy:
-                self._tally.noted(f"hurt {self._hop(shot.target)}")
-            self._tally.counted(self._label, 1, 0)
-            what = " > ".join(shot.target)
-            self._tally.firing(Firing(self._label, what, self._kernel.now_ns, (label, ordinal), shot.lasts_ns))
-            return True
-
+    def __call__(self, planned: Planned, shot: Shot, happen: Callable[[], bool]) -> bool:
+        """Take aim, or do it at once.  Whether it has happened or will."""
         if shot.detail % UNAIMED_ONE_IN == 0:
             return happen()
-        later_ns = self._later_ns[(shot.detail // UNAIMED_ONE_IN) % len(self._later_ns)]
+        first, last = CLOSE.get(shot.label, (0, len(LATER_NS)))
+        later_ns = LATER_NS[first:last][(shot.detail // UNAIMED_ONE_IN) % (last - first)]
         place = shot.target[-1] if len(shot.target) == 1 else f"{shot.target[0]} > {shot.target[1]}"
-        if self._label == self._rare[0] and (shot.detail // 64) % RARE_ONE_IN == 0:
+        if shot.label == self._rare[0] and (shot.detail // 64) % RARE_ONE_IN == 0:
             place = self._rare[1]
-        self._moments.wait(place, lambda: self._kernel.call_later(later_ns, happen))
+        self._moments.wait(place, lambda: self._kernel.call_later(later_ns, lambda _: happen()))
         return True

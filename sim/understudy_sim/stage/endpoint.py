@@ -96,8 +96,10 @@ class EndpointProcess:
 
     def drain(self, back_after_ns: int) -> bool:
         """Tell it to stop; it is started again so long after it has exited.  False when it serves no bytes now."""
+        if not self._bell.ring():
+            return False
         self._back_after_ns = back_after_ns
-        return self._bell.ring()
+        return True
 
     def _exited(self, process: Process, result: outcome.Outcome[Any]) -> None:
         result.unwrap()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import trio
 
@@ -18,6 +18,7 @@ from understudy_sim.stage.aim import Moments
 from understudy_sim.stage.ledger import Ledger
 from understudy_sim.stage.plan import NS_PER_MS, Plan
 from understudy_sim.stage.tally import Firing, Tally
+from understudy_sim.stage.variation import Strike
 
 E = TypeVar("E")
 
@@ -43,6 +44,13 @@ class External(Generic[E]):
         raise NotImplementedError
 
 
+class MeetsCalls(Protocol):
+    """Who knows which calls meet which fault."""
+
+    def met(self, kind: str, host: str, now_ns: int) -> Strike | None:
+        """The strike that a call of *host* meets now."""
+
+
 class ExternalProcess:
     """Runs an External in the kernel's world: one JSON line in, one out, as many as the connection brings."""
 
@@ -50,6 +58,7 @@ class ExternalProcess:
         self.external = external
         self.process = kernel.process(external.name)
         self.healed = False
+        self.strikes: MeetsCalls | None = None  # instead of what would be drawn
         self._kernel = kernel
         self._plan = plan
         self._tally = tally
@@ -86,9 +95,9 @@ class ExternalProcess:
         self._moments.begins(f"endpoint > {self.external.name}")
         work_ms = self.external.choices.integer(f"{self.external.name}/work_ms", 1, self._plan.provider_ms_max)
         await self._kernel.sleep_ns(work_ms * NS_PER_MS)
-        if self._meets("provider_slow"):
-            ms = self.external.choices.integer(f"{self.external.name}/slow_ms", 1_000, SLOW_MS_MAX)
-            await self._kernel.sleep_ns(ms * NS_PER_MS)
+        slow = self._meets("provider_slow")
+        if slow is not None:
+            await self._kernel.sleep_ns(slow.strength_ns)
         if self._meets("provider_error"):
             await stream.send_all(b'{"error": "overloaded, try again later"}\n')
             return True
@@ -98,12 +107,27 @@ class ExternalProcess:
         await stream.send_all(json.dumps(answer).encode() + b"\n")
         return True
 
-    def _meets(self, kind: str) -> bool:
-        thousandths = 0 if self.healed else CALL_THOUSANDTHS[self._plan.intensity.get(kind, 0)]
-        met = self.external.choices.chance(f"{self.external.name}/{kind}", thousandths)
-        if met:
+    def _meets(self, kind: str) -> Strike | None:
+        """The fault of *kind* that this call meets, if it does."""
+        name, now_ns = self.external.name, self._kernel.now_ns
+        if self.strikes is None:
+            strike, switch = self._drawn(kind)
+        else:
+            strike, switch = self.strikes.met(kind, name, now_ns), ("", 0)
+        if strike is not None:
             self._tally.counted(kind, 1, 1)
-            last = self.external.choices.recorded[-1]
-            self._tally.firing(Firing(kind, self.external.name, self._kernel.now_ns, (last.label, last.ordinal)))
-            self._kernel.trace.note("fault", kind, self.external.name, self._kernel.now_ns)
-        return met
+            self._tally.firing(Firing(kind, name, now_ns, switch, strike))
+            self._kernel.trace.note("fault", kind, name, now_ns)
+        return strike
+
+    def _drawn(self, kind: str) -> tuple[Strike | None, tuple[str, int]]:
+        name, choices = self.external.name, self.external.choices
+        thousandths = 0 if self.healed else CALL_THOUSANDTHS[self._plan.intensity.get(kind, 0)]
+        if not choices.chance(f"{name}/{kind}", thousandths):
+            return None, ("", 0)
+        last = choices.recorded[-1]
+        strength_ns = 1
+        if kind == "provider_slow":
+            strength_ns = choices.integer(f"{name}/slow_ms", 1_000, SLOW_MS_MAX) * NS_PER_MS
+        strike = Strike(kind=kind, on=(name,), at_ns=self._kernel.now_ns, strength_ns=strength_ns)
+        return strike, (last.label, last.ordinal)

@@ -6,93 +6,127 @@ stream fault counts as one only where there are streams.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Sequence
+from types import MappingProxyType
+from typing import Final
 
 from understudy_sim.kernel.faults.nemesis import Nemesis as KernelNemesis
-from understudy_sim.kernel.faults.port import Fault, Intensity, Planned, Target
+from understudy_sim.kernel.faults.port import Fault, Intensity, Planned, Shot, Target
 from understudy_sim.kernel.faults.table import FAULTS
 from understudy_sim.kernel.kernel import Kernel
-from understudy_sim.stage.aim import LATER_NS, Aimed
+from understudy_sim.stage.aim import Aims
 from understudy_sim.stage.cluster import DELIVERY, SNAPSHOT, Cluster
 from understudy_sim.stage.draining import Drain
 from understudy_sim.stage.endpoint import ENDPOINT
 from understudy_sim.stage.operator import OPERATOR
 from understudy_sim.stage.plan import NS_PER_MS, NS_PER_S, Plan
 from understudy_sim.stage.server import SERVER
-from understudy_sim.stage.tally import Tally
+from understudy_sim.stage.strikes import Waiting, check_strikes, shot_of
+from understudy_sim.stage.tally import Firing, Tally
+from understudy_sim.stage.variation import Strike
 
 # How the stage's kinds are called in the kernel.
-KERNEL_KINDS = (
-    ("server_crash", "crash"),
-    ("endpoint_crash", "crash"),
-    ("provider_down", "crash"),
-    ("server_drain", "drain"),
-    ("endpoint_drain", "drain"),
-    ("stream_reset", "stream_reset"),
-    ("refused_connect", "refuse_connect"),
-    ("half_open", "half_open"),
-    ("partition", "partition"),
-    ("one_way_partition", "partition_one_way"),
-    ("slow_link", "slow_link"),
-    ("clock_jump", "clock_jump"),
-    ("pause", "pause"),
-    ("lost_write", "lost_writes"),
-    ("torn_write", "torn_tail"),
-    ("slow_sync", "slow_sync"),
-    ("failing_sync", "failing_sync"),
+KERNEL_KINDS: Final = MappingProxyType(
+    {
+        "server_crash": "crash",
+        "endpoint_crash": "crash",
+        "provider_down": "crash",
+        "server_drain": "drain",
+        "endpoint_drain": "drain",
+        "stream_reset": "stream_reset",
+        "refused_connect": "refuse_connect",
+        "half_open": "half_open",
+        "partition": "partition",
+        "one_way_partition": "partition_one_way",
+        "slow_link": "slow_link",
+        "clock_jump": "clock_jump",
+        "pause": "pause",
+        "lost_write": "lost_writes",
+        "torn_write": "torn_tail",
+        "slow_sync": "slow_sync",
+        "failing_sync": "failing_sync",
+    }
 )
-# Which come close after their moment: a power cut is to fall into a sync, a reset upon bytes on their way.
-CLOSE: Mapping[str, tuple[int, int]] = {"server_crash": (0, 4), "stream_reset": (1, 6), "half_open": (1, 6)}
-# What a power cut may do to a disk is switched on for the whole run: it happens with the crash.
 SNAPSHOTS_BELOW = 1024 * 1024
 # Of the seeds that have both, those with so many partitions have snapshots hurt rather than messages.
 SNAPSHOTS_RATHER = 2
-UNAIMED = ("lost_write", "torn_write")
+# What a power cut may do to a disk is switched on for the whole run: it happens with the crash.
+OF_POWER_CUTS = ("lost_write", "torn_write")
 
 
 class Nemesis:
-    """One seed's trouble."""
+    """One seed's trouble, drawn; or exactly *strikes*, when they are given."""
 
-    def __init__(self, kernel: Kernel, plan: Plan, cluster: Cluster, tally: Tally) -> None:
+    def __init__(
+        self, kernel: Kernel, plan: Plan, cluster: Cluster, tally: Tally, strikes: Sequence[Strike] | None = None
+    ) -> None:
         self._plan = plan
         self._cluster = cluster
         self._tally = tally
         self._kernel = kernel
-        self._aimed: list[Aimed] = []
+        self._strikes = strikes
         self._draining = {"server_drain": cluster.server.drain, "endpoint_drain": cluster.endpoint.drain}
-        self._nemesis = KernelNemesis(kernel, list(self._planned()), restart=cluster.restart, busy=cluster.busy)
+        if strikes is not None:
+            check_strikes(strikes, cluster)
+            waiting = Waiting(strikes)
+            for external in cluster.externals:
+                external.strikes = waiting
+        self._nemesis = KernelNemesis(
+            kernel,
+            list(self._planned() if strikes is None else self._given()),
+            restart=cluster.restart,
+            busy=cluster.busy,
+            aim=Aims(kernel, cluster.moments, self._rare),
+            on_fault=self._on_fault,
+            shots=None if strikes is None else [shot_of(one) for one in strikes if one.kind in KERNEL_KINDS],
+            # Where a power cut is the point, it may do what it can.
+            disks=() if cluster.crash_at is not None else (SERVER,),
+        )
 
     async def hurt(self) -> None:
-        """Run the hurt phase to its end; between its parts nothing new happens."""
-        for begin_ns, lasts_ns in self._plan.hurts:
+        """Run the hurt phase to its end; between its parts nothing new is drawn."""
+        for begin_ns, lasts_ns in self._phases():
             await self._kernel.loop.sleep_until_ns(begin_ns)
-            self._aim(True)
+            self._cluster.moments.clear()
             self._nemesis.start()
             await self._kernel.sleep_ns(lasts_ns)
-            self._aim(False)
+            self._cluster.moments.clear()
             self._nemesis.heal()
 
     def heal(self) -> None:
         """Faults are over: read the tally."""
         for label, counted in self._nemesis.tally.items():
-            fired = counted.fired if label in UNAIMED else 0
+            fired = counted.fired if label in OF_POWER_CUTS else 0
             if fired or counted.bit:
                 self._tally.counted(label, fired, counted.bit)
 
-    def _aim(self, hurting: bool) -> None:
-        self._cluster.moments.clear()
-        for one in self._aimed:
-            one.hurting = hurting
+    def _phases(self) -> list[tuple[int, int]]:
+        """When it hurts.  A strike after the last phase makes that longer."""
+        phases = list(self._plan.hurts)
+        end_ns = sum(phases[-1])
+        late_ns = [one.at_ns + one.lasts_ns for one in self._strikes or () if one.at_ns >= end_ns]
+        if late_ns:
+            phases[-1] = (phases[-1][0], max(late_ns) - phases[-1][0])
+        return phases
 
-    def _fault(self, label: str, kind: str) -> Fault:
-        if label in UNAIMED:
-            return FAULTS[kind]
-        fault = FAULTS[kind] if kind in FAULTS else Drain(self._draining[label])
-        first, last = CLOSE.get(label, (0, len(LATER_NS)))
-        later_ns = LATER_NS[first:last]
-        aimed = Aimed(fault, label, self._kernel, self._cluster.moments, self._tally, later_ns, self._hop, self._rare)
-        self._aimed.append(aimed)
-        return aimed
+    def _on_fault(self, shot: Shot, in_flight: bool) -> None:
+        if in_flight:
+            self._tally.noted(f"hurt {self._hop(shot.target)}")
+        if shot.label not in OF_POWER_CUTS:
+            self._tally.counted(shot.label, 1, 0)
+        at_ns = self._kernel.now_ns
+        strike = Strike(
+            kind=shot.label,
+            on=shot.target,
+            at_ns=at_ns,
+            lasts_ns=shot.lasts_ns,
+            strength_ns=shot.strength_ns,
+            detail=shot.detail,
+        )
+        self._tally.firing(Firing(shot.label, " > ".join(shot.target), at_ns, shot.switch, strike))
+
+    def _fault(self, kind: str) -> Fault:
+        return FAULTS[KERNEL_KINDS[kind]] if kind not in self._draining else Drain(self._draining[kind])
 
     @property
     def _rare(self) -> tuple[str, str]:
@@ -115,11 +149,14 @@ class Nemesis:
         return f"client {hops.client.value}" if target[-1] == SERVER else "service"
 
     def _planned(self) -> Iterator[Planned]:
-        for kind, kernel_kind in KERNEL_KINDS:
+        for kind in KERNEL_KINDS:
             bite = self._plan.intensity.get(kind)
             if bite is not None:
-                targets = tuple(self._targets(kind))
-                yield Planned(kind, self._fault(kind, kernel_kind), targets, self._intensity(kind, bite))
+                yield Planned(kind, self._fault(kind), tuple(self._targets(kind)), self._intensity(kind, bite))
+
+    def _given(self) -> Iterator[Planned]:
+        for kind in KERNEL_KINDS:
+            yield Planned(kind, self._fault(kind), ((SERVER,),) if kind in OF_POWER_CUTS else ())
 
     def _intensity(self, kind: str, bite: int) -> Intensity:
         strength_ms = self._plan.clock_jump_ms_max if kind == "clock_jump" else 2_000

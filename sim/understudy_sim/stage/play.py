@@ -326,7 +326,7 @@ class Stage:
         self._require_before_play("stage.play")
         self._set_addresses()
         self.cluster.start(self.calls)
-        nemesis = Nemesis(self.kernel, self.plan, self.cluster, self.cluster.tally)
+        nemesis = Nemesis(self.kernel, self.plan, self.cluster, self.cluster.tally, self.strikes)
         await nemesis.hurt()
         visitor = self.cluster.visitor
         if visitor is not None:

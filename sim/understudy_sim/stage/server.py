@@ -82,17 +82,21 @@ class ServerProcess:
         self._deploy = deploy
         self._bell = Bell()
         self._back_after_ns = 0
+        self._refusals = 0  # of the disk, before this incarnation
         self.process.on_down(self._process_down)
 
     def start(self) -> None:
         """Start the next incarnation."""
         self._bell = Bell()
+        self._refusals = self.host.medium.refusals
         self.process.start(self._main, on_exit=self._exited)
 
     def drain(self, back_after_ns: int) -> bool:
         """Tell it to stop; it is started again so long after it has exited.  False when it does not serve now."""
+        if not self._bell.ring():
+            return False
         self._back_after_ns = back_after_ns
-        return self._bell.ring()
+        return True
 
     @property
     def writes_a_snapshot(self) -> bool:
@@ -138,7 +142,8 @@ class ServerProcess:
         if not isinstance(result, outcome.Error):
             self._kernel.call_later(self._back_after_ns, self._start_again)
             return
-        if self._plan.has("failing_sync") and only_of(result.error, PROMISED_STOPS):
+        medium = self.host.medium
+        if medium.refusals > self._refusals and only_of(result.error, PROMISED_STOPS):
             assert self.on_exit is not None, "somebody starts a stopped server again"
             self.on_exit()
             return

@@ -10,6 +10,8 @@ from collections.abc import Callable
 
 import attrs
 
+from understudy_sim.stage.variation import Strike
+
 
 @attrs.frozen
 class Firing:
@@ -23,6 +25,7 @@ class Firing:
     what: str
     at_ns: int
     switch: tuple[str, int]
+    strike: Strike | None = None
     lasts_ns: int = 0
 
 

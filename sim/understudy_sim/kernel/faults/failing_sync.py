@@ -19,7 +19,7 @@ class FailingSync:
         if medium.fail_syncs:
             return False
         before = medium.failed_syncs
-        medium.fail_syncs = 1
+        medium.fail_syncs, medium.fail_detail = 1, shot.detail
 
         def undo() -> None:
             medium.fail_syncs = 0

@@ -1,17 +1,19 @@
-"""Injects planned faults at drawn instants, keeps the tally, and heals.
+"""Injects planned faults at drawn instants, or given shots at theirs, keeps the tally, and heals.
 
 Every injection takes the same decisions in the same order (`fault.<label>.wait`, `.fire`, `.target`,
 `.lasts`, `.strength`, `.detail`), whether it fires or not, until it may fire no more.  So a shrinker drops one fault
 by forcing `(fault.<label>.fire, ordinal)` to 0, and all of one kind by forcing `(fault.<label>.fire, None)`, and every
 other injection stays what and when it was.
+
+What was really done is in `shots`.  A nemesis that is given them decides nothing and does the same again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Final
 
-from understudy_sim.kernel.disk import CutReport
+from understudy_sim.kernel.disk import CutReport, Fate
 from understudy_sim.kernel.faults.lost_writes import LostWrites, TornTail
 from understudy_sim.kernel.faults.port import Planned, Shot, Tally
 from understudy_sim.kernel.loop import Timer
@@ -19,14 +21,23 @@ from understudy_sim.kernel.loop import Timer
 if TYPE_CHECKING:
     from understudy_sim.kernel.kernel import Kernel
 
+_OfPowerCuts = (LostWrites, TornTail)
 _FIRE_THOUSANDTHS = 900
 _DETAIL_MAX = 2**16 - 1
+# A written fate of unsynced writes waits so long for its power cut.
+FATE_WAITS_NS: Final = 1_000_000_000
+
+Aim = Callable[[Planned, Shot, Callable[[], bool]], bool]
+OnFault = Callable[[Shot, bool], object]
 
 
 class Nemesis:
     """One per run.
 
-    `start` begins to hurt, `heal` stops and undoes everything; `tally` says what was done.
+    `start` begins to hurt, `heal` stops and undoes everything; `tally` says what was done.  *aim* may let a drawn
+    fault happen later: it is given what makes it happen, and returns whether it did or will.  *on_fault* is told of
+    each, and whether something was on its way between the two hosts it hit.  *disks* are hosts whose power cuts hurt
+    nothing but what the plan says.
     """
 
     def __init__(
@@ -36,7 +47,10 @@ class Nemesis:
         *,
         restart: Callable[[str], object],
         busy: Callable[[str], bool] | None = None,
-        on_fault: Callable[[Shot], object] | None = None,
+        aim: Aim | None = None,
+        on_fault: OnFault | None = None,
+        shots: Sequence[tuple[int, Shot]] | None = None,
+        disks: Sequence[str] = (),
     ) -> None:
         self.kernel = kernel
         self.plan = tuple(plan)
@@ -47,18 +61,28 @@ class Nemesis:
         self.hurting = False
         self._restart = restart
         self._busy = busy
+        self._aim = aim
         self._on_fault = on_fault
+        self._given = shots
+        self._fates: list[tuple[int, Shot]] = []
+        self._fated: dict[str, str] = {}  # host: the label of the shot that its power cut followed
+        self._draws = dict.fromkeys(labels, 0)
+        self._aims = dict.fromkeys(labels, 0)
         self._undos: dict[int, tuple[Callable[[], object], Timer]] = {}
         self._undo_last = 0
-        self._switch_disks()
+        self._switch_disks(disks)
+        if shots is not None:
+            self._schedule_given(shots)
 
     def start(self) -> None:
         """Begin to inject."""
         assert not self.hurting, "it hurts already"
         self.hurting = True
+        if self._given is not None:
+            return
         for planned in self.plan:
-            spent = self.tally[planned.label].fired >= planned.intensity.count_max
-            if planned.targets and not spent and not isinstance(planned.fault, (LostWrites, TornTail)):
+            spent = self._aims[planned.label] >= planned.intensity.count_max
+            if planned.targets and not spent and not isinstance(planned.fault, _OfPowerCuts):
                 self._schedule(planned)
 
     def heal(self) -> None:
@@ -72,6 +96,15 @@ class Nemesis:
         assert not self._undos, "an undo injects nothing"
         self.kernel.network.heal()
         self.kernel.trace.note("nemesis.heal", self.kernel.now_ns)
+
+    def fire(self, planned: Planned, shot: Shot) -> bool:
+        """Do it now.  False when there is nothing to do it to: then it does not count."""
+        in_flight = len(shot.target) == 2 and any(one.busy for one in self.kernel.network.between(*shot.target))
+        if not planned.fault.inject(self, shot):
+            return False
+        self.tally[shot.label].fired += 1
+        self._happened(shot, in_flight)
+        return True
 
     # The Arena
 
@@ -103,6 +136,12 @@ class Nemesis:
 
     # Injecting
 
+    def _happened(self, shot: Shot, in_flight: bool) -> None:
+        self.shots.append((self.kernel.now_ns, shot))
+        self.kernel.trace.note("nemesis.fire", shot.label, self.kernel.now_ns, shot.detail)
+        if self._on_fault is not None:
+            self._on_fault(shot, in_flight)
+
     def _undo(self, number: int) -> None:
         undo, timer = self._undos.pop(number)
         self.kernel.cancel(timer)
@@ -115,31 +154,47 @@ class Nemesis:
     def _inject(self, planned: Planned) -> None:
         if not self.hurting:
             return
-        tally = self.tally[planned.label]
+        label, count_max = planned.label, planned.intensity.count_max
         fire, shot = self._draw(planned)
-        if fire and tally.fired < planned.intensity.count_max and planned.fault.inject(self, shot):
-            tally.fired += 1
-            self.shots.append((self.kernel.now_ns, shot))
-            self.kernel.trace.note("nemesis.fire", planned.label, self.kernel.now_ns, shot.detail)
-            if self._on_fault is not None:
-                self._on_fault(shot)
-        if tally.fired < planned.intensity.count_max:
+        if fire and self._aims[label] < count_max and self._take_aim(planned, shot):
+            self._aims[label] += 1
+        if self._aims[label] < count_max:
             self._schedule(planned)
+
+    def _take_aim(self, planned: Planned, shot: Shot) -> bool:
+        def happen() -> bool:
+            return self.hurting and self.fire(planned, shot)
+
+        return happen() if self._aim is None else self._aim(planned, shot, happen)
 
     def _draw(self, planned: Planned) -> tuple[bool, Shot]:
         choices, label, intensity = self.kernel.choices, f"fault.{planned.label}", planned.intensity
-        fire = choices.chance(f"{label}.fire", _FIRE_THOUSANDTHS)
+        switch = (f"{label}.fire", self._draws[planned.label])
+        self._draws[planned.label] += 1
+        fire = choices.chance(switch[0], _FIRE_THOUSANDTHS)
         target = choices.integer(f"{label}.target", 0, _DETAIL_MAX) % len(planned.targets)
         lasts_ns = choices.integer(f"{label}.lasts", intensity.lasts_low_ns, intensity.lasts_high_ns)
         strength_ns = choices.integer(f"{label}.strength", 1, intensity.strength_ns)
         detail = choices.integer(f"{label}.detail", 0, _DETAIL_MAX)
-        return fire, Shot(planned.label, planned.targets[target], lasts_ns, strength_ns, detail)
+        return fire, Shot(planned.label, planned.targets[target], lasts_ns, strength_ns, detail, switch)
+
+    # Shots that are given: nothing is decided
+
+    def _schedule_given(self, shots: Sequence[tuple[int, Shot]]) -> None:
+        planned = {one.label: one for one in self.plan}
+        for at_ns, shot in shots:
+            assert shot.label in planned, f"no fault of the plan is called {shot.label!r}"
+            if isinstance(planned[shot.label].fault, _OfPowerCuts):
+                self._fates.append((at_ns, shot))
+            else:
+                at_ns = max(at_ns, self.kernel.now_ns)
+                self.kernel.call_at(at_ns, lambda given: self.fire(*given), (planned[shot.label], shot))
 
     # Disks: what a power cut may do is switched for the whole run
 
-    def _switch_disks(self) -> None:
-        switches = [planned for planned in self.plan if isinstance(planned.fault, (LostWrites, TornTail))]
-        hosts: dict[str, list[Planned]] = {}
+    def _switch_disks(self, disks: Sequence[str]) -> None:
+        switches = [planned for planned in self.plan if isinstance(planned.fault, _OfPowerCuts)]
+        hosts: dict[str, list[Planned]] = {host: [] for host in disks}
         for planned in switches:
             for (host,) in planned.targets:
                 hosts.setdefault(host, []).append(planned)
@@ -147,16 +202,38 @@ class Nemesis:
             medium = self.kernel.medium(host)
             medium.profile.lose_writes = medium.profile.tear_writes = False
             for planned in faults:
-                assert isinstance(planned.fault, (LostWrites, TornTail)), "filtered above"
+                assert isinstance(planned.fault, _OfPowerCuts), "filtered above"
                 planned.fault.switch(self, host, True)
-            medium.on_cut = self._count_cuts(faults)
+            medium.on_cut = self._count_cuts(host, faults)
+            if self._given is not None:
+                medium.fate = self._fate(host)
 
-    def _count_cuts(self, faults: list[Planned]) -> Callable[[CutReport], object]:
+    def _count_cuts(self, host: str, faults: list[Planned]) -> Callable[[CutReport], object]:
         def count(report: CutReport) -> None:
-            for planned in faults:
-                assert isinstance(planned.fault, (LostWrites, TornTail)), "filtered above"
+            fated = self._fated.pop(host, "")
+            meant = faults if self._given is None else [one for one in faults if one.label == fated]
+            for planned in meant:
                 self.tally[planned.label].fired += 1
-                if planned.fault.bites(report):
-                    self.bite(planned.label)
+            biting = [one for one in meant if isinstance(one.fault, _OfPowerCuts) and one.fault.bites(report)]
+            for planned in biting:
+                self.bite(planned.label)
+            if report.bit and meant:
+                label = (biting or meant)[-1].label
+                self._happened(Shot(label, (host,), FATE_WAITS_NS, report.mode, report.detail, report.switch), False)
 
         return count
+
+    def _fate(self, host: str) -> Callable[[], Fate]:
+        """What a power cut of *host* does: as the first shot says that waits for it, or nothing."""
+
+        def fate() -> Fate:
+            now_ns = self.kernel.now_ns
+            for one in self._fates:
+                at_ns, shot = one
+                if shot.target == (host,) and at_ns <= now_ns < at_ns + shot.lasts_ns:
+                    self._fates.remove(one)
+                    self._fated[host] = shot.label
+                    return Fate(shot.strength_ns, shot.detail)
+            return Fate(0, 0)
+
+        return fate

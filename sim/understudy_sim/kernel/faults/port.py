@@ -52,13 +52,14 @@ class Planned:
 
 @attrs.frozen
 class Shot:
-    """The drawn parameters of one injection."""
+    """The parameters of one injection.  *switch* names the decision that let it happen (label, ordinal)."""
 
     label: str
     target: Target
     lasts_ns: int
     strength_ns: int
     detail: int  # 0 .. 2**16-1: for what is left to choose.
+    switch: tuple[str, int] = attrs.field(default=("", 0), eq=False)
 
 
 @attrs.define
