@@ -328,12 +328,12 @@ class Cluster:
         if self.plan.hops.client is not Hop.H2:
             for name, operations in customers.items():
                 process = self.kernel.process(name)
-                client = self._client(name, process, operations, self._connect(process))
+                client = self.client(name, process, operations, self.connect(process))
                 process.start(client.run, on_exit=_must_not_fail)
             return
         process = self.kernel.process(CUSTOMERS)
         way = H2Way(self.kernel.network, process, SERVER, INGRESS_PORT, self.watch)
-        clients = [self._client(name, process, operations, way.connection()) for name, operations in customers.items()]
+        clients = [self.client(name, process, operations, way.connection()) for name, operations in customers.items()]
 
         async def together() -> None:
             async with trio.open_nursery() as nursery:
@@ -342,7 +342,8 @@ class Cluster:
 
         process.start(way.hold, together, on_exit=_must_not_fail)
 
-    def _client(self, name: str, process: Process, operations: Sequence[Operation], connection: Connection) -> Client:
+    def client(self, name: str, process: Process, operations: Sequence[Operation], connection: Connection) -> Client:
+        """One more client, in *process*."""
         client = Client(
             self.kernel,
             self.kernel.choices,
@@ -360,7 +361,8 @@ class Cluster:
         self.clients.append(client)
         return client
 
-    def _connect(self, process: Process) -> Connection:
+    def connect(self, process: Process) -> Connection:
+        """A new way from *process* to the ingress, where that is not HTTP/2."""
         if self.plan.hops.client is Hop.H1:
             return BytesConnection(self.kernel.network, process, SERVER, INGRESS_PORT)
         return ExchangeConnection(self.kernel.network, process, SERVER, SERVER_PORT)
