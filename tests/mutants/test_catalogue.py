@@ -14,7 +14,8 @@ from understudy_sim.stage.scenario import Scenario
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.id)
 def test_the_text_before_occurs_once_and_the_text_after_is_python(mutant: Mutant) -> None:
-    ast.parse(mutant.applied_to(source_of(mutant)))
+    for module in mutant.modules:
+        ast.parse(mutant.applied_to(source_of(mutant, module), module))
 
 
 def test_ids_are_distinct_and_found() -> None:

@@ -83,6 +83,7 @@ MODULES: tuple[Ban, ...] = (
             (REAL_WORLD, DOOR),
             (FENCE, REPLACES),
             ("sim/understudy_sim/kernel/reaper.py", "its watchdog interrupts what spins, after the run"),
+            (MUTANTS, TOOL),
         ),
     ),
     Ban("_thread", "the product has one thread", files((FENCE, REPLACES))),

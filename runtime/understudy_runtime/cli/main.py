@@ -20,6 +20,7 @@ COMMANDS: Final = MappingProxyType[str, tuple[str, str]](
         "check": ("understudy_runtime.cli.check:check_command", "Replay journals in flight with new code."),
         "simulate": ("understudy_sim.cli.simulate:simulate", "Search a scenario for failures, seed by seed."),
         "replay": ("understudy_sim.cli.replay:replay", "Run one seed of a scenario again, every step the same."),
+        "mutate": ("understudy_sim.cli.mutate:mutate", "Plant bugs and hunt them: what would be found?"),
         "shrink": ("understudy_sim.cli.shrink:shrink", "Find the smallest run of a seed that still fails."),
     }
 )

@@ -5,6 +5,9 @@ What caught each, and after how many seeds, is in `docs/mutants.md`.
 
 from __future__ import annotations
 
+import runpy
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
 from understudy_sim.mutants.edit import Mutant, MutantError
@@ -19,10 +22,18 @@ MUTANTS: Final[tuple[Mutant, ...]] = tuple(
 )
 
 
-def mutant_by_id(mutant_id: str) -> Mutant:
+def mutant_by_id(mutant_id: str, known: Sequence[Mutant] = MUTANTS) -> Mutant:
     """The mutant called *mutant_id*.  Raises MutantError naming those there are."""
-    for mutant in MUTANTS:
+    for mutant in known:
         if mutant.id == mutant_id:
             return mutant
-    known = ", ".join(mutant.id for mutant in MUTANTS) or "none"
-    raise MutantError(f"there is no mutant {mutant_id!r}; there are: {known}")
+    ids = ", ".join(mutant.id for mutant in known) or "none"
+    raise MutantError(f"there is no mutant {mutant_id!r}; there are: {ids}")
+
+
+def catalogue_of(path: Path) -> tuple[Mutant, ...]:
+    """The mutants in MUTANTS of the Python file at *path*.  Raises MutantError when it has none."""
+    found = runpy.run_path(str(path)).get("MUTANTS")
+    if not found or not all(isinstance(one, Mutant) for one in found):
+        raise MutantError(f"{path} has no MUTANTS: a sequence of Mutant is expected, found {found!r}")
+    return tuple(found)

@@ -1,41 +1,90 @@
-"""One planted bug, and how it is put into a text.  No files, no imports: see `hook.py` for those."""
+"""One planted bug, and how it is put into texts.  No files, no imports: see `hook.py` for those."""
 
 from __future__ import annotations
 
+from typing import Final
+
 import attrs
 
-# What must happen before a bug shows, one letter each, as in the catalogue's `needs`.
-NEEDS = ("schedule", "crash", "leadership", "network", "time", "disk", "workload")
+# What must happen before a bug shows, as in the catalogue's `needs`.
+NEEDS: Final = ("schedule", "crash", "leadership", "network", "time", "disk", "version", "workload")
 
+TOUR: Final = "scenarios.ticket_tour:ticket_tour"
+NOTEBOOK: Final = "scenarios.notebook:notebook_pages"
+ACCOUNTS: Final = "scenarios.account:accounts"
+APPROVAL: Final = "scenarios.approval:approval"
+DEADLOCK: Final = "scenarios.deadlock:deadlock"
+DEADLOCK_REFUSED: Final = "scenarios.deadlock_refused:deadlock_refused"
+DOORBELL: Final = "scenarios.doorbell:doorbell"
+FAN_OUT: Final = "scenarios.fan_out:fan_out"
+GRACEFUL_STOP: Final = "scenarios.graceful_stop:graceful_stop"
+KILN: Final = "scenarios.kiln:kilns"
+ORDER_UPGRADE: Final = "scenarios.order_upgrade:order_upgrade"
+PARCELS: Final = "scenarios.parcels:parcels_pause"
+PROMISE_RACE: Final = "scenarios.promise_race:promise_race"
+REMINDERS: Final = "scenarios.reminders:reminders"
+RENDER_FARM: Final = "scenarios.render_farm:render_farm"
+REPORT: Final = "scenarios.report:report"
+TRIP: Final = "scenarios.trip:trip"
 
-TOUR = "scenarios.ticket_tour:ticket_tour"
-NOTEBOOK = "scenarios.notebook:notebook_pages"
-ACCOUNTS = "scenarios.account:accounts"
-APPROVAL = "scenarios.approval:approval"
-DEADLOCK = "scenarios.deadlock:deadlock"
-DOORBELL = "scenarios.doorbell:doorbell"
-FAN_OUT = "scenarios.fan_out:fan_out"
-KILN = "scenarios.kiln:kilns"
-PARCELS = "scenarios.parcels:parcels_pause"
-PROMISE_RACE = "scenarios.promise_race:promise_race"
-REMINDERS = "scenarios.reminders:reminders"
-RENDER_FARM = "scenarios.render_farm:render_farm"
-REPORT = "scenarios.report:report"
-TRIP = "scenarios.trip:trip"
+# Where a bug of which nothing is known is hunted, in this order, one run of each at a time.
+EVERYWHERE_PATHS: Final = (
+    TOUR,
+    REPORT,
+    DOORBELL,
+    ACCOUNTS,
+    RENDER_FARM,
+    REMINDERS,
+    PARCELS,
+    FAN_OUT,
+    APPROVAL,
+    TRIP,
+    PROMISE_RACE,
+    NOTEBOOK,
+    KILN,
+    DEADLOCK_REFUSED,
+    ORDER_UPGRADE,
+    DEADLOCK,
+    GRACEFUL_STOP,
+)
 
 
 class MutantError(Exception):
     """A mutant cannot be planted: which one, why, and what to do."""
 
 
+@attrs.frozen
+class Edit:
+    """In *module*, *before* becomes *after*; *before* must occur exactly once."""
+
+    module: str
+    before: str
+    after: str
+
+    def applied_to(self, text: str, mutant_id: str) -> str:
+        """*text* with the bug in it.
+
+        Raises MutantError unless *before* occurs exactly once: the product has moved on and the mutant must follow.
+        """
+        found = text.count(self.before)
+        if found != 1:
+            raise MutantError(
+                f"mutant {mutant_id}: the text before must occur exactly once in {self.module}, found {found} times.\n"
+                f"Look for what became of it and correct the catalogue:\n{self.before}"
+            )
+        if self.before == self.after:
+            raise MutantError(f"mutant {mutant_id}: the text after is the text before")
+        return text.replace(self.before, self.after)
+
+
 @attrs.frozen(kw_only=True)
 class Mutant:
-    """An edit of one module: *before* becomes *after*.
+    """An edit of one module, *before* becomes *after*, and of further ones in `also`.
 
-    `before` must occur exactly once in the module.  `needs` names the least that must happen for the bug to show (words
-    of NEEDS).  `invisible`: 200 seeds without faults and the whole test suite are green with it.  `rehearsed`: so they
-    are but for the suite's own rehearsals, which run a few fixed seeds under faults.  `escapes`: why the hunts have not
-    caught it, and which claim or operation is missing.
+    `needs` names the least that must happen for the bug to show (words of NEEDS).  `invisible`: 200 seeds without
+    faults and the whole test suite are green with it.  `rehearsed`: so they are but for the suite's own rehearsals,
+    which run a few fixed seeds under faults.  `escapes`: why hunts do not catch it, and which claim or operation is
+    missing.
     """
 
     id: str
@@ -49,6 +98,7 @@ class Mutant:
     rehearsed: bool = False
     scenario: str = TOUR
     escapes: str = ""
+    also: tuple[Edit, ...] = ()
 
     @needs.validator
     def _check_needs(self, _: object, needs: tuple[str, ...]) -> None:
@@ -61,17 +111,19 @@ class Mutant:
         """Whether the bug shows only when something goes wrong or comes in another order, never by the input alone."""
         return "workload" not in self.needs
 
-    def applied_to(self, text: str) -> str:
-        """The module's text with the bug in it.
+    @property
+    def edits(self) -> tuple[Edit, ...]:
+        """All of them."""
+        return (Edit(self.module, self.before, self.after), *self.also)
 
-        Raises MutantError unless *before* occurs exactly once: the product has moved on and the mutant must follow.
-        """
-        found = text.count(self.before)
-        if found != 1:
-            raise MutantError(
-                f"mutant {self.id}: the text before must occur exactly once in {self.module}, found {found} times.\n"
-                f"Look for what became of it and correct the catalogue:\n{self.before}"
-            )
-        if self.before == self.after:
-            raise MutantError(f"mutant {self.id}: the text after is the text before")
-        return text.replace(self.before, self.after)
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """The modules it edits, each once."""
+        return tuple(dict.fromkeys(edit.module for edit in self.edits))
+
+    def applied_to(self, text: str, module: str = "") -> str:
+        """The text of *module* (the first one, unless named) with the bug in it.  Raises MutantError as `Edit` does."""
+        for edit in self.edits:
+            if edit.module == (module or self.module):
+                text = edit.applied_to(text, self.id)
+        return text

@@ -1,116 +1,112 @@
-"""Hunts a planted bug with the simulator: how many seeds until a claim breaks, and which.
-
-A hunt runs in a process of its own (see `__main__.py`): the mutant is planted before the product is imported.
-"""
+"""What a hunt for a planted bug is, and what it came to: values that cross processes as JSON lines."""
 
 from __future__ import annotations
 
-import importlib
 import json
 import statistics
-import subprocess
-import sys
-import time
-from collections.abc import Sequence
+from typing import Any, Final
 
 import attrs
 
-from understudy_sim.mutants.suite import ROOT
+from understudy_sim.mutants.edit import Edit, Mutant
 
-SEEDS_MAX = 200
-FIRST_SEEDS = (0, 1_000_000, 2_000_000, 3_000_000, 4_000_000)
+SEEDS_MAX: Final = 1_000
+# Far from each other: hunts that begin there share no run.
+FIRST_SEEDS: Final = (0, 1_000_000, 2_000_000, 3_000_000, 4_000_000)
+PORTFOLIO: Final = "portfolio"
+# A run whose process had to be stopped.
+NEVER_ENDED: Final = "the rehearsal comes to its end"
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
+class Task:
+    """One hunt: *mutant* in *scenarios* (`module:name`; round robin), by a *strategy*, no further than the bounds.
+
+    Without a mutant the product is hunted as it is: whatever is found then is a false alarm, or a bug of its own.
+    """
+
+    mutant: Mutant | None
+    scenarios: tuple[str, ...]
+    strategy: str = PORTFOLIO
+    first_seed: int = 0
+    seeds_max: int = SEEDS_MAX
+    seconds_max: float = 600.0
+    faults: str = ""
+
+    @property
+    def mutant_id(self) -> str:
+        """The mutant's, or what stands for none."""
+        return CLEAN if self.mutant is None else self.mutant.id
+
+    @property
+    def key(self) -> tuple[str, str, str, int]:
+        """What tells hunts apart when they are kept."""
+        where = self.scenarios[0] if len(self.scenarios) == 1 else EVERYWHERE
+        return self.mutant_id, self.strategy, where, self.first_seed
+
+
+CLEAN: Final = "clean"
+EVERYWHERE: Final = "everywhere"
+
+
+@attrs.frozen(kw_only=True)
 class Catch:
-    """One hunt that ended well: after *seeds* seeds, in *seed*, with the claims that broke there, first one first."""
+    """A hunt that found something: after *seeds* runs, in *seed* of *scenario*, with the claims that broke there."""
 
     seeds: int
+    seconds: float
+    scenario: str
     seed: int
     claims: tuple[str, ...]
     what: str
-    seconds: float
+    variation: str = ""
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class Hunt:
-    """All hunts of one mutant, one for each first seed; None where nothing was found."""
+    """How one hunt ended: with a catch, or with none after *seeds* runs and *seconds*."""
 
     mutant_id: str
-    catches: tuple[Catch | None, ...]
+    strategy: str
+    where: str
+    first_seed: int
+    seeds: int
+    seconds: float
+    catch: Catch | None = None
 
     @property
-    def found(self) -> int:
-        """In how many hunts it was caught."""
-        return sum(catch is not None for catch in self.catches)
-
-    @property
-    def median_seeds(self) -> float | None:
-        """Median seeds to detection; None unless most hunts caught it."""
-        if self.found <= len(self.catches) // 2:
-            return None
-        never = float("inf")
-        return statistics.median(never if catch is None else catch.seeds for catch in self.catches)
-
-    @property
-    def claims(self) -> tuple[str, ...]:
-        """The first claim that broke in each hunt, each once, most frequent first."""
-        first = [catch.claims[0] for catch in self.catches if catch is not None]
-        return tuple(sorted(dict.fromkeys(first), key=lambda claim: (-first.count(claim), claim)))
+    def key(self) -> tuple[str, str, str, int]:
+        """That of its task."""
+        return self.mutant_id, self.strategy, self.where, self.first_seed
 
 
-def hunt_here(scenario_path: str, first_seed: int, seeds_max: int, faults: str) -> Catch | None:
-    """Run seeds in this process until a claim breaks.  *faults* as on the command line."""
-    from understudy_sim.stage import faults as fault_kinds
-    from understudy_sim.stage.search import run_seeds
-    from understudy_sim.stage.silence import silence_for_good
-    from understudy_sim.stage.variation import Variation
-
-    silence_for_good()
-
-    module, _, name = scenario_path.partition(":")
-    scenario = getattr(importlib.import_module(module), name)
-    variation = Variation(faults=fault_kinds.parse(faults))
-    start = time.monotonic()
-    seeds = range(first_seed, first_seed + seeds_max)
-    for count, report in enumerate(run_seeds(scenario, seeds, variation), 1):
-        if report.failed:
-            claims = tuple(dict.fromkeys(violation.claim for violation in report.violations))
-            return Catch(count, report.seed, claims, report.violations[0].what, round(time.monotonic() - start, 2))
-    return None
+def ended(task: Task, seeds: int, seconds: float, catch: Catch | None = None) -> Hunt:
+    """How *task* ended."""
+    mutant_id, strategy, where, first_seed = task.key
+    return Hunt(
+        mutant_id=mutant_id,
+        strategy=strategy,
+        where=where,
+        first_seed=first_seed,
+        seeds=seeds,
+        seconds=round(seconds, 2),
+        catch=catch,
+    )
 
 
-def hunt_apart(
-    mutant_id: str,
-    *,
-    first_seeds: Sequence[int] = FIRST_SEEDS,
-    seeds_max: int = SEEDS_MAX,
-    faults: str = "all",
-    seconds_max: float | None = None,
-) -> Hunt:
-    """Hunt in a fresh process.  Raises RuntimeError with its output when it fails other than by a broken claim.
+def task_to_json(task: Task) -> str:
+    """One line."""
+    return json.dumps(attrs.asdict(task))
 
-    A hunt that takes longer than *seconds_max* has found nothing: there are bugs that keep a rehearsal from ending.
-    """
-    command = [sys.executable, "-m", "understudy_sim.mutants", "hunt", mutant_id, "--json", "--faults", faults]
-    command += ["--seeds", str(seeds_max)]
-    for first_seed in first_seeds:
-        command += ["--first-seed", str(first_seed)]
-    try:
-        done = subprocess.run(
-            command,
-            cwd=ROOT,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=seconds_max,
-        )
-    except subprocess.TimeoutExpired:
-        return Hunt(mutant_id, (None,) * len(first_seeds))
-    if done.returncode != 0:
-        raise RuntimeError(f"the hunt for {mutant_id} failed:\n{done.stdout}{done.stderr}")
-    return hunt_from_json(done.stdout.splitlines()[-1])
+
+def task_from_json(line: str) -> Task:
+    """Read back what `task_to_json` wrote."""
+    value = json.loads(line)
+    mutant = value["mutant"]
+    if mutant is not None:
+        edits = tuple(Edit(**one) for one in mutant.pop("also"))
+        value["mutant"] = Mutant(**_tuples(mutant), also=edits)
+    return Task(**_tuples(value))
 
 
 def hunt_to_json(hunt: Hunt) -> str:
@@ -121,7 +117,16 @@ def hunt_to_json(hunt: Hunt) -> str:
 def hunt_from_json(line: str) -> Hunt:
     """Read back what `hunt_to_json` wrote."""
     value = json.loads(line)
-    catches = tuple(
-        None if catch is None else Catch(**{**catch, "claims": tuple(catch["claims"])}) for catch in value["catches"]
-    )
-    return Hunt(value["mutant_id"], catches)
+    catch = value["catch"]
+    return Hunt(**{**value, "catch": None if catch is None else Catch(**_tuples(catch))})
+
+
+def _tuples(value: dict[str, Any]) -> dict[str, Any]:
+    return {name: tuple(one) if isinstance(one, list) else one for name, one in value.items()}
+
+
+def median_seeds(hunts: list[Hunt]) -> float | None:
+    """Median of the seeds to detection; None unless most of *hunts* caught it."""
+    counts = [float("inf") if hunt.catch is None else hunt.catch.seeds for hunt in hunts]
+    found = statistics.median(counts) if counts else float("inf")
+    return None if found == float("inf") else found

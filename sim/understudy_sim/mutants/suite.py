@@ -82,15 +82,21 @@ def copy_tree(folder: Path) -> None:
             shutil.copy2(ROOT / name, target)
 
 
-def plant(mutant: Mutant, folder: Path) -> Path:
-    """Edit the mutant's module in the copy below *folder*; returns the file."""
-    relative = Path(*mutant.module.split("."))
+def plant(mutant: Mutant, folder: Path) -> list[Path]:
+    """Edit the mutant's modules in the copy below *folder*; returns the files."""
+    files = [_file_of(module, folder) for module in mutant.modules]
+    for module, path in zip(mutant.modules, files, strict=True):
+        path.write_text(mutant.applied_to(path.read_text(), module))
+    return files
+
+
+def _file_of(module: str, folder: Path) -> Path:
+    relative = Path(*module.split("."))
     for package_folder in PACKAGE_FOLDERS:
         for path in (
             folder / package_folder / relative.with_suffix(".py"),
             folder / package_folder / relative / "__init__.py",
         ):
             if path.is_file():
-                path.write_text(mutant.applied_to(path.read_text()))
                 return path
-    raise FileNotFoundError(f"no file of module {mutant.module} below {folder}")
+    raise FileNotFoundError(f"no file of module {module} below {folder}")
