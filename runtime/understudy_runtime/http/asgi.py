@@ -98,6 +98,8 @@ class Exchange:
         self._headers: list[tuple[bytes, bytes]] = []
         self._chunked = False
         self._request_ended = False
+        # Set while `receive` itself says something: a part of the answer that comes meanwhile waits for its end.
+        self._saying: trio.Event | None = None
 
     def scope(self) -> Message:
         """The ASGI scope."""
@@ -127,14 +129,21 @@ class Exchange:
 
     async def _say_what_is_due(self) -> bool:
         """Send what the peer must have before it goes on; False when it has gone."""
+        wants_head = self._sent is Sent.STARTED
+        if not wants_head and not (self._parser.wants_continue and self._sent is Sent.NOTHING):
+            return True
+        said = self._saying = trio.Event()
         try:
-            if self._sent is Sent.STARTED:
+            if wants_head:
                 await self._send_head(b"", more=True)
-            if self._parser.wants_continue and self._sent is Sent.NOTHING:
+            else:
                 self._parser.wants_continue = False
                 await self._connection.stream.send_all(CONTINUE)
         except GONE:
             return False
+        finally:
+            self._saying = None
+            said.set()
         return True
 
     async def _read_event(self) -> bool:
@@ -168,6 +177,8 @@ class Exchange:
             if kind == "http.response.start" and self._sent is Sent.NOTHING:
                 self._start(message)
             elif kind == "http.response.body" and self._sent in (Sent.STARTED, Sent.BODY):
+                if self._saying is not None:
+                    await self._saying.wait()
                 await self._body(bytes(message.get("body", b"")), more=bool(message.get("more_body", False)))
             else:
                 raise ApplicationError(f"the application sent {kind} when its answer was {self._sent.name.lower()}")

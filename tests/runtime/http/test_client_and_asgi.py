@@ -104,3 +104,29 @@ async def test_a_connection_kept_too_long_is_not_used_again(autojump_clock, net,
         assert net.dials == dials
     await trio.testing.wait_all_tasks_blocked()
     assert (pool.idle, server.connections) == (1, 1)
+
+
+async def test_an_answer_goes_on_while_its_head_leaves_because_the_application_waits_for_more(net, host, errors):
+    async def duplex(scope, receive, send) -> None:
+        await receive()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(receive)
+            await trio.lowlevel.checkpoint()
+            await send({"type": "http.response.body", "body": b"first", "more_body": True})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            nursery.cancel_scope.cancel()
+
+    for _ in range(10):  # Which of the two tasks goes first is trio's choice.
+        host(duplex)
+        stream = await net.dial("h", 1)
+        await stream.send_all(b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n")
+        answer = b""
+        while not answer.endswith(b"0\r\n\r\n"):
+            data = await stream.receive_some(1000)
+            assert data, (answer, errors)
+            answer += data
+        assert answer.startswith(b"HTTP/1.1 200 ")
+        assert answer.endswith(b"\r\n\r\n5\r\nfirst\r\n0\r\n\r\n")
+        await stream.aclose()
+    assert not errors
