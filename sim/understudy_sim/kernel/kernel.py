@@ -145,8 +145,12 @@ class Kernel:
             process.on_down(self.network.process_down)
         return process
 
+    def sockets(self, process: Process) -> SimSockets:
+        """How *process* names hosts and opens sockets."""
+        return SimSockets(self.network, self._book, process)
+
     def _give_sockets(self, process: Process, runner: ProcessRunner) -> None:
-        sockets = SimSockets(self.network, self._book, process)
+        sockets = self.sockets(process)
         set_sockets(runner, sockets, sockets)
 
     def medium(self, name: str) -> Medium:

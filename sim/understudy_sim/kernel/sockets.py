@@ -105,6 +105,14 @@ class SimSocket(trio.socket.SocketType):
         self._closed = False
         self._sent_eof = False
 
+    @classmethod
+    def over(cls, sockets: SimSockets, stream: SimStream, peer: Address) -> SimSocket:
+        """A socket that is connected to *peer* by *stream*."""
+        made = cls(sockets, stdlib.AF_INET, 0)
+        made._stream, made._peer = stream, peer
+        made._local = (sockets.book.address(sockets.process.name), 0)
+        return made
+
     @property
     def family(self) -> Any:
         """The address family asked for."""
