@@ -172,7 +172,7 @@ class ProcessRunner(parts.Runner):  # type: ignore[misc]
         assert task._runner is self, "a runner freezes its own"
         assert task not in self._frozen, "a task is frozen once"
         self._frozen[task] = []
-        self.reschedule = self._reschedule_the_warm  # type: ignore[method-assign]  # Free of charge while nobody is.
+        self.reschedule = self._reschedule_the_warm  # Costs nothing while nobody is.
 
     def thaw(self, task: Any) -> None:
         """Let *task* go on."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import trio
 from understudy_runtime.http.h1_client import ClientPool, ConnectionLost
@@ -23,9 +23,10 @@ from understudy_sim.stage.aim import Moments
 from understudy_sim.stage.directory import Directory
 from understudy_sim.stage.errands import Errand, errand_of
 from understudy_sim.stage.happenings import Answered, Asking, Deployed, GaveUp, Removed
-from understudy_sim.stage.history import Acted, Answer, Asked, History
+from understudy_sim.stage.history import Acted, Answer, Asked, Fate, History
 from understudy_sim.stage.operations import Act, Attach, Call, Deploy, Operation, Remove, label_of
 from understudy_sim.stage.plan import NS_PER_MS
+from understudy_sim.stage.points import AFTER, BEFORE, Points
 from understudy_sim.stage.watch import Watch
 
 SERVER: Final = "server"
@@ -71,10 +72,13 @@ class Client:
         self.name = name
         self.done = False
         self.healed = False
+        self.points: Points | None = None
         self._host = host
         self._kernel = kernel
         self._choices = choices
         self._operations = operations
+        self._next = 0
+        self._unanswered: Asked | None = None  # what it asked last, until it knows what became of it
         self._connection = connection
         self._admin = admin
         self._directory = directory
@@ -84,9 +88,17 @@ class Client:
 
     async def run(self) -> None:
         """Do all operations, in order."""
-        for number, operation in enumerate(self._operations):
-            await self.perform(operation, number)
+        while self._next < len(self._operations):
+            await self.perform(self._operations[self._next], self._next)
+            self._next += 1
         self.done = True
+
+    def comes_back(self, connection: Connection, admin: Connection) -> None:
+        """Its process was cut and starts again: it knows where it was, and goes on from there with *connection*s."""
+        self._connection, self._admin = connection, admin
+        entry = self._unanswered
+        if entry is not None and entry.fate is Fate.WAITING and entry.attach is None and not entry.call.idempotent:
+            self._gave_up(entry)
 
     async def perform(self, operation: Operation, number: int) -> Asked | None:
         """Do one operation, the client's *number*-th: what became of a question, if it was one."""
@@ -103,8 +115,10 @@ class Client:
 
     async def _call(self, call: Call, number: int) -> Asked:
         key = self._directory.idempotency_key(call, f"{self.name}-{number}")
-        entry = self._history.ask(call, key, self._kernel.now_ns)
+        entry = self._unanswered or self._history.ask(call, key, self._kernel.now_ns)
+        self._unanswered = entry
         await self._ask(entry, errand_of(call, self._directory, key))
+        self._unanswered = None
         return entry
 
     async def _attach(self, attach: Attach) -> Asked | None:
@@ -113,8 +127,10 @@ class Client:
         call = self._directory.calls.get(attach.to)
         assert call is not None, "one attaches to what was called, by its label"
         id_ = self._directory.invocation_id(attach.to)
-        entry = self._history.ask(call, attach.to, self._kernel.now_ns, attach, id_)
+        entry = self._unanswered or self._history.ask(call, attach.to, self._kernel.now_ns, attach, id_)
+        self._unanswered = entry
         await self._ask(entry, errand_of(attach, self._directory))
+        self._unanswered = None
         return entry
 
     async def _ask(self, entry: Asked, errand: Errand) -> None:
@@ -122,11 +138,12 @@ class Client:
         tries_max = self._choices.integer(f"client/{self.name}/tries", 3, 8) if repeats else 1
         # One more than needed, sometimes: the answer to a repeated question must not change (P4).
         curious = repeats and self._choices.chance(f"client/{self.name}/curious", 150)
-        while True:
+        while entry.fate is Fate.WAITING:
             entry.tries += 1
             self._watch.tell(Asking(entry))
             response = await self._try(errand)
             if response is not None:
+                nth = await self._reads(entry, response)
                 answer = _read(response, self._kernel.now_ns)
                 final = response.status not in AGAIN or answer.source == "invocation"
                 if final and curious:
@@ -134,6 +151,7 @@ class Client:
                 self._history.answered(entry, answer, final=final)
                 self._kernel.trace.note("answer", entry.ordinal, answer.status, answer.body)
                 self._watch.tell(Answered(entry, answer))
+                await self._has_read(entry, response, nth)
                 if final:
                     return
             if entry.tries >= tries_max and not self.healed:
@@ -143,6 +161,21 @@ class Client:
                 self._gave_up(entry)
                 return
             await self._back_off(entry.tries)
+
+    async def _reads(self, entry: Asked, response: Response) -> int:
+        """An answer is here."""
+        points = self.points
+        if points is None or not points.wants("answer"):
+            return 0
+        process = self._kernel.process(self._host)
+        nth = points.number("answer", self._host)
+        await points.through("answer", process, BEFORE, nth, _point_details(entry, response))
+        return nth
+
+    async def _has_read(self, entry: Asked, response: Response, nth: int) -> None:
+        if self.points is not None and nth:
+            process = self._kernel.process(self._host)
+            await self.points.through("answer", process, AFTER, nth, _point_details(entry, response))
 
     def _gave_up(self, entry: Asked) -> None:
         self._history.gave_up(entry)
@@ -213,6 +246,11 @@ async def ask_once(connection: Connection, request: Request, timeout_s: float) -
             return None
     connection.drop()
     return None
+
+
+def _point_details(entry: Asked, response: Response) -> dict[str, Any]:
+    call = entry.call
+    return {"service": call.service, "handler": call.handler, "key": call.key, "status": response.status}
 
 
 def _read(response: Response, now_ns: int) -> Answer:

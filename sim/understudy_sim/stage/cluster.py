@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -48,6 +49,7 @@ from understudy_sim.stage.history import History
 from understudy_sim.stage.operations import Call, Operation
 from understudy_sim.stage.operator import ADMIN_PORT, OPERATOR, Operator
 from understudy_sim.stage.plan import NS_PER_MS, Hop, Plan, Upgrade
+from understudy_sim.stage.points import UNSYNCED, UNSYNCED_OF_SIDES, Passing, Points
 from understudy_sim.stage.server import ADMIN_EXCHANGE_PORT, INGRESS_PORT, SERVER, ServerProcess, Ways
 from understudy_sim.stage.server import EXCHANGE_PORT as SERVER_PORT
 from understudy_sim.stage.tally import Firing, Tally
@@ -67,6 +69,8 @@ DELIVERY: Final = "server, delivery"
 # The process all customers share who speak HTTP/2.
 CUSTOMERS: Final = "customers"
 RESTART_MS_MAX = 5_000
+# What a cut of these is counted as.
+CUT_KINDS: Final = MappingProxyType({SERVER: "server_crash"})
 UPGRADE_TAKES_MS = 500
 # What of the server's events is counted for the page at the end of a search.
 NOTED: Final = MappingProxyType[type, str](
@@ -102,10 +106,13 @@ class Cluster:
         self.application = application
         self.server = ServerProcess(kernel, plan, truth, watch, self._deploy)
         self.directory = Directory((), {"services": []})
+        for one in (application, *later):
+            if one.is_guest:
+                _ = one.manifest  # Now: it is asked in a world of its own, and worlds do not nest.
         bodies = itertools.count(1)
         names = [ENDPOINT, *(f"{ENDPOINT}-{number}" for number in range(1, len(later) + 1))]
-        self.endpoints = [
-            EndpointProcess(kernel, plan, watch, one.load, name, bodies)
+        self.endpoints: list[EndpointProcess] = [
+            (GuestProcess if one.is_guest else EndpointProcess)(kernel, plan, watch, one.load, name, bodies)
             for name, one in zip(names, (application, *later), strict=True)
         ]
         self.endpoint = self.endpoints[0]
@@ -117,6 +124,10 @@ class Cluster:
         self.client_names: list[str] = []  # their processes
         self.operator: Operator | None = None
         self.moments = Moments()
+        self.points = Points(kernel, truth, watch)
+        for endpoint in self.endpoints:
+            endpoint.points = self.points
+        self._comers: dict[str, Callable[[], object]] = {}  # clients' processes, and how each comes back
         self._healed = False
         self._leaders: dict[int, None] = {}  # partitions led since the upgrade
         self.crash_at: PointCrash | None = None
@@ -146,7 +157,9 @@ class Cluster:
 
     def add_external(self, external: External[Any]) -> None:
         """A service that starts with the cluster."""
-        self.externals.append(ExternalProcess(self.kernel, external, self.plan, self.tally, self.moments))
+        process = ExternalProcess(self.kernel, external, self.plan, self.tally, self.moments)
+        process.points = self.points
+        self.externals.append(process)
 
     def add_attendant(self, name: str, attending: Attending) -> None:
         """Somebody who watches the server through its admin."""
@@ -250,16 +263,44 @@ class Cluster:
             self.moments.begins(SERVER)
             if self.server.writes_a_snapshot:
                 self.moments.begins(SNAPSHOT)
-        wanted = self.crash_at
-        if wanted is not None and (wanted.process, wanted.point, wanted.nth, wanted.side) == (
-            SERVER,
-            "disk.sync",
-            ordinal,
-            phase,
-        ):
-            self.tally.firing(Firing("server_crash", f"{SERVER}, {phase} sync {ordinal}", self.kernel.now_ns, ("", 0)))
-            self.server.process.crash()
-            self.kernel.call_later(RESTART_MS_MAX * NS_PER_MS, self.restart, SERVER)
+
+    def cut(self, name: str, *, power: bool = True, unsynced: str = "", why: str = "") -> None:
+        """The process *name* is gone, now; without *power* only it, not what its disk caches.
+
+        *unsynced* (one of `UNSYNCED`) says what becomes of what its disk had not synced; empty: as drawn.
+        """
+        process = self.kernel.process(name)
+        medium = self.kernel.media.get(name)
+        kind = CUT_KINDS.get(name) or ("endpoint_crash" if name.startswith(ENDPOINT) else "provider_down")
+        kind = "client_crash" if name in self._comers else kind
+        self.tally.firing(Firing(kind, f"{name}{', ' if why else ''}{why}", self.kernel.now_ns, ("", 0)))
+        if medium is None or not unsynced:
+            process.crash(power=power)
+            return
+        before, medium.fate = medium.fate, lambda: UNSYNCED[unsynced]
+        process.crash(power=power)
+        medium.fate = before
+
+    def _cut_at(self, crash: PointCrash) -> None:
+        """Take the power of the victims of *crash*, and give it back a little later."""
+        why = f"{crash.side} {crash.point} number {crash.nth} of {crash.process}"
+        for name in (crash.victim or crash.process).split("+"):
+            if self.kernel.process(name).alive:
+                self.cut(name, unsynced=UNSYNCED_OF_SIDES[crash.side], why=why)
+                self.kernel.call_later(RESTART_MS_MAX * NS_PER_MS, self.restart, name)
+
+    def stop_at(self, crash: PointCrash | None) -> None:
+        """Cut the power where *crash* says."""
+        self.crash_at = crash
+        if crash is None:
+            return
+        side = "after" if crash.side == "torn" and crash.point == "disk.write" else crash.side.replace("torn", "before")
+
+        def passed(one: Passing) -> None:
+            if (one.process, one.point, one.nth, one.side) == (crash.process, crash.point, crash.nth, side):
+                self._cut_at(crash)
+
+        self.points.listen(passed, (crash.point,))
 
     def zone(self) -> Zone:
         """Whose code is running, for the fence."""
@@ -270,9 +311,24 @@ class Cluster:
         if endpoint is None:
             # An external service is the scenario's own code: it gets its process's clock and entropy.
             return Zone.PRODUCT if process is self.server.process else Zone.RUN
-        if endpoint.loading:
-            return Zone.RUN
-        return _ZONES[REGION.get()]
+        region = REGION.get()
+        if endpoint.loading or (region is None and isinstance(endpoint, GuestProcess)):
+            return Zone.RUN  # A guest's libraries have no World to ask.
+        return _ZONES[region]
+
+    @contextmanager
+    def guests(self) -> Iterator[None]:
+        """Answer for the official SDK while the block runs, where there is a guest."""
+        if not any(isinstance(one, GuestProcess) for one in self.endpoints):
+            yield
+            return
+        with answered(self._wall_ms, lambda id_, step: self.watch.tell(StepExecuted(id_, step))):
+            yield
+
+    def _wall_ms(self) -> int:
+        process = self.kernel.current_process
+        assert process is not None, "code of a guest runs in its process"
+        return process.wall.now_ms()
 
     def fenced(self, hazard: Hazard) -> None:
         """The fence saw somebody reach for the real world."""
@@ -296,6 +352,10 @@ class Cluster:
         """Start the process called *name* again."""
         starters: dict[str, Any] = {SERVER: self.server, **{one.process.name: one for one in self.endpoints}}
         starters.update({one.external.name: one for one in self.externals})
+        if name in self._comers:
+            if not self.kernel.process(name).alive:
+                self._comers[name]()
+            return
         if not starters[name].process.alive and self.server.failed is None:
             starters[name].start()
 
@@ -314,6 +374,8 @@ class Cluster:
         for one in processes:
             if not one.process.alive:
                 one.start()
+        for name in self._comers:
+            self.restart(name)
 
     def dismiss(self) -> None:
         """All is quiet: attendants have nothing to watch."""
@@ -340,7 +402,25 @@ class Cluster:
                 for client in clients:
                     nursery.start_soon(client.run)
 
+        def come_back() -> None:
+            way = H2Way(self.kernel.network, process, SERVER, INGRESS_PORT, self.watch)
+            for client in clients:
+                client.comes_back(way.connection(), self._connect_admin(process))
+            process.start(way.hold, together, on_exit=_must_not_fail)
+
+        self._comers[CUSTOMERS] = come_back
         process.start(way.hold, together, on_exit=_must_not_fail)
+
+    def _come_alone(self, name: str, operations: Sequence[Operation]) -> None:
+        process = self.kernel.process(name)
+        client = self.client(name, process, operations, self.connect(process))
+
+        def come_back() -> None:
+            client.comes_back(self.connect(process), self._connect_admin(process))
+            process.start(client.run, on_exit=_must_not_fail)
+
+        self._comers[name] = come_back
+        process.start(client.run, on_exit=_must_not_fail)
 
     def client(self, name: str, process: Process, operations: Sequence[Operation], connection: Connection) -> Client:
         """One more client, in *process*."""
@@ -358,6 +438,7 @@ class Cluster:
             moments=self.moments,
         )
         client.healed = self._healed
+        client.points = self.points
         self.clients.append(client)
         return client
 

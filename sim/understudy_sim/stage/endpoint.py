@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import outcome
 import trio
@@ -19,10 +19,12 @@ from understudy_runtime.http.asgi_messages import ApplicationError
 
 from understudy_sim.kernel.kernel import Kernel
 from understudy_sim.kernel.pipes import SimExchange
+from understudy_sim.stage.attended import AttendedApp
 from understudy_sim.stage.draining import Bell
 from understudy_sim.stage.exchange import ExchangeLink, Opening
 from understudy_sim.stage.happenings import BodyEnded, BodyStarted, EndpointStopped, HazardSeen, StepExecuted
 from understudy_sim.stage.plan import Plan
+from understudy_sim.stage.points import ATTEMPT_POINTS, Points
 from understudy_sim.stage.telling_errors import describe, only_of
 from understudy_sim.stage.watch import Watch
 
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     from understudy_sim.kernel.process import Process
 
 T = TypeVar("T")
+# An ASGI application that is also told whose attempt it answers; nobody's where it is asked what it offers.
+Answered = Callable[[Any, Any, Any, str], Awaitable[None]]
 
 ENDPOINT: Final = "endpoint"
 EXCHANGE_PORT: Final = 9079
@@ -80,6 +84,7 @@ class EndpointProcess:
         self.process = kernel.process(name)
         self.loading = False
         self.running: dict[int, str] = {}  # body -> invocation id
+        self.points: Points | None = None
         self._kernel = kernel
         self._plan = plan
         self._watch = watch
@@ -132,16 +137,25 @@ class EndpointProcess:
     async def _serve_bytes(self, app: App, nursery: trio.Nursery) -> None:
         """The application behind the in-house HTTP loops, over simulated streams; ends the process when drained."""
 
+        def answered(scope: Any, receive: Any, send: Any, invocation_id: str) -> Awaitable[None]:
+            host = self._host(nursery, invocation_id)
+            attended = self._attended(app, invocation_id)
+            return asgi.serve(attended, scope, receive, send, lambda _: host, self.process.wall.now_ms)
+
+        await self._serve_asgi(answered, nursery)
+
+    async def _serve_asgi(self, answered: Answered, nursery: trio.Nursery) -> None:
+        """Serve what *answered* answers, and number the attempts it runs."""
+
         async def hosted(scope: Any, receive: Any, send: Any) -> None:
             names = dict(scope["headers"])
             invocation_id = names.get(b"x-restate-invocation-id", b"").decode()
-            host = self._host(nursery, invocation_id)
             if not invocation_id:  # discovery
-                await asgi.serve(app, scope, receive, send, lambda _: host, self.process.wall.now_ms)
+                await answered(scope, receive, send, invocation_id)
                 return
             body = self._begins(invocation_id)
             try:
-                await asgi.serve(app, scope, receive, send, lambda _: host, self.process.wall.now_ms)
+                await answered(scope, receive, send, invocation_id)
             finally:
                 self._ends(body)
 
@@ -153,14 +167,25 @@ class EndpointProcess:
 
     async def _drain_when_told(self, http: AsgiServer, nursery: trio.Nursery) -> None:
         await self._bell.heard()
+        self._told_to_stop()
         http.drain()
         await trio.sleep(self._plan.limits.drain_timeout_ms / 1000)
         nursery.cancel_scope.cancel()
+
+    def _told_to_stop(self) -> None:
+        """What the application itself does at SIGTERM: ours does nothing."""
 
     def _report(self, error: Exception) -> None:
         if only_of(error, (ApplicationError, OSError, trio.BrokenResourceError, trio.ClosedResourceError)):
             return  # The server went away in the middle of an attempt: there is nobody to answer to the end.
         self._watch.broken("the endpoint does not fail", describe(error))
+
+    def _attended(self, app: App, invocation_id: str) -> App:
+        """*app*, or *app* with somebody who looks on at this attempt."""
+        points = self.points
+        if points is None or not invocation_id or not points.wants(*ATTEMPT_POINTS):
+            return app
+        return cast("App", AttendedApp(app, points, self.process, invocation_id))
 
     def _begins(self, invocation_id: str) -> int:
         body = next(self._bodies)
@@ -181,7 +206,7 @@ class EndpointProcess:
         head = opening.head
         body = self._begins(head.invocation_id)
         try:
-            await app.attempt(
+            await self._attended(app, head.invocation_id).attempt(
                 service=head.target.service,
                 handler=head.target.handler,
                 version=head.protocol_version,

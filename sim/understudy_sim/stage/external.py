@@ -17,6 +17,7 @@ from understudy_sim.kernel.kernel import Kernel
 from understudy_sim.stage.aim import Moments
 from understudy_sim.stage.ledger import Ledger
 from understudy_sim.stage.plan import NS_PER_MS, Plan
+from understudy_sim.stage.points import AFTER, BEFORE, Points
 from understudy_sim.stage.tally import Firing, Tally
 from understudy_sim.stage.variation import Strike
 
@@ -58,6 +59,7 @@ class ExternalProcess:
         self.external = external
         self.process = kernel.process(external.name)
         self.healed = False
+        self.points: Points | None = None
         self.strikes: MeetsCalls | None = None  # instead of what would be drawn
         self._kernel = kernel
         self._plan = plan
@@ -101,7 +103,14 @@ class ExternalProcess:
         if self._meets("provider_error"):
             await stream.send_all(b'{"error": "overloaded, try again later"}\n')
             return True
-        answer = self.external.answer(json.loads(line))
+        request = json.loads(line)
+        points = self.points if self.points is not None and self.points.wants("external.call") else None
+        nth = points.number("external.call", self.process.name) if points is not None else 0
+        if points is not None:
+            await points.through("external.call", self.process, BEFORE, nth, request)
+        answer = self.external.answer(request)
+        if points is not None:
+            await points.through("external.call", self.process, AFTER, nth, request)
         if self._meets("provider_silent"):
             return False
         await stream.send_all(json.dumps(answer).encode() + b"\n")

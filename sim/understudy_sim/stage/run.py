@@ -139,7 +139,7 @@ def _build(
             checker.checks_deadlocks = plan.limits.refuse_deadlocks
     later = [application.later(path) for path in scenario.later]
     cluster = Cluster(kernel, plan, truth, watch, tally, application, later)
-    cluster.crash_at = variation.crash_at
+    cluster.stop_at(variation.crash_at)
     for checker in properties:
         if isinstance(checker, ReplayClosure):
             checker.applications = list(zip(cluster.addresses, (application, *later), strict=True))
