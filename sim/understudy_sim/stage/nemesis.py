@@ -123,7 +123,7 @@ class Nemesis:
             strength_ns=shot.strength_ns,
             detail=shot.detail,
         )
-        self._tally.firing(Firing(shot.label, " > ".join(shot.target), at_ns, shot.switch, strike))
+        self._tally.firing(Firing(shot.label, " > ".join(shot.target), at_ns, shot.switch, strike, shot.lasts_ns))
 
     def _fault(self, kind: str) -> Fault:
         return FAULTS[KERNEL_KINDS[kind]] if kind not in self._draining else Drain(self._draining[kind])
