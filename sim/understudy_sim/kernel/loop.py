@@ -24,6 +24,7 @@ import trio
 
 from understudy_sim.kernel import trio_parts as parts
 from understudy_sim.kernel.runner import ProcessRunner, Timer
+from understudy_sim.kernel.spin import step_watchdog
 from understudy_sim.kernel.trace import PICK_SHIFT, Trace
 from understudy_sim.kernel.waiters import Waiter, waiters_of
 
@@ -46,6 +47,7 @@ class Ending(enum.Enum):
     STEPS_EXHAUSTED = "the step budget is used up"
     TIME_EXHAUSTED = "the virtual time budget is used up"
     PROCESS_FAILED = "a process ended with an error that nobody was to be told of"
+    SPINS = "it spins: steps are taken and nothing comes of them"
 
 
 @attrs.define
@@ -78,6 +80,8 @@ class Loop:
         self.idle_waiters: list[tuple[int, int, Any]] = []
         self.ending: Ending | None = None
         self.stop_error: Callable[[], BaseException | None] = lambda: None
+        self.spun: Callable[[str], object] = lambda place: None  # told where a step that never ends was broken off
+        self.look: Callable[[], object] = lambda: None  # called now and then, between two steps
         self._heap: list[tuple[int, int, Timer]] = []
         self._cancelled = 0
         self._sequence = 0
@@ -206,7 +210,7 @@ class Loop:
 
         Errors of events are raised.
         """
-        with parts.trio_context(self._first_iteration) as self._context:
+        with parts.trio_context(self._first_iteration) as self._context, step_watchdog(self, self._step_never_ends):
             ready, woken = self.ready, self.woken
             self.flush_woken()
             while self.ending is None:
@@ -228,6 +232,10 @@ class Loop:
         assert self.ending is not None, "a run ends for a reason"
         return self.ending
 
+    def _step_never_ends(self, place: str) -> None:
+        self.spun(place)
+        self.stop(Ending.SPINS)
+
     def _take(self, ready: list[Any]) -> None:
         """Let one of *ready* take its step."""
         if len(ready) == 1:
@@ -243,6 +251,7 @@ class Loop:
         self.steps += 1
         if not self.steps & 0xFF:
             self._check_stop_error()  # Somebody may have swallowed it.
+            self.look()
         if self.steps >= self.budget.steps_max:
             self.stop(Ending.STEPS_EXHAUSTED)
         self._step(task)

@@ -34,6 +34,7 @@ from understudy_sim.stage.plan import NS_PER_MS, NS_PER_S, Plan
 from understudy_sim.stage.properties.accepted_ends import AcceptedEnds
 from understudy_sim.stage.properties.leaks import Leaks
 from understudy_sim.stage.properties.linearizable import Linearizable, ObjectModel
+from understudy_sim.stage.properties.progress import Progress
 from understudy_sim.stage.properties.timers import Timers
 from understudy_sim.stage.serializability import Transaction, verdict
 from understudy_sim.stage.temporal import Lead
@@ -106,6 +107,7 @@ class Stage:
         self.healed_ns: int | None = None  # when faults ended
         self._outages: list[tuple[int, int]] = []
         self._stopped_ns: int | None = None
+        self._property(Progress).watches(kernel.loop)
         watch.subscribe(
             {
                 Step: self._step,

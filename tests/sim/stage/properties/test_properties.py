@@ -18,6 +18,8 @@ from understudy_runtime.model.commands import (
 )
 from understudy_runtime.model.events import AttemptEnded, AttemptStarted, LeadershipTaken
 from understudy_runtime.model.invocation import Entry, Failure, Status, Success
+from understudy_sim.kernel.loop import Budget, Ending, Loop
+from understudy_sim.kernel.trace import Trace
 from understudy_sim.stage.happenings import (
     Answered,
     BodyEnded,
@@ -39,6 +41,7 @@ from understudy_sim.stage.properties.hazards import Hazards
 from understudy_sim.stage.properties.leaks import Leaks
 from understudy_sim.stage.properties.order import Order
 from understudy_sim.stage.properties.outstanding import Outstanding
+from understudy_sim.stage.properties.progress import LEASES_MAX, RECORDS_MAX, Progress
 from understudy_sim.stage.properties.registrations import Registrations
 from understudy_sim.stage.properties.single_holder import SingleHolder
 from understudy_sim.stage.properties.timers import Timers
@@ -449,3 +452,42 @@ def test_p15_knows_that_an_id_may_live_again() -> None:
 def end_first(stand: Stand) -> None:
     """The first invocation ends, by the reference model."""
     stand.step(stand.truth.commands[FIRST], effects=Effects(completed={FIRST: Success(b"1")}))
+
+
+# P16
+
+
+def _taken_up(stand: Stand, times: int, *, grows: bool) -> None:
+    inv = Invocation(stand.truth.commands[FIRST], Status.INVOKED, [], 1)
+    stand.truth.models[0].invocations[FIRST] = inv
+    for lease in range(1, times + 1):
+        if grows:
+            inv.journal.append((MessageType.SLEEP, b""))
+        stand.start(FIRST, lease)
+
+
+def test_p16_lets_an_invocation_be_taken_up_for_something() -> None:
+    stand = two_invocations()
+    stand.put(Progress).watches(Loop(Trace(), lambda _: 0, Budget(), 1))
+    _taken_up(stand, 3 * LEASES_MAX, grows=True)
+    assert stand.broken == []
+
+
+def test_p16_calls_off_who_is_taken_up_for_nothing() -> None:
+    stand = two_invocations()
+    loop = Loop(Trace(), lambda _: 0, Budget(), 1)
+    stand.put(Progress).watches(loop)
+    _taken_up(stand, LEASES_MAX, grows=False)
+    assert len(stand.broken) == 1
+    assert "was taken up 8 times running" in stand.broken[0]
+    assert loop.ending is Ending.SPINS
+
+
+def test_p16_calls_off_records_that_move_nothing() -> None:
+    stand = two_invocations()
+    loop = Loop(Trace(), lambda _: 0, Budget(), 1)
+    stand.put(Progress).watches(loop)
+    for _ in range(RECORDS_MAX + 1):
+        stand.step(TimerFired(1, 1))
+    assert len(stand.broken) == 1
+    assert "the last one a TimerFired" in stand.broken[0]
