@@ -16,6 +16,7 @@ import enum
 import heapq
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -24,7 +25,7 @@ import trio
 
 from understudy_sim.kernel import trio_parts as parts
 from understudy_sim.kernel.runner import ProcessRunner, Timer
-from understudy_sim.kernel.spin import step_watchdog
+from understudy_sim.kernel.spin import TICK_S, step_watchdog
 from understudy_sim.kernel.trace import PICK_SHIFT, Trace
 from understudy_sim.kernel.waiters import Waiter, waiters_of
 
@@ -80,6 +81,7 @@ class Loop:
         self.idle_waiters: list[tuple[int, int, Any]] = []
         self.ending: Ending | None = None
         self.stop_error: Callable[[], BaseException | None] = lambda: None
+        self.patience_s = TICK_S
         self.spun: Callable[[str], object] = lambda place: None  # told where a step that never ends was broken off
         self.look: Callable[[], object] = lambda: None  # called now and then, between two steps
         self._heap: list[tuple[int, int, Timer]] = []
@@ -210,7 +212,7 @@ class Loop:
 
         Errors of events are raised.
         """
-        with parts.trio_context(self._first_iteration) as self._context, step_watchdog(self, self._step_never_ends):
+        with parts.trio_context(self._first_iteration) as self._context, self._watchdog():
             ready, woken = self.ready, self.woken
             self.flush_woken()
             while self.ending is None:
@@ -231,6 +233,9 @@ class Loop:
             self._check_stop_error()
         assert self.ending is not None, "a run ends for a reason"
         return self.ending
+
+    def _watchdog(self) -> AbstractContextManager[None]:
+        return step_watchdog(self, self._step_never_ends, self.patience_s)
 
     def _step_never_ends(self, place: str) -> None:
         self.spun(place)

@@ -61,6 +61,7 @@ def test_a_step_that_never_ends_is_broken_off_and_its_place_told() -> None:
     places: list[str] = []
     with Kernel(SeededChoices(1)) as kernel:
         kernel.loop.spun = places.append
+        kernel.loop.patience_s = 0.1
 
         async def main() -> None:
             await trio.lowlevel.checkpoint()
