@@ -62,10 +62,10 @@ class Admin:
             return await self._journals()
         finally:
             with trio.CancelScope(shield=True):
-                await self._pool.drop_idle()
+                await self.close()
 
     async def _journals(self) -> Asked:
-        listed = await self._get(f"/invocations?limit={LIST_MAX}")
+        listed = await self.get(f"/invocations?limit={LIST_MAX}")
         if not isinstance(listed, dict) or not isinstance(listed.get("invocations"), list):
             raise Unreachable(f"{self._url} answers, but not as an admin does: is it the ingress port?")
         found: list[Journal] = []
@@ -74,21 +74,25 @@ class Admin:
             if one.get("status") in NOT_BEGUN:
                 waiting += 1
                 continue
-            answer = await self._get(f"/invocations/{quote(one['id'])}/journal")
+            answer = await self.get(f"/invocations/{quote(one['id'])}/journal", may_be_gone=True)
             journal = None if answer is None else from_json(answer)
             if journal is not None and journal.status != COMPLETED:
                 found.append(journal)
         return Asked(tuple(found), waiting, bool(listed.get("complete", True)))
 
-    async def _get(self, path: str) -> Any:
-        """What a GET of *path* answers; None for what is gone."""
+    async def close(self) -> None:
+        """Keep no connection."""
+        await self._pool.drop_idle()
+
+    async def get(self, path: str, *, may_be_gone: bool = False) -> Any:
+        """What a GET of *path* answers; None for what is gone, where it *may be*.  Raises Unreachable."""
         try:
             with trio.fail_after(SECONDS_MAX):
                 answer = await self._pool.request("GET", self._prefix + path, self._headers)
         except (OSError, ConnectionLost, trio.TooSlowError) as error:
             why = f"no answer within {SECONDS_MAX} s" if isinstance(error, trio.TooSlowError) else str(error)
             raise Unreachable(f"{self._url} cannot be asked: {why}") from None
-        if answer.status in GONE and path.endswith("/journal"):
+        if answer.status in GONE and may_be_gone:
             return None
         if answer.status != 200:
             raise Unreachable(

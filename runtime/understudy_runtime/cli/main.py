@@ -21,6 +21,7 @@ COMMANDS: Final = MappingProxyType[str, tuple[str, str]](
         "simulate": ("understudy_sim.cli.simulate:simulate", "Search a scenario for failures, seed by seed."),
         "replay": ("understudy_sim.cli.replay:replay", "Run one seed of a scenario again, every step the same."),
         "mutate": ("understudy_sim.cli.mutate:mutate", "Plant bugs and hunt them: what would be found?"),
+        "why": ("understudy_runtime.cli.why:why", "Say who waits for whom, and whether it can go on."),
         "shrink": ("understudy_sim.cli.shrink:shrink", "Find the smallest run of a seed that still fails."),
     }
 )

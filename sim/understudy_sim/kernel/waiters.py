@@ -41,14 +41,15 @@ def waiters_of(processes: Iterable[tuple[str, Sequence[Any]]]) -> tuple[Waiter, 
     found: list[Waiter] = []
     for name, tasks in processes:
         for task in tasks:
-            frame, line = _user_frame(task)
+            frame, line = user_frame(task)
             function = frame.f_code.co_qualname if frame is not None else "?"
             filename = frame.f_code.co_filename if frame is not None else "?"
             found.append(Waiter(name, task.name, function, filename, line))
     return tuple(found)
 
 
-def _user_frame(task: Any) -> tuple[FrameType | None, int]:
+def user_frame(task: Any) -> tuple[FrameType | None, int]:
+    """The innermost frame of a parked task that is not trio's, the kernel's or the library's, and its line."""
     frames = list(task.iter_await_frames())
     for frame, line in reversed(frames):
         if not is_library(frame.f_code.co_filename):
