@@ -172,6 +172,10 @@ class Network:
         if self._listeners.get(key) is listener:
             del self._listeners[key]
 
+    def listens(self, host: str, port: int) -> bool:
+        """Whether somebody listens there."""
+        return (host, port) in self._listeners
+
     async def dial(self, process: Process, host: str, port: int) -> SimStream:
         """Open a byte stream.  Raises OSError: refused, timed out, or no such host."""
         stream = await self._dial(process, host, port, exchange=False)

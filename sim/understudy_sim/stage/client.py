@@ -77,6 +77,8 @@ class Client:
         self._kernel = kernel
         self._choices = choices
         self._operations = operations
+        self.first = 0  # the number of its first operation
+        self.last_asked: Asked | None = None
         self._next = 0
         self._unanswered: Asked | None = None  # what it asked last, until it knows what became of it
         self._connection = connection
@@ -89,7 +91,7 @@ class Client:
     async def run(self) -> None:
         """Do all operations, in order."""
         while self._next < len(self._operations):
-            await self.perform(self._operations[self._next], self._next)
+            await self.perform(self._operations[self._next], self.first + self._next)
             self._next += 1
         self.done = True
 
@@ -116,7 +118,7 @@ class Client:
     async def _call(self, call: Call, number: int) -> Asked:
         key = self._directory.idempotency_key(call, f"{self.name}-{number}")
         entry = self._unanswered or self._history.ask(call, key, self._kernel.now_ns)
-        self._unanswered = entry
+        self._unanswered = self.last_asked = entry
         await self._ask(entry, errand_of(call, self._directory, key))
         self._unanswered = None
         return entry
@@ -128,7 +130,7 @@ class Client:
         assert call is not None, "one attaches to what was called, by its label"
         id_ = self._directory.invocation_id(attach.to)
         entry = self._unanswered or self._history.ask(call, attach.to, self._kernel.now_ns, attach, id_)
-        self._unanswered = entry
+        self._unanswered = self.last_asked = entry
         await self._ask(entry, errand_of(attach, self._directory))
         self._unanswered = None
         return entry

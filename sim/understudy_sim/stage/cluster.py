@@ -127,7 +127,9 @@ class Cluster:
         self.points = Points(kernel, truth, watch)
         for endpoint in self.endpoints:
             endpoint.points = self.points
-        self._comers: dict[str, Callable[[], object]] = {}  # clients' processes, and how each comes back
+        self.comers: dict[str, Callable[[], object]] = {}  # clients' processes, and how each comes back
+        self.is_scripted = False  # a script may ask for anything at any time
+        self._is_open = False  # clients may come
         self._healed = False
         self._leaders: dict[int, None] = {}  # partitions led since the upgrade
         self.crash_at: PointCrash | None = None
@@ -147,6 +149,14 @@ class Cluster:
     def addresses(self) -> list[str]:
         """Where the endpoints are registered, in the order of their applications."""
         return [f"http://{one.process.name}:{HTTP_PORT}" for one in self.endpoints]
+
+    @property
+    def serves(self) -> bool:
+        """Whether clients may come, and meet a server and endpoints that are ready."""
+        if not self._is_open or self.server.ingress is None:
+            return False
+        listens = self.kernel.network.listens
+        return all(listens(one.process.name, ENDPOINT_PORT) for one in self.endpoints)
 
     @property
     def done(self) -> bool:
@@ -206,11 +216,11 @@ class Cluster:
         self.directory = Directory(operations, self.application.manifest, self.addresses, is_http_11=is_http_11)
         self.watch.subscribe({Step: self.directory.step})
         acts = any(not isinstance(one, Call) for one in operations)
-        self.server.has_admin = self.plan.hops.registered or acts or bool(self._attending)
+        self.server.has_admin = self.plan.hops.registered or acts or self.is_scripted or bool(self._attending)
 
     def _start_attendants(self) -> None:
         for name, attending in self._attending:
-            attendant = Attendant(self.kernel, name, attending, self.moments, self._connect_admin)
+            attendant = Attendant(self.kernel, name, attending, self.moments, self.connect_admin)
             self.client_names.append(name)
             self.attendants.append(attendant)
             attendant.start()
@@ -272,7 +282,7 @@ class Cluster:
         process = self.kernel.process(name)
         medium = self.kernel.media.get(name)
         kind = CUT_KINDS.get(name) or ("endpoint_crash" if name.startswith(ENDPOINT) else "provider_down")
-        kind = "client_crash" if name in self._comers else kind
+        kind = "client_crash" if name in self.comers else kind
         self.tally.firing(Firing(kind, f"{name}{', ' if why else ''}{why}", self.kernel.now_ns, ("", 0)))
         if medium is None or not unsynced:
             process.crash(power=power)
@@ -352,9 +362,9 @@ class Cluster:
         """Start the process called *name* again."""
         starters: dict[str, Any] = {SERVER: self.server, **{one.process.name: one for one in self.endpoints}}
         starters.update({one.external.name: one for one in self.externals})
-        if name in self._comers:
+        if name in self.comers:
             if not self.kernel.process(name).alive:
-                self._comers[name]()
+                self.comers[name]()
             return
         if not starters[name].process.alive and self.server.failed is None:
             starters[name].start()
@@ -374,7 +384,7 @@ class Cluster:
         for one in processes:
             if not one.process.alive:
                 one.start()
-        for name in self._comers:
+        for name in self.comers:
             self.restart(name)
 
     def dismiss(self) -> None:
@@ -384,14 +394,13 @@ class Cluster:
 
     def _start_clients(self, customers: Mapping[str, Sequence[Operation]]) -> None:
         """The customers come: each a process of its own, or all of one, who share its HTTP/2 connections."""
+        self._is_open = True
         if self.visitor is not None:
             self.client_names.append(self.visitor.name)
             self.visitor.start()
         if self.plan.hops.client is not Hop.H2:
             for name, operations in customers.items():
-                process = self.kernel.process(name)
-                client = self.client(name, process, operations, self.connect(process))
-                process.start(client.run, on_exit=_must_not_fail)
+                self._come_alone(name, operations)
             return
         process = self.kernel.process(CUSTOMERS)
         way = H2Way(self.kernel.network, process, SERVER, INGRESS_PORT, self.watch)
@@ -405,10 +414,10 @@ class Cluster:
         def come_back() -> None:
             way = H2Way(self.kernel.network, process, SERVER, INGRESS_PORT, self.watch)
             for client in clients:
-                client.comes_back(way.connection(), self._connect_admin(process))
+                client.comes_back(way.connection(), self.connect_admin(process))
             process.start(way.hold, together, on_exit=_must_not_fail)
 
-        self._comers[CUSTOMERS] = come_back
+        self.comers[CUSTOMERS] = come_back
         process.start(way.hold, together, on_exit=_must_not_fail)
 
     def _come_alone(self, name: str, operations: Sequence[Operation]) -> None:
@@ -416,10 +425,10 @@ class Cluster:
         client = self.client(name, process, operations, self.connect(process))
 
         def come_back() -> None:
-            client.comes_back(self.connect(process), self._connect_admin(process))
+            client.comes_back(self.connect(process), self.connect_admin(process))
             process.start(client.run, on_exit=_must_not_fail)
 
-        self._comers[name] = come_back
+        self.comers[name] = come_back
         process.start(client.run, on_exit=_must_not_fail)
 
     def client(self, name: str, process: Process, operations: Sequence[Operation], connection: Connection) -> Client:
@@ -431,7 +440,7 @@ class Cluster:
             operations,
             host=process.name,
             connection=connection,
-            admin=self._connect_admin(process),
+            admin=self.connect_admin(process),
             directory=self.directory,
             history=self.history,
             watch=self.watch,
@@ -448,7 +457,8 @@ class Cluster:
             return BytesConnection(self.kernel.network, process, SERVER, INGRESS_PORT)
         return ExchangeConnection(self.kernel.network, process, SERVER, SERVER_PORT)
 
-    def _connect_admin(self, process: Process) -> Connection:
+    def connect_admin(self, process: Process) -> Connection:
+        """A new way from *process* to the admin."""
         if self.plan.hops.in_bytes:
             return BytesConnection(self.kernel.network, process, SERVER, ADMIN_PORT)
         return ExchangeConnection(self.kernel.network, process, SERVER, ADMIN_EXCHANGE_PORT)

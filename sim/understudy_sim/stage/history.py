@@ -6,6 +6,8 @@ A call that was never answered is *unknown*: it may have happened or not, and no
 from __future__ import annotations
 
 import enum
+import json
+from typing import Any
 
 import attrs
 
@@ -27,6 +29,11 @@ class Answer:
     body: bytes
     invocation_id: str
     source: str
+
+    @property
+    def value(self) -> Any:
+        """Its JSON; None when it has no body."""
+        return json.loads(self.body) if self.body else None
 
     @property
     def of_invocation(self) -> bool:

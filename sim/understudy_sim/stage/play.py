@@ -23,6 +23,7 @@ from understudy_runtime.model.invocation import Result, Status
 from understudy_sim.kernel.kernel import Kernel
 from understudy_sim.stage.attendant import Attending
 from understudy_sim.stage.cluster import Cluster
+from understudy_sim.stage.control import Control
 from understudy_sim.stage.external import External
 from understudy_sim.stage.happenings import Deployed, ServerStopped, Step
 from understudy_sim.stage.history import Acted, Asked
@@ -67,7 +68,7 @@ class _Always:
     reads_state: bool = False
 
 
-class Stage:
+class Stage(Control):
     """One rehearsal, as its scenario sees it."""
 
     def __init__(
@@ -107,6 +108,7 @@ class Stage:
         self.healed_ns: int | None = None  # when faults ended
         self._outages: list[tuple[int, int]] = []
         self._stopped_ns: int | None = None
+        super().__init__()
         self._property(Progress).watches(kernel.loop)
         watch.subscribe(
             {

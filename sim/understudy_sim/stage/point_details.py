@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
+from understudy.protocol import service_pb2 as pb
 from understudy.protocol.framing import Frame
 from understudy.protocol.messages import MessageType
 from understudy_runtime.ingress.port import Request, Response
@@ -53,6 +54,11 @@ def command_details(command: Command, partition: int, truth: Truth) -> dict[str,
         details.update(service=inner.service, key=getattr(inner, "key", None))
     if type(command) is AttemptOutput:
         details["entry"] = tuple(message_name(one.entry.type) for one in command.entries)
+        details["step"] = tuple(
+            pb.RunCommand.FromString(one.entry.payload).name
+            for one in command.entries
+            if one.entry.type == MessageType.RUN
+        )
         details["end"] = "" if command.end is None else type(command.end).__name__
     return details
 

@@ -22,7 +22,8 @@ import attrs
 import trio
 from trio.lowlevel import Abort, current_task, wait_task_rescheduled
 
-from understudy_sim.kernel.disk import Fate, Medium
+from understudy_sim.kernel.disk import Medium
+from understudy_sim.kernel.inodes import Fate
 from understudy_sim.kernel.kernel import Kernel
 from understudy_sim.kernel.pipes import Pipe
 from understudy_sim.kernel.process import Process
@@ -35,7 +36,7 @@ from understudy_sim.stage.watch import Watch
 BEFORE: Final = "before"
 AFTER: Final = "after"
 OF_INVOCATIONS: Final = ("invocation", "service", "handler", "key")
-OF_COMMANDS: Final = ("command", "message", "partition", "entry", "end", *OF_INVOCATIONS)
+OF_COMMANDS: Final = ("command", "message", "partition", "entry", "step", "end", *OF_INVOCATIONS)
 
 
 @attrs.frozen
