@@ -22,25 +22,32 @@ if TYPE_CHECKING:
     from understudy_sim.kernel.choices import Choices
     from understudy_sim.stage.attendant import Desk
     from understudy_sim.stage.external import External
+    from understudy_sim.stage.fixed import scenario_in
     from understudy_sim.stage.history import Acted, Asked
     from understudy_sim.stage.ledger import Ledger
     from understudy_sim.stage.plan import Plan
     from understudy_sim.stage.play import Stage
     from understudy_sim.stage.serializability import Transaction
+    from understudy_sim.stage.variation import Deviation, PointCrash, Schedule, Strike
 
 # Imported when first asked for: an application that declares a scenario beside its services starts without them.
 _LATER: Mapping[str, str] = {
     "Acted": "understudy_sim.stage.history",
     "Asked": "understudy_sim.stage.history",
     "Choices": "understudy_sim.kernel.choices",
+    "Deviation": "understudy_sim.stage.variation",
     "Desk": "understudy_sim.stage.attendant",
     "External": "understudy_sim.stage.external",
     "Ledger": "understudy_sim.stage.ledger",
     "Plan": "understudy_sim.stage.plan",
+    "PointCrash": "understudy_sim.stage.variation",
     "RestartAsNew": "understudy_runtime.model.commands",
     "Result": "understudy_runtime.model.invocation",
+    "Schedule": "understudy_sim.stage.variation",
     "Stage": "understudy_sim.stage.play",
+    "Strike": "understudy_sim.stage.variation",
     "Transaction": "understudy_sim.stage.serializability",
+    "scenario_in": "understudy_sim.stage.fixed",
 }
 
 
@@ -62,19 +69,24 @@ __all__ = [
     "Choices",
     "Deploy",
     "Desk",
+    "Deviation",
     "External",
     "Failed",
     "Ledger",
     "Operation",
     "Plan",
+    "PointCrash",
     "Remove",
     "RestartAsNew",
     "Result",
     "Scenario",
+    "Schedule",
     "Settle",
     "Stage",
+    "Strike",
     "Transaction",
     "faults",
     "limited",
     "scenario",
+    "scenario_in",
 ]

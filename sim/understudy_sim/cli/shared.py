@@ -10,12 +10,13 @@ import click
 from understudy_sim.stage import faults as fault_kinds
 from understudy_sim.stage.application import Application, NoApplication
 from understudy_sim.stage.faults import FaultSet, UnknownFault
+from understudy_sim.stage.fixed import Fixed
 from understudy_sim.stage.report import Report
 from understudy_sim.stage.run import run_seed
 from understudy_sim.stage.scenario import Scenario
 from understudy_sim.stage.script import NoScenario, load_scenario
 from understudy_sim.stage.shrink import Shrunk
-from understudy_sim.stage.shrunk_file import load_variation
+from understudy_sim.stage.shrunk_file import About, file_text, load_fixed
 from understudy_sim.stage.silence import silence_for_good, silent
 from understudy_sim.stage.story import describe_run, describe_story
 from understudy_sim.stage.variation import Variation
@@ -74,17 +75,29 @@ def run_one(scenario: Scenario, seed: int, variation: Variation) -> Report:
 
 
 def variation_of(name: str) -> Variation:
+    return fixed_of(name).trial.variation
+
+
+def fixed_of(name: str) -> Fixed:
     try:
-        return load_variation(Path(name))
-    except ValueError as error:
+        return load_fixed(Path(name))
+    except (NoScenario, ValueError) as error:
         raise click.UsageError(str(error)) from error
 
 
+def write_shrunk(file: Path, script: str, scenario: Scenario, seed: int, shrunk: Shrunk) -> str:
+    """Write the file; returns the first difference from the nearest run that holds, in words."""
+    difference = ""
+    story = shrunk.story
+    about = About(claim=shrunk.claim, what=story.difference, found=f"seed {seed:#x}", difference=difference)
+    file.write_text(file_text(script, scenario.name, shrunk.trial, shrunk.report, about))
+    return difference
+
+
 def tell_shrunk(scenario: Scenario, shrunk: Shrunk) -> None:
-    click.echo(f"\nthe smallest run of seed {shrunk.report.seed:#x} that still fails ({shrunk.runs} tries)")
+    click.echo(f"\nthe smallest run that still breaks {shrunk.claim!r} ({shrunk.runs} tries)")
     click.echo(describe_run(shrunk.report))
-    if shrunk.report.stories:
-        click.echo(describe_story(shrunk.report.stories[0]))
+    click.echo(describe_story(shrunk.story))
 
 
 def replay_line(script: str, seed: int, variation: Variation) -> str:

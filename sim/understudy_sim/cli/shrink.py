@@ -1,42 +1,73 @@
-"""`understudy shrink`: the smallest run that still fails."""
+"""`understudy shrink`: the smallest run that still fails, as a Python file."""
 
 from __future__ import annotations
 
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
+import attrs
 import click
 
-from understudy_sim.cli.shared import FAULTS, SEED, run_one, scenario_of, tell_shrunk
+from understudy_sim.cli.shared import FAULTS, SEED, run_one, scenario_of, tell_shrunk, write_shrunk
 from understudy_sim.stage.faults import FaultSet
+from understudy_sim.stage.report import Report
+from understudy_sim.stage.shrink import RUNS_MAX, NotRepeated
 from understudy_sim.stage.shrink import shrink as shrink_run
-from understudy_sim.stage.shrunk_file import save_variation
 from understudy_sim.stage.variation import Variation
+from understudy_sim.stage.variation_text import from_text
 
 
 @click.command(short_help="Find the smallest run of a seed that still fails.")
 @click.argument("script")
 @click.option("--seed", type=SEED, required=True, help="A seed that fails.")
+@click.option("--variation", default="", metavar="TEXT", help="How the run differs from its seed: of a replay line.")
 @click.option("--faults", type=FAULTS, help="The faults it fails under, if not the scenario's.")
-@click.option("--output", type=click.Path(dir_okay=False), help="Where to write the smaller run (default: beside you).")
+@click.option("--runs", type=click.IntRange(min=2), default=RUNS_MAX, show_default=True, help="Runs to spend on it.")
+@click.option("--output", metavar="FILE.py", type=click.Path(dir_okay=False), help="Where to write the smaller run.")
 @click.option("--json", "as_json", is_flag=True, help="End with one line of JSON.")
-def shrink(script: str, seed: int, faults: FaultSet | None, output: str | None, as_json: bool) -> None:
-    """Leave out operations and faults of a failing seed for as long as the same claim breaks."""
+def shrink(
+    script: str, seed: int, variation: str, faults: FaultSet | None, runs: int, output: str | None, as_json: bool
+) -> None:
+    """Leave out faults, operations and everything else of a failing run for as long as the same claim breaks.
+
+    What is left is a Python file that runs alone: it ends with 1 while the claim breaks, with 0 once it holds.
+    """
     scenario = scenario_of(script)
-    variation = Variation(faults=faults)
-    report = run_one(scenario, seed, variation)
+    try:
+        how = from_text(variation)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    how = how if faults is None else attrs.evolve(how, faults=faults)
+    if output is not None and not output.endswith(".py"):
+        raise click.UsageError(f"--output {output}: the smaller run is a Python file; end its name with .py")
+    report = run_one(scenario, seed, how)
     if not report.failed:
         raise click.ClickException(f"seed {seed} does not fail: there is nothing to shrink")
-    shrunk = shrink_run(scenario, report, variation)
-    name = output or f"{Path(script.partition('::')[0]).stem}-seed-{seed}.json"
-    save_variation(Path(name), script, seed, shrunk.variation)
+    try:
+        shrunk = shrink_run(scenario, report, how, runs, tell=lambda line: click.echo(f"  {line}", err=True))
+    except NotRepeated as error:
+        raise click.ClickException(str(error)) from error
+    name = output or f"{scenario.name}_{seed:#x}.py"
+    difference = write_shrunk(Path(name), script, scenario, seed, shrunk)
     tell_shrunk(scenario, shrunk)
-    click.echo(f"replay it with: understudy replay {script} --seed {seed:#x} --shrunk {name}")
+    if difference:
+        click.echo(f"\n{difference}")
+    click.echo(f"\nrun it again with: python {name}")
     if as_json:
-        operations = [str(call) for call in shrunk.report.calls]
-        kinds = sorted({one.kind for one in shrunk.report.firings})
-        click.echo(
-            json.dumps({"seed": seed, "runs": shrunk.runs, "operations": operations, "faults": kinds, "file": name})
-        )
+        click.echo(json.dumps(_as_json(seed, name, shrunk.runs, shrunk.report, shrunk.variation)))
     sys.exit(1)
+
+
+def _as_json(seed: int, name: str, runs: int, report: Report, variation: Variation) -> dict[str, Any]:
+    schedule = variation.schedule
+    return {
+        "seed": seed,
+        "runs": runs,
+        "operations": [str(call) for call in report.calls],
+        "faults": [one.kind for one in report.firings],
+        "deviations": len(schedule.deviations) if schedule is not None else None,
+        "decisions": len(variation.overrides or {}),
+        "file": name,
+    }

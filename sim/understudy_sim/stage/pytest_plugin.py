@@ -1,7 +1,8 @@
 """Scenarios are tests: `pytest scenarios/` runs each over some seeds and fails with the story of what broke.
 
 Works with pytest-trio's `trio_mode` on and off: a scenario is an item of its own, not an async function that somebody
-would have to run.  A scenario declared with `fails=True` passes when a claim breaks.
+would have to run.  A scenario declared with `fails=True` passes when a claim breaks.  A run that is written out
+(`scenario.fixed(...)`, see `fixed.py`) is a test that runs once.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from understudy_sim.stage.fixed import Fixed
     from understudy_sim.stage.report import Report
     from understudy_sim.stage.scenario import Scenario
 
 SEEDS = 20
 MARK = b"@scenario("
+MARK_FIXED = b".fixed("
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -37,10 +40,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
-    """Take scripts that declare a scenario; test modules stay pytest's own."""
+    """Take scripts that declare a scenario or write a run out; test modules stay pytest's own."""
     if file_path.suffix != ".py" or file_path.name.startswith(("test_", "conftest")):
         return None
-    if MARK not in file_path.read_bytes():
+    text = file_path.read_bytes()
+    if MARK not in text and not (MARK_FIXED in text and b"understudy_sim" in text):
         return None
     return ScenarioFile.from_parent(parent, path=file_path)
 
@@ -49,10 +53,15 @@ class ScenarioFile(pytest.File):
     """A script."""
 
     def collect(self) -> Iterator[pytest.Item]:
+        from understudy_sim.stage.fixed import Fixed
         from understudy_sim.stage.script import load_module, scenarios_in
 
-        for found in scenarios_in(load_module(str(self.path))):
+        module = load_module(str(self.path))
+        for found in scenarios_in(module):
             yield ScenarioItem.from_parent(self, name=found.name, scenario=found)
+        for name, fixed in vars(module).items():
+            if isinstance(fixed, Fixed):
+                yield FixedItem.from_parent(self, name=name, fixed=fixed)
 
 
 class ScenarioBroke(Exception):
@@ -95,3 +104,27 @@ class ScenarioItem(pytest.Item):
 
     def reportinfo(self) -> tuple[Path, int, str]:
         return self.path, self.scenario.line - 1, f"scenario: {self.scenario.name}"
+
+
+class FixedItem(pytest.Item):
+    """One run that is written out: all claims must hold."""
+
+    def __init__(self, *, fixed: Fixed, **rest: Any) -> None:
+        super().__init__(**rest)
+        self.fixed = fixed
+        self.obj = self.runtest
+
+    def runtest(self) -> None:
+        from understudy_sim.stage.fixed import described
+
+        report = self.fixed.run()
+        if report.failed:
+            raise ScenarioBroke(described(self.fixed.scenario, report))
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
+        if isinstance(excinfo.value, ScenarioBroke):
+            return f"{excinfo.value}\n\nrun it again with: python {self.path}"
+        return super().repr_failure(excinfo, style)
+
+    def reportinfo(self) -> tuple[Path, int, str]:
+        return self.path, 0, f"run of {self.fixed.scenario.name}: {self.path.stem}"

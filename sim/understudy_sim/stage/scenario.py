@@ -5,7 +5,7 @@ The script may do anything a trio program may; what it does beside `stage.play()
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -16,8 +16,10 @@ from understudy_sim.stage.operations import Operation
 
 if TYPE_CHECKING:
     from understudy_sim.kernel.choices import Choices
+    from understudy_sim.stage.fixed import Fixed
     from understudy_sim.stage.plan import Plan
     from understudy_sim.stage.play import Stage
+    from understudy_sim.stage.variation import Deviation, PointCrash, Schedule, Strike
 
 Workload = Callable[["Choices"], Sequence[Operation]]
 Adjust = Callable[["Plan"], "Plan"]
@@ -45,6 +47,38 @@ class Scenario:
     later: tuple[str, ...] = ()
     deadlocks: bool = False  # so has whoever is in a deadlock that the server names, or behind one
     idle: bool = False  # nothing need be asked for: whoever draws operations may draw none
+
+    def fixed(
+        self,
+        *,
+        operations: Sequence[Operation] | None = (),
+        strikes: Sequence[Strike] | None = (),
+        deviations: Sequence[Deviation] = (),
+        schedule: Schedule | None = None,
+        decisions: Mapping[str, int] | None = None,
+        drawn: Sequence[str] = (),
+        seed: int = 0,
+        crash_at: PointCrash | None = None,
+    ) -> Fixed:
+        """One run of it, written out: what `understudy shrink` leaves in a file.
+
+        *operations* and *strikes* are all there are (None: as *seed* draws them).  The schedule is first come, first
+        served but for *deviations*, unless *schedule* is another.  *decisions* force answers, by label (all of them) or
+        `label#n` (one, from 0); what is under a prefix of *drawn* is drawn from *seed*, and all the rest is tame.
+        """
+        from understudy_sim.stage.fixed import fix
+
+        return fix(
+            self,
+            operations=operations,
+            strikes=strikes,
+            deviations=deviations,
+            schedule=schedule,
+            decisions=decisions,
+            drawn=drawn,
+            seed=seed,
+            crash_at=crash_at,
+        )
 
 
 def no_operations(choices: Choices) -> Sequence[Operation]:

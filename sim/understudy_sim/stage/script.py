@@ -15,13 +15,13 @@ class NoScenario(Exception):
     """The script has no scenario to run: what was looked at, what was found, what to do."""
 
 
-def load_scenario(path: str) -> Scenario:
+def load_scenario(path: str, root: Path | None = None) -> Scenario:
     """The scenario in the script at *path*; `path::name` picks one of several.  Raises NoScenario.
 
-    The working directory is importable, as it is for `understudy dev`.
+    The working directory is importable, as it is for `understudy dev`; or *root* in its place.
     """
     filename, _, wanted = path.partition("::")
-    found = scenarios_in(load_module(filename))
+    found = scenarios_in(load_module(filename, root))
     if wanted:
         found = [one for one in found if one.name == wanted]
     if not found:
@@ -38,19 +38,23 @@ def scenarios_in(module: ModuleType) -> list[Scenario]:
     return [one for one in vars(module).values() if isinstance(one, Scenario)]
 
 
-def load_module(filename: str) -> ModuleType:
-    """Import the script.  Raises NoScenario when there is no such file or it is no Python."""
-    file = Path(filename)
+def load_module(filename: str, root: Path | None = None) -> ModuleType:
+    """Import the script.  Raises NoScenario when there is no such file or it is no Python.
+
+    *root* is the folder from which it is named and imports what it needs: the working directory, unless given.
+    """
+    root = (root or Path.cwd()).resolve()
+    file = root / filename
     if not file.exists():
         raise NoScenario(f"there is no file {filename!r}")
     if file.suffix != ".py":
         raise NoScenario(f"{filename!r} is no Python file")
-    here = str(Path.cwd())
+    here = str(root)
     if here not in sys.path:
         sys.path.insert(0, here)
     resolved = file.resolve()
     try:
-        dotted = ".".join(resolved.relative_to(Path.cwd().resolve()).with_suffix("").parts)
+        dotted = ".".join(resolved.relative_to(root).with_suffix("").parts)
     except ValueError:
         dotted = ""
     try:

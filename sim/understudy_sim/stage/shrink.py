@@ -1,100 +1,125 @@
-"""From a failing seed to the fewest operations and faults that still break the same claim.
+"""From a failing run to the smallest one that still breaks the same claim.
 
-Operations are left out; faults are forced off by their named decisions, whole kinds first and then single injections.
-Nothing else of the run changes: every other decision has a stream of its own.
+What counts, in this order: faults, operations, places where the schedule is not first come, first served, decisions
+that are not tame, and last how round the times are.  Everything that is left is written out as data: operations, faults
+at their instants, deviations, decisions by name; of the seed nothing remains where that can be had.
+
+The stages are in `stages.py`'s order below; all of them are tried again until none finds anything, or the budget of
+runs and steps is spent.  The result is run twice more: it must break the claim both times with one digest.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from collections.abc import Callable
+from typing import Final
 
 import attrs
 
-from understudy_sim.stage.application import Application
-from understudy_sim.stage.report import Report
-from understudy_sim.stage.run import run_seed
+from understudy_sim.stage import reductions
+from understudy_sim.stage.report import Report, Story
 from understudy_sim.stage.scenario import Scenario
 from understudy_sim.stage.silence import silent
+from understudy_sim.stage.strategies.port import Trial
+from understudy_sim.stage.tries import Ran, Runner, Tries, kind_of, runner_of
 from understudy_sim.stage.variation import Variation
 
-T = TypeVar("T")
-RUNS_MAX = 150
+RUNS_MAX: Final = 250
+STEPS_MAX: Final = 20_000_000
+ROUNDS_MAX: Final = 4
+
+Tell = Callable[[str], object]
 
 
 @attrs.frozen
 class Shrunk:
-    """The smallest failing run found, how it differs from its seed, and how many runs that took."""
+    """The smallest failing run found, what names it, and what it cost.
+
+    *neighbours* are runs in which the claim held and that lack one thing of it, nearest first.
+    """
 
     report: Report
-    variation: Variation
+    trial: Trial
+    claim: str
     runs: int
+    steps: int
+    neighbours: tuple[tuple[str, Trial], ...]
+    ran: Ran
+
+    @property
+    def variation(self) -> Variation:
+        """How it differs from its seed."""
+        return self.trial.variation
+
+    @property
+    def story(self) -> Story:
+        """How the claim broke."""
+        return next(one for one in self.report.stories if one.claim == self.claim)
 
 
-class _Shrinker:
-    def __init__(self, scenario: Scenario, report: Report, variation: Variation, runs_max: int) -> None:
-        self.scenario = scenario
-        self.application = Application(scenario.app)
-        self.claim = report.violations[0].claim
-        self.report = report
-        self.variation = variation
-        self.runs = 0
-        self.runs_max = runs_max
-
-    def fails(self, variation: Variation) -> bool:
-        """Whether the first claim that broke still breaks; keeps the variation if so."""
-        if self.runs >= self.runs_max:
-            return False
-        self.runs += 1
-        report = run_seed(self.scenario, self.application, self.report.seed, variation)
-        if any(one.claim == self.claim for one in report.violations):
-            self.report, self.variation = report, variation
-            return True
-        return False
-
-    def drop_calls(self) -> None:
-        """Leave out operations, in halves and then one by one."""
-        kept = self.variation.kept_calls
-        indexes = tuple(range(len(self.report.calls))) if kept is None else kept
-        drop_each(indexes, lambda rest: self.fails(attrs.evolve(self.variation, kept_calls=rest)))
-
-    def drop_kinds(self) -> None:
-        """Forbid whole kinds of faults."""
-        faults = self.variation.faults if self.variation.faults is not None else self.scenario.faults
-        fired = tuple(kind for kind in faults.kinds if kind in self.report.faults)
-        # First forbid what never happened: nothing can change, and the list gets readable.
-        self.fails(attrs.evolve(self.variation, faults=attrs.evolve(faults, kinds=fired)))
-        drop_each(fired, lambda rest: self.fails(attrs.evolve(self.variation, faults=attrs.evolve(faults, kinds=rest))))
-
-    def drop_injections(self) -> None:
-        """Force single injections off."""
-        for firing in self.report.firings:
-            overrides = {**(self.variation.overrides or {}), firing.switch: 0}
-            self.fails(attrs.evolve(self.variation, overrides=overrides))
+class NotRepeated(Exception):
+    """The small run did not fail twice with one digest: something is not decided by the run's name."""
 
 
-def drop_each(items: Sequence[T], fails: Callable[[tuple[T, ...]], bool]) -> tuple[T, ...]:
-    """The items that cannot be left out: halves, quarters and so on down to one by one."""
-    kept = tuple(items)
-    size = max(1, len(kept) // 2)
-    while size:
-        at = 0
-        while at < len(kept):
-            rest = kept[:at] + kept[at + size :]
-            if len(rest) < len(kept) and fails(rest):
-                kept = rest
-            else:
-                at += size
-        size //= 2
-    return kept
+def shrink(
+    scenario: Scenario,
+    report: Report,
+    variation: Variation,
+    runs_max: int = RUNS_MAX,
+    *,
+    steps_max: int = STEPS_MAX,
+    tell: Tell | None = None,
+    runner: Runner | None = None,
+) -> Shrunk:
+    """Make the failing run behind *report* smaller.  *tell* hears of progress, a line at a time.
 
-
-def shrink(scenario: Scenario, report: Report, variation: Variation, runs_max: int = RUNS_MAX) -> Shrunk:
-    """Make the failing run behind *report* smaller."""
+    Raises NotRepeated.
+    """
     assert report.failed, "only a failure shrinks"
-    shrinker = _Shrinker(scenario, report, variation, runs_max)
     with silent():
-        shrinker.drop_kinds()
-        shrinker.drop_calls()
-        shrinker.drop_injections()
-    return Shrunk(shrinker.report, shrinker.variation, shrinker.runs)
+        run = runner_of(scenario) if runner is None else runner
+        kind = kind_of(report.violations[0])
+        tries = Tries(run, Trial(report.seed, variation), runs_max=runs_max, steps_max=steps_max, kind=kind)
+        _reduce(tries, tell if tell is not None else _nobody)
+        small = _confirmed(tries, run)
+    claim = next(one.claim for one in small.report.violations if kind_of(one) == kind)
+    neighbours = tuple(reductions.neighbours(tries))
+    return Shrunk(small.report, tries.best, claim, tries.runs, tries.steps, neighbours, small)
+
+
+def size_of(ran: Ran, trial: Trial) -> tuple[int, int, int, int]:
+    """What counts: faults, operations, deviations, decisions that are not tame."""
+    schedule = trial.variation.schedule
+    fifo = schedule is not None and schedule.kind == "fifo"
+    deviations = len(schedule.deviations) if schedule is not None and fifo else len(ran.deviations)
+    return len(ran.report.firings), len(ran.report.calls), deviations, len(reductions.wild_decisions(ran, trial))
+
+
+def _reduce(tries: Tries, tell: Tell) -> None:
+    for _ in range(ROUNDS_MAX):
+        before = tries.best
+        for name, stage in reductions.STAGES:
+            at = tries.runs
+            stage(tries)
+            if tries.runs > at:
+                faults, operations, deviations, wild = size_of(tries.ran, tries.best)
+                tell(
+                    f"{name}: {faults} faults, {operations} operations, {deviations} deviations, "
+                    f"{wild} decisions ({tries.runs} runs)"
+                )
+        if tries.best == before or tries.spent:
+            return
+
+
+def _confirmed(tries: Tries, run: Runner) -> Ran:
+    """The best run, whole, twice."""
+    first, second = run(tries.best), run(tries.best)
+    tries.runs += 2
+    if first.report.digest != second.report.digest:
+        raise NotRepeated(f"the small run is not the same twice: {first.report.digest}, {second.report.digest}")
+    if not any(kind_of(one) == tries.kind for one in first.report.violations):
+        raise NotRepeated(f"the small run does not break {tries.kind!r} when it is run to its end")
+    return first
+
+
+def _nobody(_: str) -> None:
+    """Nobody wants to know."""

@@ -104,24 +104,24 @@ def test_bad_usage_is_2_and_says_what_was_wrong(args: list[str], said: str, tmp_
 
 
 def test_shrink_writes_a_file_that_replays(tmp_path: Path) -> None:
-    file = tmp_path / "small.json"
+    file = tmp_path / "small.py"
     result = run(shrink, NAIVE, "--seed", "1", "--faults", "none", "--output", str(file), "--json")
     assert result.exit_code == 1
     assert len(last_json(result)["operations"]) <= 3
-    again = run(replay, NAIVE, "--seed", "1", "--shrunk", str(file))
+    again = run(replay, NAIVE, "--seed", "0", "--shrunk", str(file))
     assert again.exit_code == 1
     assert "ticket_tour_naive.py:" in again.stdout
 
 
 def test_shrink_refuses_a_seed_that_holds(tmp_path: Path) -> None:
-    result = run(shrink, TOUR, "--seed", "1", "--faults", "none", "--output", str(tmp_path / "x.json"))
+    result = run(shrink, TOUR, "--seed", "1", "--faults", "none", "--output", str(tmp_path / "x.py"))
     assert result.exit_code == 1
     assert "does not fail" in result.output
 
 
 def test_replay_refuses_a_file_that_is_no_shrunk_run(tmp_path: Path) -> None:
-    file = tmp_path / "x.json"
-    file.write_text("{}")
+    file = tmp_path / "x.py"
+    file.write_text("small = None\n")
     result = run(replay, TOUR, "--seed", "1", "--shrunk", str(file))
     assert result.exit_code == 2
     assert "is no shrunk run" in result.output

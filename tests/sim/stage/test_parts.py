@@ -1,4 +1,4 @@
-"""The stage's smaller parts: fault sets, the shrinker's search, histories, ledgers, claims, what must not survive."""
+"""The stage's smaller parts: fault sets, histories, ledgers, claims, what must not survive."""
 
 from __future__ import annotations
 
@@ -14,17 +14,8 @@ from understudy_sim.stage.ledger import Ledger
 from understudy_sim.stage.operations import Call
 from understudy_sim.stage.plan import NOT_DRAWN, Hop, draw_plan
 from understudy_sim.stage.run import judge_idle
-from understudy_sim.stage.shrink import drop_each
 from understudy_sim.stage.tally import Tally
 from understudy_sim.stage.watch import VIOLATIONS_MAX, Watch
-
-
-@given(items=st.lists(st.integers(0, 30), unique=True, max_size=12), needed=st.sets(st.integers(0, 30), max_size=4))
-def test_dropping_keeps_exactly_what_is_needed(items: list[int], needed: set[int]) -> None:
-    wanted = needed & set(items)
-    kept = drop_each(items, lambda rest: wanted <= set(rest))
-    assert set(kept) == wanted
-    assert [one for one in items if one in wanted] == list(kept)
 
 
 def test_fault_sets_are_named() -> None:

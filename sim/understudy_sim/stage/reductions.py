@@ -1,0 +1,330 @@
+"""The ways in which a failing run is made smaller, each a pass over one of its parts.
+
+A pass asks `Tries` whether a smaller run still fails; what does is the best run from then on.  None of them knows what
+a run is made of beyond its `Variation` and what its report tells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
+
+import attrs
+
+from understudy_sim.kernel.choices import Choice
+from understudy_sim.stage.minimize import drop_each, drop_singly, first_that_fails, rounder, smaller
+from understudy_sim.stage.operations import Call, Operation
+from understudy_sim.stage.strategies.port import Trial
+from understudy_sim.stage.tries import Ran, Tries
+from understudy_sim.stage.variation import Schedule, Strike
+
+FIFO: Final = Schedule(kind="fifo")
+EVERYTHING: Final = ("",)  # the prefix of all labels
+# Labels of drawn faults: left alone until the faults are written out.
+OF_FAULTS: Final = ("fault.",)
+# So are those of the schedule, which has a pass of its own.
+OF_SCHEDULES: Final = "schedule"
+# A label that was asked more often than this stays drawn: writing all its answers out explains nothing.
+ANSWERS_MAX: Final = 8
+LASTS_NS: Final = (1_000_000, 10_000_000, 100_000_000, 1_000_000_000)
+YES: Final = 999
+
+
+# --- what is written out ----------------------------------------------------------------------------------------------
+
+
+def write_operations(tries: Tries) -> None:
+    """Operations as data, instead of drawn."""
+    variation = tries.best.variation
+    if variation.calls is None or variation.kept_calls is not None:
+        tries.vary(calls=tries.ran.report.calls, kept_calls=None)
+
+
+def write_strikes(tries: Tries) -> None:
+    """Faults at their instants, instead of drawn and aimed."""
+    if tries.best.variation.strikes is not None:
+        return
+    strikes = tuple(one.strike for one in tries.ran.report.firings if one.strike is not None)
+    overrides = {
+        key: value for key, value in (tries.best.variation.overrides or {}).items() if not key[0].startswith(OF_FAULTS)
+    }
+    tries.vary(strikes=strikes, overrides=overrides or None)
+
+
+# --- faults -----------------------------------------------------------------------------------------------------------
+
+
+def drop_kinds(tries: Tries) -> None:
+    """Forbid whole kinds of drawn faults."""
+    variation = tries.best.variation
+    if variation.strikes is not None:
+        return
+    allowed = variation.faults
+    kinds = tuple(dict.fromkeys(one for one in tries.ran.report.faults if allowed is None or one in allowed))
+    drop_each(kinds, lambda rest: tries.vary(faults=_only(rest)))
+
+
+def _only(kinds: tuple[str, ...]) -> Any:
+    from understudy_sim.stage import faults
+
+    return faults.FaultSet(tuple(kind for kind in faults.KINDS if kind in kinds))
+
+
+def drop_injections(tries: Tries) -> None:
+    """Force single injections of drawn faults off, by their named decisions."""
+    if tries.best.variation.strikes is not None:
+        return
+    for _ in range(3):
+        switches = tuple(dict.fromkeys(one.switch for one in tries.ran.report.firings if one.switch[0]))
+        before = dict(tries.best.variation.overrides or {})
+
+        def off(kept: tuple[tuple[str, int], ...], before: Any = before, switches: Any = switches) -> bool:
+            return tries.vary(overrides={**before, **{one: 0 for one in switches if one not in kept}})
+
+        if drop_each(switches, off) == switches:
+            return
+
+
+def drop_strikes(tries: Tries) -> None:
+    """Leave out faults that are written out."""
+    if tries.best.variation.strikes:
+        drop_each(tries.best.variation.strikes, lambda rest: tries.vary(strikes=rest))
+
+
+def simplify_strikes(tries: Tries) -> None:
+    """Shorter, weaker, at rounder times."""
+    for index in range(len(tries.best.variation.strikes or ())):
+        for change in (_shorter, _weaker, _plainer, _rounder):
+            strike = (tries.best.variation.strikes or ())[index]
+            first_that_fails(change(strike), lambda one, index=index: _replace_strike(tries, index, one))  # type: ignore[misc]
+
+
+def _replace_strike(tries: Tries, index: int, strike: Strike) -> bool:
+    strikes = tries.best.variation.strikes or ()
+    return tries.vary(strikes=(*strikes[:index], strike, *strikes[index + 1 :]))
+
+
+def _shorter(strike: Strike) -> list[Strike]:
+    return [attrs.evolve(strike, lasts_ns=ns) for ns in LASTS_NS if ns < strike.lasts_ns]
+
+
+def _weaker(strike: Strike) -> list[Strike]:
+    tried = (1, 1_000_000, 1_000_000_000)
+    return [attrs.evolve(strike, strength_ns=ns) for ns in tried if ns < strike.strength_ns]
+
+
+def _plainer(strike: Strike) -> list[Strike]:
+    return [attrs.evolve(strike, detail=detail) for detail in (0, 1) if detail < strike.detail]
+
+
+def _rounder(strike: Strike) -> list[Strike]:
+    return [attrs.evolve(strike, at_ns=ns) for ns in rounder(strike.at_ns)]
+
+
+# --- operations -------------------------------------------------------------------------------------------------------
+
+
+def drop_operations(tries: Tries) -> None:
+    """Leave out operations."""
+    drop_each(tries.ran.report.calls, lambda rest: tries.vary(calls=rest, kept_calls=None))
+
+
+def simplify_operations(tries: Tries) -> None:
+    """No pauses, few clients, nothing said that need not be."""
+    calls = tries.ran.report.calls
+    if any(one.pause_ms for one in calls):
+        tries.vary(calls=tuple(attrs.evolve(one, pause_ms=0) for one in calls))
+    _fewer_clients(tries)
+    for index in range(len(tries.ran.report.calls)):
+        for changes in ({"pause_ms": 0}, {"one_way": False, "delay_ms": 0}, {"delay_ms": 0}):
+            _simplify(tries, index, changes)
+        pauses = smaller_pauses(tries.ran.report.calls[index].pause_ms)
+        first_that_fails(pauses, lambda ms, index=index: _simplify(tries, index, {"pause_ms": ms}))  # type: ignore[misc]
+
+
+def smaller_pauses(pause_ms: int) -> list[int]:
+    """Rounder and shorter pauses."""
+    return [ms for ms in (10, 100, 1_000) if ms < pause_ms]
+
+
+def _simplify(tries: Tries, index: int, changes: Mapping[str, Any]) -> bool:
+    calls = tries.ran.report.calls
+    call = calls[index]
+    fields = {name: value for name, value in changes.items() if getattr(call, name, value) != value}
+    if not fields or not (isinstance(call, Call) or set(fields) <= {"pause_ms", "client"}):
+        return False
+    return tries.vary(calls=(*calls[:index], attrs.evolve(call, **fields), *calls[index + 1 :]))
+
+
+def _fewer_clients(tries: Tries) -> None:
+    clients = list(dict.fromkeys(one.client for one in tries.ran.report.calls))
+    for client in clients[1:]:
+        for other in clients[: clients.index(client)]:
+            if tries.vary(calls=tuple(_renamed(one, client, other) for one in tries.ran.report.calls)):
+                break
+
+
+def _renamed(operation: Operation, old: str, new: str) -> Operation:
+    return attrs.evolve(operation, client=new) if operation.client == old else operation
+
+
+# --- the schedule -----------------------------------------------------------------------------------------------------
+
+
+def first_come(tries: Tries) -> None:
+    """First come, first served."""
+    tries.vary(schedule=FIFO)
+
+
+def drop_deviations(tries: Tries) -> None:
+    """As few places as can be where it is not."""
+    schedule = tries.best.variation.schedule
+    if schedule == FIFO or tries.vary(schedule=FIFO):
+        return
+    if schedule is None or schedule.kind != "fifo":
+        # The same run, written out; then its first half and so on.
+        if not tries.vary(schedule=attrs.evolve(FIFO, deviations=tries.ran.deviations)):
+            return
+        schedule = tries.best.variation.schedule
+        assert schedule is not None, "just written"
+    drop_each(schedule.deviations, lambda rest: tries.vary(schedule=attrs.evolve(FIFO, deviations=rest)))
+
+
+# --- decisions --------------------------------------------------------------------------------------------------------
+
+
+def tame_decisions(tries: Tries) -> None:
+    """Every decision its tame answer, but for as few labels as can be."""
+    variation = tries.best.variation
+    if variation.tame == EVERYTHING and not variation.wild:
+        return
+    drawn = OF_FAULTS if variation.strikes is None else ()
+    forced = {label for label, _ in variation.overrides or {}}
+    wanted = tuple(dict.fromkeys(one.label for one in tries.ran.decisions if one.label not in forced))
+    apart = (OF_SCHEDULES, *OF_FAULTS)
+    labels = tuple(label for label in wanted if not label.startswith(apart) and _is_wild(label, tries))
+    kept = tuple(label for label in wanted if label.startswith(OF_SCHEDULES))
+    drop_each(labels, lambda rest: tries.vary(tame=EVERYTHING, wild=(*drawn, *kept, *rest)))
+
+
+def _is_wild(label: str, tries: Tries) -> bool:
+    variation = tries.best.variation
+    return not variation.tame or label.startswith(variation.wild)
+
+
+def write_decisions(tries: Tries) -> None:
+    """What is not tame by name and answer, where that is short; then without each of them, then simpler answers."""
+    variation = tries.best.variation
+    if variation.tame != EVERYTHING:
+        return
+    answers: dict[str, list[Choice]] = {}
+    for one in wild_decisions(tries.ran, tries.best):
+        answers.setdefault(one.label, []).append(one)
+    short = [label for label, given in answers.items() if len(given) <= ANSWERS_MAX]
+    written = {(one.label, one.ordinal): one.value for label in short for one in answers[label] if one.value != one.low}
+    wild = tuple(label for label in variation.wild if label in OF_FAULTS or (label in answers and label not in short))
+    if wild != variation.wild:
+        tries.vary(wild=wild, overrides={**(variation.overrides or {}), **written} or None)
+    overrides = tuple((tries.best.variation.overrides or {}).items())
+    drop_each(overrides, lambda rest: tries.vary(overrides=dict(rest) or None))
+    ranges = {(one.label, one.ordinal): one for one in tries.ran.decisions}
+    for key, value in tuple((tries.best.variation.overrides or {}).items()):
+        asked = ranges.get((key[0], key[1] or 0))
+        if asked is not None:
+            first_that_fails(simpler_answers(asked, value), lambda one, key=key: _answer(tries, key, one))  # type: ignore[misc]
+
+
+def simpler_answers(asked: Choice, value: int) -> tuple[int, ...]:
+    """What to try in place of *value*, simplest first."""
+    if (asked.low, asked.high) == (0, YES):
+        return (YES,) if value != YES else ()
+    return tuple(one for one in smaller(value, asked.low)[1:] if one > asked.low)
+
+
+def _answer(tries: Tries, key: tuple[str, int | None], value: int) -> bool:
+    return tries.vary(overrides={**(tries.best.variation.overrides or {}), key: value})
+
+
+def wild_decisions(ran: Ran, trial: Trial) -> list[Choice]:
+    """The decisions of a run that were left to its seed, and those that were forced."""
+    variation = trial.variation
+    forced = variation.overrides or {}
+    return [
+        one
+        for one in ran.decisions
+        if (one.label, one.ordinal) in forced
+        or (one.label, None) in forced
+        or not variation.tame
+        or not one.label.startswith(variation.tame)
+        or one.label.startswith(variation.wild)
+    ]
+
+
+def forget_seed(tries: Tries) -> None:
+    """Seed 0, where nothing is drawn any more."""
+    if tries.best.seed and tries.best.variation.tame == EVERYTHING:
+        tries.fails(Trial(0, attrs.evolve(tries.best.variation, faults=None)))
+
+
+# --- nothing more can be left out -------------------------------------------------------------------------------------
+
+
+def minimal(tries: Tries) -> None:
+    """Faults, operations and deviations one by one, until none of them can go."""
+    variation = tries.best.variation
+    if variation.strikes is not None:
+        drop_singly(variation.strikes, lambda rest: tries.vary(strikes=rest))
+    drop_singly(tries.ran.report.calls, lambda rest: tries.vary(calls=rest, kept_calls=None))
+    schedule = tries.best.variation.schedule
+    if schedule is not None and schedule.kind == "fifo":
+        drop_singly(schedule.deviations, lambda rest: tries.vary(schedule=attrs.evolve(FIFO, deviations=rest)))
+
+
+def neighbours(tries: Tries) -> Iterator[tuple[str, Trial]]:
+    """Runs that lack one thing of the best and held, nearest first: the last fault, operation, deviation, decision."""
+    best, variation = tries.best, tries.best.variation
+    held = {repr(trial) for trial in tries.held}
+    for what, changes in _lacking(tries):
+        trial = Trial(best.seed, attrs.evolve(variation, **changes))
+        if repr(trial) in held:
+            yield what, trial
+
+
+def _lacking(tries: Tries) -> Iterator[tuple[str, dict[str, Any]]]:
+    variation = tries.best.variation
+    strikes = variation.strikes or ()
+    for index in sorted(range(len(strikes)), key=lambda index: -strikes[index].at_ns):
+        what = f"{strikes[index].kind} of {' > '.join(strikes[index].on)}"
+        yield f"without the {what}", {"strikes": (*strikes[:index], *strikes[index + 1 :])}
+    calls = tries.ran.report.calls
+    for index in reversed(range(len(calls))):
+        yield f"without {calls[index]}", {"calls": (*calls[:index], *calls[index + 1 :]), "kept_calls": None}
+    schedule = variation.schedule
+    deviations = schedule.deviations if schedule is not None else ()
+    for index in reversed(range(len(deviations))):
+        rest = attrs.evolve(FIFO, deviations=(*deviations[:index], *deviations[index + 1 :]))
+        yield f"with {deviations[index].task} served in turn", {"schedule": rest}
+    overrides = variation.overrides or {}
+    for key in overrides:
+        rest_of = {other: value for other, value in overrides.items() if other != key}
+        yield f"with {key[0]} as on a tame day", {"overrides": rest_of or None}
+
+
+Stage = Callable[[Tries], None]
+STAGES: Final[tuple[tuple[str, Stage], ...]] = (
+    ("operations written out", write_operations),
+    ("first come, first served", first_come),
+    ("kinds of faults", drop_kinds),
+    ("operations", drop_operations),
+    ("single faults", drop_injections),
+    ("faults written out", write_strikes),
+    ("faults", drop_strikes),
+    ("operations again", drop_operations),
+    ("decisions", tame_decisions),
+    ("schedule", drop_deviations),
+    ("simpler operations", simplify_operations),
+    ("simpler faults", simplify_strikes),
+    ("decisions written out", write_decisions),
+    ("no seed", forget_seed),
+    ("one by one", minimal),
+)

@@ -1,0 +1,157 @@
+"""The runs that a shrinker makes: each compared with the failure it began from, counted, and never made twice.
+
+A try fails when the claim breaks that broke first in the run to shrink: the same property, whatever its text; a claim
+without a number by its words, and where those say only that the rehearsal or the server failed, by how.  A try that
+gets much longer than the run it began from is cut off, and what was not broken by then counts as held.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, Final
+
+import attrs
+
+from understudy_sim.kernel.choices import Choice
+from understudy_sim.kernel.deviations import Recording
+from understudy_sim.kernel.kernel import KernelOutcome
+from understudy_sim.stage.application import Application
+from understudy_sim.stage.rehearsal import Rehearsal
+from understudy_sim.stage.report import Report
+from understudy_sim.stage.run import ENDED_EARLY, STEPS_MAX, run_seed
+from understudy_sim.stage.scenario import Scenario
+from understudy_sim.stage.silence import collect
+from understudy_sim.stage.strategies.port import Trial
+from understudy_sim.stage.variation import Deviation
+from understudy_sim.stage.watch import Violation
+
+_NUMBERED: Final = re.compile(r"(P\d+|\([a-z]\)) ")
+_TELLING: Final = re.compile(r"[A-Za-z_. '-]+")
+# Claims that say that something failed; what failed is in their texts.
+_SAYS_LITTLE: Final = (ENDED_EARLY, "the server does not fail")
+LONGER: Final = 3  # times as many steps as the run to shrink, and these more
+LONGER_STEPS: Final = 20_000
+TRIES_PER_COLLECTION: Final = 10
+
+
+@attrs.frozen
+class Ran:
+    """What one try was: its report, every decision it took, and its schedule as deviations."""
+
+    report: Report
+    decisions: tuple[Choice, ...] = ()
+    deviations: tuple[Deviation, ...] = ()
+
+
+Runner = Callable[[Trial], Ran]
+
+
+@attrs.define
+class Recorder:
+    """Observes decisions and deviations of a run."""
+
+    decisions: tuple[Choice, ...] = ()
+    deviations: tuple[Deviation, ...] = ()
+    _recording: Recording | None = None
+
+    def attach(self, rehearsal: Rehearsal) -> None:
+        """Stand between the loop and its policy."""
+        loop = rehearsal.kernel.loop
+        recording = self._recording = Recording(loop.pick)
+        known = loop.names
+        if known is not None:
+            recording.names = known
+        loop.pick, loop.names = recording, recording.names
+
+    def stopped(self, rehearsal: Rehearsal, ended: KernelOutcome) -> None:
+        """Keep what was noted."""
+        assert self._recording is not None, "attached before"
+        self.decisions = tuple(rehearsal.choices.recorded)
+        self.deviations = tuple(Deviation(task=task, nth=nth, by=by) for task, nth, by in self._recording.passed)
+
+
+def runner_of(scenario: Scenario) -> Runner:
+    """Runs *scenario* in this process."""
+    application = Application(scenario.app)
+    made = 0
+
+    def run(trial: Trial) -> Ran:
+        nonlocal made
+        recorder = Recorder()
+        report = run_seed(scenario, application, trial.seed, trial.variation, [recorder])
+        made += 1
+        if made == 1 or made % TRIES_PER_COLLECTION == 0:
+            collect(keep=made == 1)
+        return Ran(report, recorder.decisions, recorder.deviations)
+
+    return run
+
+
+def kind_of(violation: Violation) -> str:
+    """What makes two broken claims the same one."""
+    numbered = _NUMBERED.match(violation.claim)
+    if numbered is not None:
+        return numbered.group(1)
+    if violation.claim not in _SAYS_LITTLE:
+        return violation.claim
+    told = _TELLING.match(violation.what)
+    return f"{violation.claim}: {told.group().strip() if told is not None else ''}"
+
+
+class Tries:
+    """The smallest failing run so far: `best` names it, `ran` is what it showed.
+
+    `runs` and `steps` count what was spent of *runs_max* and *steps_max*.  `held` are the tries in which the claim
+    held, in order.
+    """
+
+    def __init__(self, run: Runner, start: Trial, *, runs_max: int, steps_max: int, kind: str = "") -> None:
+        assert runs_max >= 1, "the run to shrink is a run"
+        self._run = run
+        self._known: dict[str, bool] = {}
+        self.runs = 1
+        self.runs_max = runs_max
+        self.steps_max = steps_max
+        self.best = start
+        self.ran = run(start)
+        self.steps = self.ran.report.steps
+        self.kind = kind or (kind_of(self.ran.report.violations[0]) if self.ran.report.failed else "")
+        self.held: list[Trial] = []
+        # A run that used up its steps is as long as it is because it fails.
+        self._cut_at = None if self.steps >= STEPS_MAX else min(STEPS_MAX, LONGER * self.steps + LONGER_STEPS)
+
+    @property
+    def spent(self) -> bool:
+        """Whether no further run may be made."""
+        return self.runs >= self.runs_max or self.steps >= self.steps_max
+
+    def vary(self, **changes: Any) -> bool:
+        """Whether the best run, with these fields of its variation changed, still fails; then it is the best."""
+        return self.fails(Trial(self.best.seed, attrs.evolve(self.best.variation, **changes)))
+
+    def fails(self, trial: Trial) -> bool:
+        """Whether *trial* fails with the same claim; then it is the best."""
+        if trial == self.best:
+            return True
+        name = named(trial)
+        if name in self._known or self.spent:
+            return False  # What failed became the best; a known one is either behind us or held.
+        limit = trial.variation.steps_max or self._cut_at
+        ran = self._run(attrs.evolve(trial, variation=attrs.evolve(trial.variation, steps_max=limit)))
+        self.runs += 1
+        self.steps += ran.report.steps
+        failed = any(kind_of(one) == self.kind for one in ran.report.violations)
+        self._known[name] = failed
+        if failed:
+            self.best, self.ran = trial, ran
+        else:
+            self.held.append(trial)
+        return failed
+
+
+def named(trial: Trial) -> str:
+    """One text for one run, however its fields were put together."""
+    overrides = trial.variation.overrides
+    tidy = sorted(overrides.items(), key=repr) if overrides else None
+    return f"{trial.seed} {tidy} {attrs.evolve(trial.variation, overrides=None)!r}"
