@@ -3,7 +3,8 @@
 At a power cut each unsynced write is kept, lost, or torn at a 512-byte sector, as drawn; names not yet synced
 are lost from some point on.  Folders themselves are durable at once.  A failed sync drops what was in doubt,
 as file systems do: the process must stop, and when it goes down the cache is gone with it.  Promise (single
-copy): lost and torn *unsynced* writes, slow and failing syncs.  Nothing that was synced is ever hurt in here.
+copy): lost and torn *unsynced* writes, slow and failing syncs, a full disk.  Nothing that was synced is ever hurt in
+here: `damage.py` does that, on request.
 
 A `Medium` is the disk; `Medium.mount` gives one incarnation its `SimDisk`, whose calls are void once that
 incarnation is dead.
@@ -18,10 +19,10 @@ import attrs
 import trio
 
 from understudy_sim.kernel.choices import Choices, Stream, stable_seed
+from understudy_sim.kernel.inodes import CutReport, Fate, Inode, Write, apply_write, commit_writes, cut_inode
 from understudy_sim.kernel.loop import Loop, ProcessRunner
 from understudy_sim.kernel.process import Process
 
-SECTOR_BYTES: Final = 512
 DETAIL_MAX: Final = 2**16 - 1
 
 
@@ -57,56 +58,12 @@ class DiskProfile:
 
 
 @attrs.frozen
-class Fate:
-    """What a power cut does to unsynced writes: *mode* 0 keeps all, 1 loses all, 2 keeps some and tears the next, 3
-    decides for each sector alone.  *detail* (16 bits) seeds what is left to choose.
-    """
-
-    mode: int
-    detail: int
-
-
-@attrs.define
-class CutReport:
-    """What one power cut did to one disk, and the decision it followed from."""
-
-    mode: int = 0
-    detail: int = 0
-    switch: tuple[str, int] = ("", 0)
-    unsynced_writes: int = 0
-    lost_writes: int = 0
-    torn_writes: int = 0
-    lost_names: int = 0
-
-    @property
-    def bit(self) -> bool:
-        """Whether anything that had been written is gone."""
-        return self.lost_writes + self.torn_writes + self.lost_names > 0
-
-
-@attrs.frozen
-class _Write:
-    """One unsynced change of a file: *data* at *offset*, or a truncation to *offset* when *data* is None."""
-
-    number: int
-    offset: int
-    data: bytes | None
-
-
-@attrs.define(eq=False)
-class _Inode:
-    visible: bytearray = attrs.Factory(bytearray)
-    durable: bytearray = attrs.Factory(bytearray)
-    unsynced: list[_Write] = attrs.Factory(list)
-
-
-@attrs.frozen
 class _NameChange:
     """*path* now means *inode* (None: nothing); *source* is the name it had before, for a rename."""
 
     folders: tuple[str, ...]
     path: str
-    inode: _Inode | None
+    inode: Inode | None
     source: str | None = None
 
 
@@ -147,12 +104,14 @@ class Medium:
         self.on_sync: OnSync | None = None
         self.on_cut: OnCut | None = None
         self.door: DiskDoor | None = None
+        self.stall: Callable[[ProcessRunner], object] | None = None  # Told of every read and write.
+        self.on_commit: Callable[[Inode, Sequence[Write]], object] | None = None  # Before writes become durable.
         self.fate: Callable[[], Fate] | None = None  # Says what a power cut does, instead of a draw.
         self.loop = loop
         self._choices = choices
         self._stream: Stream | None = None
-        self._names: dict[str, _Inode] = {}
-        self._durable_names: dict[str, _Inode] = {}
+        self._names: dict[str, Inode] = {}
+        self._durable_names: dict[str, Inode] = {}
         self._changes: list[_NameChange] = []
         self._folders: dict[str, None] = {"": None}
         self._locks: dict[str, ProcessRunner] = {}
@@ -178,12 +137,17 @@ class Medium:
         """The first *length* bytes of what processes read under *path*."""
         return bytes(self._names[path].visible[:length])
 
+    @property
+    def durable_files(self) -> dict[str, Inode]:
+        """What has a durable name, in order of the names."""
+        return dict(sorted(self._durable_names.items()))
+
     def durable_bytes(self, path: str) -> bytes | None:
         """What the medium holds under *path*; None without such a durable name."""
         inode = self._durable_names.get(path)
         return bytes(inode.durable) if inode is not None else None
 
-    def _inodes(self) -> list[_Inode]:
+    def _inodes(self) -> list[Inode]:
         return list(dict.fromkeys((*self._names.values(), *self._durable_names.values())))
 
     # The end of a process
@@ -205,7 +169,7 @@ class Medium:
         mode, stream = report.mode, Stream(stable_seed("disk.cut", report.detail))
         self._cut_names(mode, stream, report)
         for inode in self._inodes():
-            _cut_inode(inode, mode, stream, report)
+            cut_inode(inode, mode, stream, report)
         self._names = dict(self._durable_names)
         self._tainted = False
         self.loop.trace.note("disk.cut", self.name, report.lost_writes, report.torn_writes, report.lost_names)
@@ -245,17 +209,23 @@ class Medium:
         self._write_last += 1
         return self._write_last
 
-    def check_room(self, growth: int) -> None:
-        """Raise DiskFull when *growth* more bytes do not fit."""
+    @property
+    def used_bytes(self) -> int:
+        """How much lies in files."""
+        return sum(len(inode.visible) for inode in self._names.values())
+
+    def lacks(self, growth: int) -> int:
+        """How many of *growth* more bytes do not fit."""
         capacity = self.profile.capacity_bytes
-        if capacity is None or growth <= 0:
-            return
-        used = sum(len(inode.visible) for inode in self._names.values())
-        if used + growth > capacity:
-            self.full_writes += 1
-            raise self.errors.DiskFull(
-                f"the disk of {self.name} is full: {used} of {capacity} bytes are used, {growth} more were wanted"
-            )
+        return 0 if capacity is None or growth <= 0 else max(0, min(growth, self.used_bytes + growth - capacity))
+
+    def full(self, lacking: int) -> Exception:
+        """What a write is told that lacks *lacking* bytes of room."""
+        self.full_writes += 1
+        return self.errors.DiskFull(
+            f"the disk of {self.name} is full: {self.used_bytes} of {self.profile.capacity_bytes} bytes are used, "
+            f"{lacking} more were wanted"
+        )
 
     async def sync(
         self,
@@ -327,7 +297,7 @@ class Medium:
 class SimFile:
     """A file opened by one incarnation."""
 
-    def __init__(self, medium: Medium, runner: ProcessRunner, path: str, inode: _Inode) -> None:
+    def __init__(self, medium: Medium, runner: ProcessRunner, path: str, inode: Inode) -> None:
         self._medium = medium
         self._runner = runner
         self._path = path
@@ -348,19 +318,26 @@ class SimFile:
         self._check()
         assert offset >= 0, "an offset is not negative"
         assert length >= 0, "a length is not negative"
+        if self._medium.stall is not None:
+            self._medium.stall(self._runner)
         return bytes(self._inode.visible[offset : offset + length])
 
     def pwrite(self, offset: int, data: bytes) -> None:
         """Write all of *data* at *offset*, growing the file with zeros if needed.
 
-        Raises DiskError, DiskFull.
+        Raises DiskError; DiskFull when only the beginning fits.
         """
         self._check()
         assert offset >= 0, "an offset is not negative"
         if self._runner.dead or not data:
             return
-        self._medium.check_room(offset + len(data) - len(self._inode.visible))
-        self._change(offset, bytes(data))
+        lacking = self._medium.lacks(offset + len(data) - len(self._inode.visible))
+        if not lacking:
+            self._change(offset, bytes(data))
+            return
+        if lacking < len(data):
+            self._change(offset, bytes(data[:-lacking]))  # What fits is there, as after a short write.
+        raise self._medium.full(lacking)
 
     def truncate(self, length: int) -> None:
         """Cut or grow the file to *length* bytes."""
@@ -371,12 +348,14 @@ class SimFile:
 
     def _change(self, offset: int, data: bytes | None) -> None:
         medium = self._medium
+        if medium.stall is not None:
+            medium.stall(self._runner)
         if medium.door is not None:
             medium.door.writes(medium, self._path, offset, data, "before")
             if self._runner.dead:  # It was cut within this very step: nothing is written any more.
                 return
-        _apply_write(self._inode.visible, offset, data)
-        self._inode.unsynced.append(_Write(medium.next_write(), offset, data))
+        apply_write(self._inode.visible, offset, data)
+        self._inode.unsynced.append(Write(medium.next_write(), offset, data))
         if medium.door is not None:
             medium.door.writes(medium, self._path, offset, data, "after")
 
@@ -389,16 +368,19 @@ class SimFile:
         inode = self._inode
         upto = inode.unsynced[-1].number if inode.unsynced else 0
         writes = [one.data or b"" for one in inode.unsynced] if self._medium.door is not None else ()
-        await self._medium.sync(
-            self._runner, self._path, lambda: _commit_writes(inode, upto), lambda: self._drop(upto), writes
-        )
+        await self._medium.sync(self._runner, self._path, lambda: self._commit(upto), lambda: self._drop(upto), writes)
+
+    def _commit(self, upto: int) -> None:
+        if self._medium.on_commit is not None:
+            self._medium.on_commit(self._inode, [one for one in self._inode.unsynced if one.number <= upto])
+        commit_writes(self._inode, upto)
 
     def _drop(self, upto: int) -> None:
         """A failed sync: each write made it or did not; none will be tried again."""
         stream = self._medium.doubt()
         for write in [one for one in self._inode.unsynced if one.number <= upto]:
             if stream.chance(500):
-                _apply_write(self._inode.durable, write.offset, write.data)
+                apply_write(self._inode.durable, write.offset, write.data)
         self._inode.unsynced = [one for one in self._inode.unsynced if one.number > upto]
 
     def close(self) -> None:
@@ -422,7 +404,7 @@ class SimDisk:
                 raise FileNotFoundError(f"{self._medium.name} has no file {path!r}")
             if _folder(path) not in self._medium._folders:
                 raise FileNotFoundError(f"{self._medium.name} has no folder {_folder(path)!r}: make it first")
-            inode = _Inode()
+            inode = Inode()
             if not self._runner.dead:
                 self._medium.change_name(_NameChange((_folder(path),), path, inode))
         return SimFile(self._medium, self._runner, path, inode)
@@ -490,68 +472,7 @@ class SimDisk:
         self._medium._locks[path] = self._runner
 
 
-def _apply_write(content: bytearray, offset: int, data: bytes | None) -> None:
-    if data is None:
-        if offset < len(content):
-            del content[offset:]
-        else:
-            content.extend(bytes(offset - len(content)))
-        return
-    if offset > len(content):
-        content.extend(bytes(offset - len(content)))
-    content[offset : offset + len(data)] = data
-
-
-def _commit_writes(inode: _Inode, upto: int) -> None:
-    for write in inode.unsynced:
-        if write.number <= upto:
-            _apply_write(inode.durable, write.offset, write.data)
-    inode.unsynced = [write for write in inode.unsynced if write.number > upto]
-
-
-def _cut_inode(inode: _Inode, mode: int, stream: Stream, report: CutReport) -> None:
-    """Modes: 0 all kept, 1 all lost, 2 a prefix kept and the next write torn, 3 each sector on its own."""
-    writes, inode.unsynced = inode.unsynced, []
-    kept = {0: len(writes), 1: 0}.get(mode, -1)
-    if mode == 2:
-        kept = stream.integer(0, len(writes))
-    for index, write in enumerate(writes):
-        if mode == 3 or (mode == 2 and index == kept):
-            _tear(inode.durable, write, stream, report)
-        elif index < kept:
-            _apply_write(inode.durable, write.offset, write.data)
-        else:
-            report.lost_writes += 1
-    inode.visible = bytearray(inode.durable)
-
-
-def _tear(content: bytearray, write: _Write, stream: Stream, report: CutReport) -> None:
-    """Keep some sectors of *write*."""
-    pieces = _sectors(write)
-    kept = [piece for piece in pieces if stream.chance(500)]
-    for offset, data in kept:
-        _apply_write(content, offset, data)
-    if not kept:
-        report.lost_writes += 1
-    elif len(kept) < len(pieces):
-        report.torn_writes += 1
-
-
-def _sectors(write: _Write) -> list[tuple[int, bytes | None]]:
-    if write.data is None:
-        return [(write.offset, None)]
-    pieces: list[tuple[int, bytes | None]] = []
-    at = write.offset
-    end = write.offset + len(write.data)
-    while at < end:
-        upto = min(end, (at // SECTOR_BYTES + 1) * SECTOR_BYTES)
-        pieces.append((at, write.data[at - write.offset : upto - write.offset]))
-        at = upto
-    assert pieces, "a write has a sector"
-    return pieces
-
-
-def _apply_name(names: dict[str, _Inode], change: _NameChange) -> None:
+def _apply_name(names: dict[str, Inode], change: _NameChange) -> None:
     if change.source is not None and names.get(change.source) is change.inode:
         del names[change.source]
     if change.inode is None:

@@ -11,7 +11,7 @@ import errno
 import os
 import zlib
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
@@ -139,6 +139,10 @@ class Network:
         self._blocked: dict[tuple[str, str], int] = {}
         self._slow: dict[tuple[str, str], Slowness] = {}
         self._refusing: dict[str, int] = {}
+        self._hanging: dict[str, int] = {}
+        self._unknown: dict[str, int] = {}
+        self._stopped: dict[tuple[str, str], list[Callable[[], object]]] = {}  # held links: connects that wait
+        self.jitter: Callable[[], int] | None = None  # More ns for each chunk while a jitter fault lasts.
         self.extra_latency_ns = 0  # Added to everything while a latency fault lasts.
         self.touched: dict[str, int] = {}  # How often a fault made a difference, by what it did and where.
         self._connection_last = 0
@@ -189,7 +193,7 @@ class Network:
         return exchange
 
     async def _dial(self, process: Process, host: str, port: int, *, exchange: bool) -> SimStream | SimExchange:
-        if host not in self._processes:
+        if not self.knows(host):
             raise OSError(errno.EHOSTUNREACH, f"there is no host {host!r} in this run")
         attempt = _Attempt(self, process.runner, host, port, exchange)
         return await attempt.run()
@@ -201,6 +205,9 @@ class Network:
         if attempt.host in self._refusing:
             self.touch("refused", attempt.host)
             return None, _refused(attempt)
+        if attempt.host in self._hanging:
+            self.touch("hung", attempt.host)
+            return None, None
         listener = self._listeners.get((attempt.host, attempt.port))
         if listener is None:
             silent = not target.alive and stream.integer(0, 3) == 3
@@ -268,6 +275,9 @@ class Network:
         if self.extra_latency_ns:
             self.touch("late", "")
             delay_ns += self.extra_latency_ns
+        if self.jitter is not None:
+            self.touch("jitter", "")
+            delay_ns += self.jitter()
         if slow is not None:
             self.touch("slow", f"{link[0]}>{link[1]}")
             delay_ns += slow.extra_ns + size * NS_PER_S // slow.bytes_per_s
@@ -278,6 +288,8 @@ class Network:
         if not self._blocked or pipe.link not in self._blocked:
             return False
         self.touch("held", f"{pipe.link[0]}>{pipe.link[1]}")
+        if pipe.link in self._stopped:
+            return True  # Not for long: nobody loses patience.
         self._loop.call_at(self._loop.now_ns + self.profile.cut_timeout_ns, self._cut_if_held, pipe)
         return True
 
@@ -338,12 +350,62 @@ class Network:
                 if pipe.held and pipe.link == (source, target):
                     pipe.release()
 
-    def blocked(self, source: str, target: str) -> bool:
-        """Whether a partition keeps a connect packet from *source* to *target*."""
+    def blocked(self, source: str, target: str, then: Callable[[], object] | None = None) -> bool:
+        """Whether something keeps a connect packet from *source* to *target*; *then* is called if it goes on later."""
         if (source, target) not in self._blocked:
             return False
         self.touch("held", f"{source}>{target}")
+        if then is not None and (source, target) in self._stopped:
+            self._stopped[(source, target)].append(then)
         return True
+
+    def stop(self, source: str, target: str) -> bool:
+        """Hold everything from *source* to *target*, connects as well, until `let_go`.  False when that is so."""
+        if (source, target) in self._stopped:
+            return False
+        self._stopped[(source, target)] = []
+        self.block(source, target)
+        return True
+
+    def let_go(self, links: Sequence[tuple[str, str]], order: Callable[[list[Pipe]], list[Pipe]]) -> None:
+        """Undo `stop` of *links*: what was held arrives at once, pipe by pipe in the *order* given."""
+        pipes: list[Pipe] = []
+        connects: list[Callable[[], object]] = []
+        for link in links:
+            connects += self._stopped.pop(link)
+            if self._blocked[link] > 1:
+                self.unblock(*link)  # Somebody else holds it, too.
+                continue
+            del self._blocked[link]
+            both = ((one.forward, one.backward) for one in self.connections.values())
+            pipes += [pipe for pair in both for pipe in pair if pipe.held and pipe.link == link]
+        for pipe in order(pipes):
+            pipe.release_at_once()
+        for connect in connects:
+            connect()
+
+    def hang(self, host: str) -> None:
+        """Lose what asks *host* for a new connection.  Nests."""
+        self._hanging[host] = self._hanging.get(host, 0) + 1
+
+    def unhang(self, host: str) -> None:
+        """Undo one `hang`."""
+        _count_down(self._hanging, host)
+
+    def knows(self, host: str) -> bool:
+        """Whether the name *host* can be resolved now."""
+        if host in self._unknown:
+            self.touch("unknown", host)
+            return False
+        return host in self._processes
+
+    def forget(self, host: str) -> None:
+        """Let nobody resolve the name *host*.  Nests."""
+        self._unknown[host] = self._unknown.get(host, 0) + 1
+
+    def remember(self, host: str) -> None:
+        """Undo one `forget`."""
+        _count_down(self._unknown, host)
 
     def slow(self, source: str, target: str, slowness: Slowness) -> None:
         """Make a link slow, one way."""
@@ -360,12 +422,7 @@ class Network:
 
     def unrefuse(self, host: str) -> None:
         """Undo one `refuse`."""
-        count = self._refusing.get(host, 0)
-        assert count > 0, f"{host} does not refuse"
-        if count > 1:
-            self._refusing[host] = count - 1
-        else:
-            del self._refusing[host]
+        _count_down(self._refusing, host)
 
     def between(self, source: str, target: str) -> list[Connection]:
         """Live connections between two hosts, either way round, oldest first."""
@@ -373,13 +430,23 @@ class Network:
         return [one for one in self.connections.values() if one.link in pair]
 
     def heal(self) -> None:
-        """End every partition, slow link and refusal."""
+        """End every partition, slow link and refusal, and whatever else hurts."""
+        if self._stopped:
+            self.let_go(list(self._stopped), list)
         for source, target in list(self._blocked):
             self._blocked[(source, target)] = 1
             self.unblock(source, target)
         self._slow.clear()
         self._refusing.clear()
+        self._hanging.clear()
+        self._unknown.clear()
         self.extra_latency_ns = 0
+        self.jitter = None
+
+    def is_hurt(self) -> bool:
+        """Whether any fault is in force."""
+        lasting = (self._blocked, self._slow, self._refusing, self._hanging, self._unknown, self._stopped)
+        return any(lasting) or self.extra_latency_ns > 0 or self.jitter is not None
 
 
 class _Attempt:
@@ -416,7 +483,7 @@ class _Attempt:
 
     def _arrive(self, _: object) -> None:
         name = self.runner.process.name
-        if self._task is None or self.runner.dead or self._network.blocked(name, self.host):
+        if self._task is None or self.runner.dead or self._network.blocked(name, self.host, lambda: self._arrive(None)):
             return
         connection, refusal = self._network.connect(self)
         self._connection = connection
@@ -427,7 +494,9 @@ class _Attempt:
         self._loop.call_at(self._loop.now_ns + delay_ns, self._answer, answer, self.runner)
 
     def _answer(self, answer: outcome.Outcome[Any]) -> None:
-        if self._task is None or self._network.blocked(self.host, self.runner.process.name):
+        if self._task is None:
+            return
+        if self._network.blocked(self.host, self.runner.process.name, lambda: self._answer(answer)):
             return
         task, self._task = self._task, None
         if self._timeout is not None:
@@ -450,6 +519,15 @@ class _Attempt:
         if self._connection is not None:
             self._connection.reset()
             self._connection = None
+
+
+def _count_down(counts: dict[str, int], host: str) -> None:
+    count = counts.get(host, 0)
+    assert count > 0, f"{host}: nothing to undo"
+    if count > 1:
+        counts[host] = count - 1
+    else:
+        del counts[host]
 
 
 def _refused(attempt: _Attempt) -> ConnectionRefusedError:

@@ -11,79 +11,26 @@ whether it may.
 
 from __future__ import annotations
 
-import enum
 import operator
 from collections import deque
-from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import trio
 from trio.lowlevel import Abort, current_task, wait_task_rescheduled
 
 from understudy_sim.kernel.loop import Loop, ProcessRunner
+from understudy_sim.kernel.wire import Control, Door, Tap, Wire
+
+__all__ = ["Connection", "Control", "Door", "Pipe", "SimExchange", "SimStream", "Tap", "Wire"]
 
 DEFAULT_RECEIVE_BYTES = 65_536
-
-
-class Control(enum.Enum):
-    """What travels in a pipe besides data."""
-
-    EOF = 1
-    RESET = 2
-
-
-class Tap(Protocol):
-    """Somebody who notes what is on its way.  Plain calls that change nothing."""
-
-    def sent(self, pipe: Pipe, item: object) -> None:
-        """*item* has left its sender."""
-
-    def arrived(self, pipe: Pipe, item: object) -> None:
-        """*item* has reached the other end's host, in the order of sending; what was lost never does."""
-
-
-class Door(Protocol):
-    """Where what is sent can be kept before it leaves.  Whoever keeps an item lets it go with `Pipe.leave`, in order."""
-
-    def keeps(self, pipe: Pipe, item: object, size: int) -> bool:
-        """*item* is about to leave: whether it stays here.  It may cut the sender."""
-
-    def left(self, pipe: Pipe, item: object) -> None:
-        """*item* is on its way.  It may cut the sender."""
-
-
-class Wire(Protocol):
-    """The network, as one pipe sees it."""
-
-    tap: Tap | None
-    door: Door | None
-    sends: int  # How many chunks, items and ends were ever sent.
-    on_send: Callable[[int], object] | None  # Told the ordinal before each; it may cut the sender.
-
-    @property
-    def keepalive_ns(self) -> int:
-        """After how long an end notices that its peer is silently gone; 0: never."""
-
-    def split(self, pipe: Pipe, data: bytes) -> list[bytes]:
-        """Cut *data* into the chunks it arrives as."""
-
-    def delay_ns(self, pipe: Pipe, size: int) -> int:
-        """How long a chunk of *size* bytes takes."""
-
-    def holds(self, pipe: Pipe) -> bool:
-        """Whether what arrives now must wait in `pipe.held` (a partition)."""
-
-    def delivered(self, pipe: Pipe, item: object) -> None:
-        """*item* arrived."""
-
-    def gone(self, connection: Connection) -> None:
-        """Both ends of *connection* are finished."""
 
 
 class Pipe:
     """One direction.  `owner` reads from it; `writer` is the process at the other end."""
 
     __slots__ = (
+        "breaks_after",
         "buffer",
         "connection",
         "eof_sent",
@@ -125,6 +72,7 @@ class Pipe:
         self.size = 0  # Bytes (or items) sent and not yet read.
         self.in_flight = 0
         self.last_arrival_ns = 0
+        self.breaks_after: int | None = None  # So many bytes (or items) arrive yet: then the connection breaks.
         self.void = False  # Half open: what is sent vanishes.
         self.eof_sent = False
         self.reader_state: Control | None = None  # Why nothing more will arrive.
@@ -175,13 +123,42 @@ class Pipe:
             self.held.append(item)
             return
         self.in_flight -= 1
-        self._deliver(item)
+        if self.breaks_after is None:
+            self._deliver(item)
+        else:
+            self._pass(item)
+
+    def _pass(self, item: Any) -> None:
+        """Deliver *item*, or what may still arrive of it before the connection breaks."""
+        if self.breaks_after is None:
+            self._deliver(item)
+            return
+        left = self.breaks_after
+        size = len(item) if isinstance(item, bytes) else 0 if isinstance(item, Control) else 1
+        if size <= left and not isinstance(item, Control):
+            self.breaks_after = left - size
+            self._deliver(item)
+            return
+        if isinstance(item, bytes) and left:
+            self._deliver(item[:left])
+        self.breaks_after = None
+        self.connection.break_in_the_middle(self)
 
     def release(self) -> None:
         """The partition healed: what was held goes on its way again, in order."""
         held, self.held = self.held, []
         for item in held:
             self.loop.call_at(self.last_arrival_ns_after(), self._arrive, item)
+
+    def release_at_once(self) -> None:
+        """What was held arrives now, in order."""
+        held, self.held = self.held, []
+        for item in held:
+            self.in_flight -= 1
+            if self.void:
+                self.connection.swallowed += 1
+            else:
+                self._pass(item)
 
     def last_arrival_ns_after(self) -> int:
         """The earliest arrival that keeps the order."""
@@ -285,6 +262,7 @@ class Connection:
         self.exchange = exchange  # Objects travel here, not bytes.
         self.host_up = True  # False: an end's host lost power.
         self.swallowed = 0  # What was sent into the void.
+        self.broken_in_the_middle = 0
         self.loop = loop
         self.number = number
         names = (client.process.name, server.process.name)
@@ -319,6 +297,13 @@ class Connection:
             pipe.held.clear()
             pipe.finish(Control.RESET)
         self.check_gone()
+
+    def break_in_the_middle(self, pipe: Pipe) -> None:
+        """Break it now; the reader of *pipe* may still read what has arrived there."""
+        self.broken_in_the_middle += 1
+        arrived = list(pipe.buffer)
+        self.reset()
+        pipe.buffer.extend(arrived)
 
     def half_open(self) -> None:
         """Lose everything from now on, at both ends, without telling anybody before keep-alive notices."""

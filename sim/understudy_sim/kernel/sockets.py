@@ -74,7 +74,7 @@ class SimSockets(trio.abc.HostnameResolver, trio.abc.SocketFactory):
     ) -> Any:
         """One IPv4 address for a host of this run.  Raises socket.gaierror for any other name."""
         name = host.decode("ascii") if host is not None else "localhost"
-        if name not in self.network.hosts and name not in _LOCAL:
+        if name not in _LOCAL and not self.network.knows(name):
             raise stdlib.gaierror(stdlib.EAI_NONAME, f"there is no host {name!r} in this run")
         await trio.lowlevel.checkpoint()
         number = int(port) if port is not None else 0

@@ -10,7 +10,8 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from understudy_sim.kernel.choices import DrawnChoices, SeededChoices
-from understudy_sim.kernel.disk import SECTOR_BYTES, CutReport, Medium, PlainDiskErrors, SimDisk, SimFile
+from understudy_sim.kernel.disk import Medium, PlainDiskErrors, SimDisk, SimFile
+from understudy_sim.kernel.inodes import SECTOR_BYTES, CutReport
 from understudy_sim.kernel.kernel import Kernel
 
 

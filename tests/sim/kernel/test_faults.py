@@ -20,7 +20,20 @@ from understudy_sim.kernel.trace import Note
 S = 1_000_000_000
 MS = 1_000_000
 BY_CRASH = ("lost_writes", "torn_tail")
-LINKS = ("stream_reset", "refuse_connect", "half_open", "partition", "partition_one_way", "slow_link", "latency")
+LINKS = (
+    "stream_reset",
+    "refuse_connect",
+    "half_open",
+    "partition",
+    "partition_one_way",
+    "slow_link",
+    "latency",
+    "hung_connect",
+    "unknown_host",
+    "cut_stream",
+    "held_traffic",
+    "jitter",
+)
 INTENSITY = Intensity(every_ns=300 * MS, lasts_low_ns=50 * MS, lasts_high_ns=600 * MS, strength_ns=200 * MS)
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from understudy_sim.kernel.disk import CutReport
 from understudy_sim.kernel.faults.port import Arena, Shot
+from understudy_sim.kernel.inodes import CutReport
 
 
 class LostWrites:

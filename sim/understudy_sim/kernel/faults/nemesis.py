@@ -13,9 +13,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
-from understudy_sim.kernel.disk import CutReport, Fate
 from understudy_sim.kernel.faults.lost_writes import LostWrites, TornTail
 from understudy_sim.kernel.faults.port import Planned, Shot, Tally
+from understudy_sim.kernel.inodes import CutReport, Fate
 from understudy_sim.kernel.loop import Timer
 
 if TYPE_CHECKING:

@@ -1,0 +1,48 @@
+"""What was synced is damaged: must be detected, never answered from.  No run has these unasked."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from understudy_sim.kernel.damage import misdirected, rot
+from understudy_sim.kernel.faults.port import Arena, Shot
+
+
+class BitRot:
+    """Flips one bit of what the host's disk holds as synced."""
+
+    kind: ClassVar[str] = "bit_rot"
+    budget: ClassVar[str] = "any bit; there is no second copy, so the process may refuse to start"
+
+    def inject(self, arena: Arena, shot: Shot) -> bool:
+        """Bites always: the bit is another."""
+        if not rot(arena.kernel.medium(shot.target[0]), shot.detail):
+            return False
+        arena.bite(shot.label)
+        return True
+
+
+class MisdirectedWrite:
+    """The next write that is synced lands on another sector, of this file or another, and not where it should be.
+
+    It is lost at its own place only once something later in the same file is durable: see `kernel/damage.py`.
+    """
+
+    kind: ClassVar[str] = "misdirected_write"
+    budget: ClassVar[str] = "any write but the last of a file; the process may refuse to start"
+
+    def inject(self, arena: Arena, shot: Shot) -> bool:
+        """Bites when a write went elsewhere."""
+        medium = arena.kernel.medium(shot.target[0])
+        if medium.on_commit is not None:
+            return False
+        state = misdirected(shot.detail)
+        medium.on_commit = lambda inode, writes: state.commit(medium, inode, writes)
+
+        def undo() -> None:
+            medium.on_commit = None
+            if state.landed or state.lost:
+                arena.bite(shot.label)
+
+        arena.until(shot.lasts_ns, undo)
+        return True

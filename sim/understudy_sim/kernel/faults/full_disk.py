@@ -1,0 +1,36 @@
+"""A disk runs out of space, and has some again after a while."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Final
+
+from understudy_sim.kernel.faults.port import Arena, Shot
+
+# How much still fits: nothing, less than a record, a few records, a few pages.
+ROOM_BYTES: Final = (0, 100, 3_000, 20_000)
+
+
+class FullDisk:
+    """What would make a file of the host larger than the room that is left fails; of the write, the beginning is there.
+
+    The process must stop, or answer that it cannot now.
+    """
+
+    kind: ClassVar[str] = "full_disk"
+    budget: ClassVar[str] = "any write that needs room, for a while; what lies on the disk stays"
+
+    def inject(self, arena: Arena, shot: Shot) -> bool:
+        """Bites when a write met it."""
+        medium = arena.kernel.medium(shot.target[0])
+        if medium.profile.capacity_bytes is not None:
+            return False
+        before = medium.full_writes
+        medium.profile.capacity_bytes = medium.used_bytes + ROOM_BYTES[shot.detail % len(ROOM_BYTES)]
+
+        def undo() -> None:
+            medium.profile.capacity_bytes = None
+            if medium.full_writes > before:
+                arena.bite(shot.label)
+
+        arena.until(shot.lasts_ns, undo)
+        return True

@@ -1,0 +1,34 @@
+"""Messages are late, each by another time."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from understudy_sim.kernel.choices import Stream, stable_seed
+from understudy_sim.kernel.faults.port import Arena, Shot
+
+
+class Jitter:
+    """Each chunk takes up to `strength_ns` longer, as drawn for it: what was sent first on one connection may arrive
+    after what was sent later on another.
+    """
+
+    kind: ClassVar[str] = "jitter"
+    budget: ClassVar[str] = "every link, for a while; within a connection nothing is reordered"
+
+    def inject(self, arena: Arena, shot: Shot) -> bool:
+        """Bites when anything travelled meanwhile."""
+        network = arena.kernel.network
+        if network.jitter is not None:
+            return False
+        stream = Stream(stable_seed("jitter", shot.detail))
+        before = network.touched.get("jitter ", 0)
+        network.jitter = lambda: stream.integer(0, shot.strength_ns)
+
+        def undo() -> None:
+            network.jitter = None
+            if network.touched.get("jitter ", 0) > before:
+                arena.bite(shot.label)
+
+        arena.until(shot.lasts_ns, undo)
+        return True
