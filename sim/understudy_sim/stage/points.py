@@ -234,14 +234,18 @@ class Points:
 
     async def syncs(self, medium: Medium, what: str, ordinal: int, writes: Sequence[bytes], side: str) -> None:
         process = self._kernel.process(medium.name)
+        if "journal.append" in self._wanted:
+            await self._appends(medium, process, what, ordinal, writes, side)
         if "disk.sync" in self._wanted:
             await self.through("disk.sync", process, side, ordinal, {"path": what})
-        if "journal.append" not in self._wanted:
-            return
+
+    async def _appends(
+        self, medium: Medium, process: Process, path: str, ordinal: int, writes: Sequence[bytes], side: str
+    ) -> None:
         if side == BEFORE:
             self._appending[ordinal] = [
                 (self.number("journal.append", medium.name), command_details(command, partition, self._truth))
-                for partition, command in commands_in(medium, what, writes)
+                for partition, command in commands_in(medium, path, writes)
             ]
         for nth, details in self._appending.get(ordinal, ()):
             await self.through("journal.append", process, side, nth, details)
