@@ -91,6 +91,7 @@ class Variation:
     those under a prefix with their tame value unless they are under one of `wild`, `borrowed` answers those under a
     prefix as another seed would.  `calls` replace the drawn
     operations; `kept_calls` are indexes into those that remain.  `strikes` replace all drawn faults.
+    With `orders` the outcome must also be that of one of so many undisturbed orders (`stage/equivalence.py`).
     """
 
     faults: FaultSet | None = None
@@ -105,6 +106,7 @@ class Variation:
     strikes: tuple[Strike, ...] | None = None
     crash_at: PointCrash | None = None
     steps_max: int | None = None
+    orders: int = 0
 
 
 AS_DRAWN: Final = Variation()
