@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any, Final
 
+import attrs
 import click
 
 from understudy_sim.stage import faults as fault_kinds
@@ -19,7 +21,8 @@ from understudy_sim.stage.shrink import Shrunk
 from understudy_sim.stage.shrunk_file import About, file_text, load_fixed
 from understudy_sim.stage.silence import silence_for_good, silent
 from understudy_sim.stage.story import describe_run, describe_story
-from understudy_sim.stage.variation import Variation
+from understudy_sim.stage.variation import AS_DRAWN, Variation
+from understudy_sim.stage.variation_text import from_text, to_text
 
 SEED_MAX: Final = 2**64 - 1
 
@@ -55,8 +58,23 @@ class FaultsType(click.ParamType[FaultSet]):
             self.fail(str(error), param, ctx)
 
 
+class VariationType(click.ParamType[Variation]):
+    """How a run differs from its seed, as a replay line has it."""
+
+    name = "variation"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Variation:
+        if isinstance(value, Variation):
+            return value
+        try:
+            return from_text(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
 SEED: Final = SeedType()
 FAULTS: Final = FaultsType()
+VARIATION: Final = VariationType()
 
 
 def scenario_of(script: str) -> Scenario:
@@ -101,7 +119,11 @@ def tell_shrunk(scenario: Scenario, shrunk: Shrunk) -> None:
 
 
 def replay_line(script: str, seed: int, variation: Variation) -> str:
+    """The command that makes a run again."""
     line = f"understudy replay {script} --seed {seed:#x}"
+    rest = attrs.evolve(variation, faults=None)
+    if rest != AS_DRAWN:
+        return f"{line} --variation {shlex.quote(to_text(variation))}"
     if variation.faults is not None:
         kinds = variation.faults.kinds
         line += f" --faults {'all' if kinds == fault_kinds.everything().kinds else ','.join(kinds) or 'none'}"

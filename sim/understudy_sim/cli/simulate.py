@@ -8,20 +8,27 @@ from __future__ import annotations
 import json
 import sys
 import time
+from pathlib import Path
 from typing import Final
 
 import click
 
 from understudy_sim.cli.shared import FAULTS, SEED, replay_line, scenario_of, tell_shrunk
+from understudy_sim.stage.banner import banner
 from understudy_sim.stage.faults import FaultSet
+from understudy_sim.stage.report import Report
+from understudy_sim.stage.resume import ForeignFile
 from understudy_sim.stage.scenario import Scenario
 from understudy_sim.stage.search import Search, Summary, search
 from understudy_sim.stage.shrink import shrink as shrink_run
 from understudy_sim.stage.story import describe_story
+from understudy_sim.stage.strategies import DEFAULT, STRATEGIES
 from understudy_sim.stage.telling import Progress, tell_summary
+from understudy_sim.stage.telling_cells import tell_cells, tell_matrix
 from understudy_sim.stage.variation import Variation
 
 CLAIMS_TOLD_MAX: Final = 8
+HOW_STRATEGIES: Final = "; ".join(f"{name}: {known.does}" for name, known in STRATEGIES.items())
 
 
 @click.command(short_help="Search a scenario for failures, seed by seed.")
@@ -29,9 +36,24 @@ CLAIMS_TOLD_MAX: Final = 8
 @click.option("--seeds", type=click.IntRange(min=1), help="How many seeds (default: the scenario's own number).")
 @click.option("--seed", type=SEED, help="This one seed only.")
 @click.option("--first-seed", type=SEED, default=0, show_default=True, help="Where to begin.")
+@click.option(
+    "--strategy",
+    type=click.Choice(list(STRATEGIES)),
+    default=DEFAULT,
+    show_default=True,
+    help=f"Which runs to make.  {HOW_STRATEGIES}.",
+)
 @click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Processes to use.")
 @click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="Stop after this long.")
+@click.option("--until-quiet", type=click.IntRange(min=1), metavar="N", help="Stop after N runs without a new cell.")
+@click.option(
+    "--resume",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Keep finished runs in FILE, and go on behind those that are in it.",
+)
 @click.option("--faults", type=FAULTS, help="none, all, or kinds separated by commas (default: the scenario's).")
+@click.option("--cells", is_flag=True, help="Show what was covered, under which faults.")
 @click.option("--expect-failure", is_flag=True, help="Succeed when a claim breaks.")
 @click.option("--json", "as_json", is_flag=True, help="End with one line of JSON.")
 def simulate(
@@ -39,34 +61,44 @@ def simulate(
     seeds: int | None,
     seed: int | None,
     first_seed: int,
+    strategy: str,
     jobs: int,
     seconds: float | None,
+    until_quiet: int | None,
+    resume: Path | None,
     faults: FaultSet | None,
+    cells: bool,
     expect_failure: bool,
     as_json: bool,
 ) -> None:
-    """Rehearse the scenario in SCRIPT under many seeds.  Each seed is another order of events and other accidents."""
+    """Rehearse the scenario in SCRIPT under many seeds.  Each seed is another order of events and other accidents.
+
+    The search ends when the seeds are run; with --seconds or --until-quiet and no --seeds, when that rule says so.
+    """
     scenario = scenario_of(script)
     if seed is not None and (seeds is not None or first_seed):
         raise click.UsageError("--seed runs one seed; leave out --seeds and --first-seed")
     wanted = Search(
         script=script,
         first_seed=first_seed if seed is None else seed,
-        seeds=1 if seed is not None else (seeds or scenario.seeds),
+        seeds=1 if seed is not None else seeds,
         jobs=jobs,
         seconds=seconds,
+        until_quiet=until_quiet,
+        strategy=strategy,
         variation=Variation(faults=faults),
+        resume=resume,
     )
-    progress = Progress(scenario.name, wanted.seeds)
-    started = time.monotonic()
-    summary = search(wanted, progress.show)
-    took = time.monotonic() - started
-    progress.clear()
+    summary, took = _searched(wanted, scenario)
     # A claim about many seeds is judged over as many as the scenario asks for, with all its faults.
     missed = summary.never_seen if faults is None and summary.seeds >= scenario.seeds and not expect_failure else []
+    allowed = scenario.faults if faults is None else faults
     tell_summary(click.echo, scenario, summary, took, missed)
+    tell_cells(click.echo, summary, allowed)
+    if cells:
+        tell_matrix(click.echo, summary, allowed)
     if summary.failures:
-        tell_failures(script, scenario, summary, wanted.variation)
+        tell_failures(script, scenario, summary)
     broke = bool(summary.failures) or bool(missed)
     if expect_failure:
         click.echo("a claim broke, as expected" if broke else "no claim broke, though a failure was expected")
@@ -75,25 +107,36 @@ def simulate(
     sys.exit(0 if broke == expect_failure else 1)
 
 
-def tell_failures(script: str, scenario: Scenario, summary: Summary, variation: Variation) -> None:
+def _searched(wanted: Search, scenario: Scenario) -> tuple[Summary, float]:
+    """The search, with its live line, and how long it took."""
+    progress = Progress(scenario.name, wanted.seeds_max(scenario))
+    started = time.monotonic()
+    try:
+        summary = search(wanted, progress.show)
+    except ForeignFile as error:
+        raise click.UsageError(str(error)) from error
+    finally:
+        progress.clear()
+    return summary, time.monotonic() - started
+
+
+def tell_failures(script: str, scenario: Scenario, summary: Summary) -> None:
     """Each claim that broke, with its story; then the first failing run made small, and how to replay it."""
-    seeds_of: dict[str, list[int]] = {}
+    runs_of: dict[str, list[Report]] = {}
     for report in summary.failures:
         for claim in dict.fromkeys(story.claim for story in report.stories):
-            seeds_of.setdefault(claim, []).append(report.seed)
-    told: dict[str, None] = {}
-    for report in summary.failures:
-        for story in report.stories:
-            if story.claim not in told and len(told) < CLAIMS_TOLD_MAX:
-                told[story.claim] = None
-                seeds = seeds_of[story.claim]
-                click.echo(f"\nbroken in {len(seeds)} seed{'s' if len(seeds) > 1 else ''}: {describe_story(story)}")
-                click.echo(f"  replay     {replay_line(script, report.seed, variation)}")
-    for claim, seeds in seeds_of.items():
-        if claim not in told:
-            click.echo(f"\nbroken in {len(seeds)} seeds, first {seeds[0]:#x}: {claim}")
+            runs_of.setdefault(claim, []).append(report)
+    for claim, reports in list(runs_of.items())[:CLAIMS_TOLD_MAX]:
+        first = reports[0]
+        story = next(one for one in first.stories if one.claim == claim)
+        click.echo(f"\nbroken in {len(reports)} run{'s' if len(reports) > 1 else ''}: {describe_story(story)}")
+        for line in banner(first):
+            click.echo(line)
+        click.echo(f"  replay     {replay_line(script, first.seed, summary.variation_of(first))}")
+    for claim, reports in list(runs_of.items())[CLAIMS_TOLD_MAX:]:
+        click.echo(f"\nbroken in {len(reports)} runs, first {reports[0].seed:#x}: {claim}")
     first = summary.failures[0]
     click.echo(f"\nmaking seed {first.seed:#x} smaller …", err=True)
-    shrunk = shrink_run(scenario, first, variation)
-    tell_shrunk(scenario, shrunk)
+    variation = summary.variation_of(first)
+    tell_shrunk(scenario, shrink_run(scenario, first, variation))
     click.echo(f"replay the whole run with: {replay_line(script, first.seed, variation)}")

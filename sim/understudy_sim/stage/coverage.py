@@ -1,8 +1,9 @@
 """What a run has covered, as cells: something of the product's tables happened, while some class of faults was about.
 
-A cell is a row and a class of faults.  There are three kinds of rows, all read off the product's own tables: a record
-of some kind is applied while the invocation it is about has some status (HANDLERS), an invocation moves from one status
-to another (TRANSITIONS), something happens to an attempt in the SDK in some state (the VM's TRANSITIONS).
+A cell is a row and a class of faults.  There are four kinds of rows, all read off the product's own tables: a record of
+some kind is applied while the invocation it is about has some status (HANDLERS), an invocation moves from one status to
+another (TRANSITIONS), an attempt journals a kind of command (MESSAGES), something happens to an attempt in the SDK in
+some state (the VM's TRANSITIONS).
 
 A class of faults is about from the moment one of its faults strikes until WINDOW_NS after it is over; "none" is the
 class of all other times.  What a power cut takes from a disk counts as that power cut.  Cells are numbers, so a run's
@@ -18,6 +19,7 @@ from types import MappingProxyType, TracebackType
 from typing import Any, Final
 
 import attrs
+from understudy.protocol.messages import MessageType, is_command
 from understudy.vm import core as vm_core
 from understudy.vm.states import TRANSITIONS as VM_TRANSITIONS
 from understudy.vm.states import Event as VmEvent
@@ -40,16 +42,31 @@ NONE: Final = "none"
 CLASSES: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = MappingProxyType(
     {
         NONE: ("o", ()),
-        "server": ("s", ("server_crash", "server_drain")),
-        "endpoint": ("e", ("endpoint_crash", "endpoint_drain")),
+        "server": ("s", ("server_crash", "server_drain", "power_failure")),
+        "endpoint": ("e", ("endpoint_crash", "endpoint_drain", "endpoint_swap", "endpoint_busy")),
         "network": (
             "n",
-            ("stream_reset", "refused_connect", "half_open", "partition", "one_way_partition", "slow_link"),
+            (
+                *("stream_reset", "cut_stream", "refused_connect", "hung_connect", "unknown_host", "half_open"),
+                *("partition", "one_way_partition", "slow_link", "held_traffic", "jitter"),
+            ),
         ),
-        "disk": ("d", ("lost_write", "torn_write", "slow_sync", "failing_sync")),
-        "clock": ("c", ("clock_jump",)),
+        "disk": (
+            "d",
+            (
+                *("lost_write", "torn_write", "slow_sync", "slow_disk", "failing_sync", "full_disk"),
+                *("bit_rot", "misdirected_write", "rotten_store"),
+            ),
+        ),
+        "clock": ("c", ("clock_jump", "clock_offset", "clock_drift", "clock_freeze", "clock_slew")),
         "pause": ("p", ("pause",)),
-        "service": ("x", ("provider_slow", "provider_error", "provider_silent", "provider_down")),
+        "service": (
+            "x",
+            (
+                *("provider_slow", "provider_error", "provider_silent", "provider_late", "provider_twice"),
+                "provider_down",
+            ),
+        ),
         "other": ("?", ()),
     }
 )
@@ -83,7 +100,19 @@ class Row:
         return f"{self.where} → {self.what}" if self.part == "moves" else f"{self.what} while {self.where}"
 
 
-RECORDS, MOVES, ATTEMPTS = "records", "moves", "attempts"
+RECORDS, MOVES, JOURNAL, ATTEMPTS = "records", "moves", "journal", "attempts"
+# What the VM takes at once, without asking its table: it changes nothing.
+UNASKED: Final = (
+    (VmState.WAITING_REPLAY, VmEvent.COMMAND_RECEIVED),
+    (VmState.WAITING_REPLAY, VmEvent.NOTIFICATION_RECEIVED),
+    (VmState.REPLAYING, VmEvent.COMMAND_REPLAYED),
+    (VmState.PROCESSING, VmEvent.COMMAND_ISSUED),
+    (VmState.CLOSED, VmEvent.START_RECEIVED),
+    (VmState.CLOSED, VmEvent.COMMAND_RECEIVED),
+    (VmState.CLOSED, VmEvent.NOTIFICATION_RECEIVED),
+)
+# An invocation's first lease, or one of those after: then something is replayed.
+LEASES: Final = ("it first runs", "it runs again")
 
 
 def status_name(number: int) -> str:
@@ -98,33 +127,53 @@ def _record_kinds() -> dict[Any, str]:
     return kinds
 
 
-def _rows() -> tuple[tuple[Row, ...], dict[tuple[Any, int], int], dict[tuple[int, int], int], dict[int, int]]:
-    """All rows, and how to find a record's, a move's and an attempt's."""
-    rows: list[Row] = []
-    records: dict[tuple[Any, int], int] = {}
-    moves: dict[tuple[int, int], int] = {}
-    attempts: dict[int, int] = {}
+def _journaled() -> list[MessageType]:
+    """What an attempt can journal."""
+    commands = [type_ for type_ in MessageType if is_command(type_) and type_ is not MessageType.INPUT]
+    return [*commands, MessageType.PROPOSE_RUN_COMPLETION]
+
+
+@attrs.define
+class _Index:
+    """All rows, and how to find them."""
+
+    rows: list[Row] = attrs.Factory(list)
+    records: dict[tuple[Any, int], int] = attrs.Factory(dict)  # kind and status
+    moves: dict[tuple[int, int], int] = attrs.Factory(dict)  # statuses
+    entries: tuple[dict[int, int], dict[int, int]] = attrs.Factory(lambda: ({}, {}))  # type, by lease
+    attempts: dict[int, int] = attrs.Factory(dict)  # state and event
+
+
+def _index() -> _Index:
+    index = _Index()
+    rows = index.rows
     for kind, name in _record_kinds().items():
         statuses = [NOBODY] if kind in ABOUT_NOBODY else [*Status]
         for status in [*statuses, NOBODY] if kind is c.TimerFired else statuses:
-            records[kind, status] = len(rows)
+            index.records[kind, status] = len(rows)
             rows.append(Row(RECORDS, name, status_name(status)))
     for before, following in TRANSITIONS.items():
         for after in dict.fromkeys(following.values()):
-            moves[before, after] = len(rows)
+            index.moves[before, after] = len(rows)
             rows.append(Row(MOVES, status_name(after), status_name(before)))
+    for type_ in _journaled():
+        for entries, lease in zip(index.entries, LEASES, strict=True):
+            entries[type_] = len(rows)
+            rows.append(Row(JOURNAL, type_.name.lower(), lease))
     for state, events in VM_TRANSITIONS.items():
         for event in events:
-            attempts[state << 8 | event] = len(rows)
-            rows.append(Row(ATTEMPTS, VmEvent(event).name.lower(), VmState(state).name.lower()))
-    return tuple(rows), records, moves, attempts
+            if (state, event) not in UNASKED:
+                index.attempts[state << 8 | event] = len(rows)
+                rows.append(Row(ATTEMPTS, event.name.lower(), state.name.lower()))
+    return index
 
 
-_ALL = _rows()
-ROWS: Final = _ALL[0]
-_RECORD_ROWS: Final = MappingProxyType(_ALL[1])
-_MOVE_ROWS: Final = MappingProxyType(_ALL[2])
-_ATTEMPT_ROWS: Final = MappingProxyType(_ALL[3])
+_INDEX: Final = _index()
+ROWS: Final = tuple(_INDEX.rows)
+_RECORD_ROWS: Final = MappingProxyType(_INDEX.records)
+_MOVE_ROWS: Final = MappingProxyType(_INDEX.moves)
+_ENTRY_ROWS: Final = tuple(MappingProxyType(rows) for rows in _INDEX.entries)
+_ATTEMPT_ROWS: Final = MappingProxyType(_INDEX.attempts)
 CELL_COUNT: Final = len(ROWS) * CLASS_COUNT
 
 
@@ -250,8 +299,14 @@ class Coverage:
         if kind is c.Delivered:
             command = command.message
             kind = (c.Delivered, type(command))
-        elif kind is c.AttemptOutput and command.end is not None:
-            kind = (c.AttemptOutput, type(command.end))
+        elif kind is c.AttemptOutput:
+            rows = _ENTRY_ROWS[command.lease > 1]
+            for proposed in command.entries:
+                row = rows.get(proposed.entry.type)
+                if row is not None:
+                    self._mark(row)
+            if command.end is not None:
+                kind = (c.AttemptOutput, type(command.end))
         if kind is c.TimerFired:
             for id_ in touched:
                 self._mark(_RECORD_ROWS[kind, statuses.get(id_, _FREE)[0]])

@@ -54,6 +54,11 @@ SNAPSHOTS_RATHER = 2
 OF_POWER_CUTS = ("lost_write", "torn_write")
 
 
+def every_ns(plan: Plan, kind: str) -> int:
+    """How often *kind* is to strike in this seed, on average, while there is trouble."""
+    return max(1, plan.hurts[0][1] // ((6 if kind == "stream_reset" else 2) * plan.intensity[kind]))
+
+
 class Nemesis:
     """One seed's trouble, drawn; or exactly *strikes*, when they are given."""
 
@@ -161,7 +166,7 @@ class Nemesis:
     def _intensity(self, kind: str, bite: int) -> Intensity:
         strength_ms = self._plan.clock_jump_ms_max if kind == "clock_jump" else 2_000
         return Intensity(
-            every_ns=max(1, self._plan.hurts[0][1] // ((6 if kind == "stream_reset" else 2) * bite)),
+            every_ns=every_ns(self._plan, kind),
             lasts_low_ns=10 * NS_PER_MS,
             lasts_high_ns=5 * NS_PER_S,
             strength_ns=strength_ms * NS_PER_MS,

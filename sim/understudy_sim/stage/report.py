@@ -6,7 +6,7 @@ import attrs
 
 from understudy_sim.stage.operations import Operation
 from understudy_sim.stage.plan import Hops, Plan
-from understudy_sim.stage.schedules import Decided
+from understudy_sim.stage.schedules import UNSAID, Decided
 from understudy_sim.stage.tally import Firing
 from understudy_sim.stage.watch import Violation
 
@@ -44,7 +44,7 @@ class Report:
     firings: tuple[Firing, ...]
     syncs: int  # of the server's disk: each is a place to lose power at
     cells: int = 0  # what was covered, as bits: see coverage.py
-    schedule: Decided = Decided("random")
+    schedule: Decided = UNSAID
     waiters: tuple[str, ...] | None = None  # who waited for what, where the run was stopped at a step on request
 
     @property

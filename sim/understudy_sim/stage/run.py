@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+import attrs
 import outcome
 from understudy_runtime import world
 from understudy_runtime.model.events import AttemptStarted
@@ -16,6 +17,7 @@ from understudy_sim.kernel.kernel import Kernel, KernelOutcome
 from understudy_sim.kernel.loop import Budget, Ending
 from understudy_sim.stage.application import Application
 from understudy_sim.stage.cluster import Cluster
+from understudy_sim.stage.coverage import Coverage
 from understudy_sim.stage.history import Fate, History
 from understudy_sim.stage.operations import Operation
 from understudy_sim.stage.plan import NS_PER_S, Plan, draw_plan, registered
@@ -27,7 +29,7 @@ from understudy_sim.stage.properties.replay_closure import ReplayClosure
 from understudy_sim.stage.rehearsal import Observer, Rehearsal
 from understudy_sim.stage.report import Report
 from understudy_sim.stage.scenario import Scenario
-from understudy_sim.stage.schedules import policy_of
+from understudy_sim.stage.schedules import decided, policy_of
 from understudy_sim.stage.server import SERVER
 from understudy_sim.stage.story import tell
 from understudy_sim.stage.tally import Tally
@@ -66,6 +68,14 @@ def choices_of(seed: int, variation: Variation) -> SeededChoices:
     )
 
 
+def outline_of(
+    scenario: Scenario, application: Application, seed: int, variation: Variation
+) -> tuple[Plan, tuple[Operation, ...]]:
+    """What a run is like before it begins: its plan and its operations."""
+    choices = choices_of(seed, variation)
+    return _plan(scenario, application, choices, variation), _calls(scenario, choices, variation)
+
+
 def run_choices(
     scenario: Scenario,
     application: Application,
@@ -81,14 +91,16 @@ def run_choices(
     *outline*, when given, draws the plan and the operations in their stead: few decisions, which Hypothesis can shrink.
     """
     first = choices if outline is None else outline
-    plan = _plan(scenario, first, variation)
+    plan = _plan(scenario, application, first, variation)
     calls = _calls(scenario, first, variation)
     budget = Budget(variation.steps_max or STEPS_MAX, VIRTUAL_NS_MAX)
     policy = policy_of(choices, variation.schedule)
-    with _environment(), Kernel(choices, policy=policy, budget=budget, disk_errors=DiskErrors()) as kernel:
+    coverage = Coverage()
+    kernel = Kernel(choices, policy=policy, budget=budget, disk_errors=DiskErrors())
+    with _environment(), coverage, kernel:
         rehearsal = _build(scenario, application, variation, choices, plan, calls, kernel)
         attempts = _Counter(rehearsal.watch, rehearsal.truth)
-        for observer in observers:
+        for observer in (coverage, *observers):
             observer.attach(rehearsal)
         cluster = rehearsal.cluster
         with Fence(kernel, cluster.zone, cluster.fenced, application.sites):
@@ -100,10 +112,11 @@ def run_choices(
             judge_idle(rehearsal.watch, rehearsal.tally, cluster.history)
         for observer in observers:
             observer.stopped(rehearsal, ended)
-        return _report(seed, rehearsal, ended, attempts.count, stopped)
+        shown = _report(seed, rehearsal, ended, attempts.count, stopped)
+        return attrs.evolve(shown, cells=coverage.cells, schedule=decided(policy))
 
 
-def _plan(scenario: Scenario, choices: Choices, variation: Variation) -> Plan:
+def _plan(scenario: Scenario, application: Application, choices: Choices, variation: Variation) -> Plan:
     plan = draw_plan(choices, scenario.faults if variation.faults is None else variation.faults)
     if scenario.plan is not None:
         plan = scenario.plan(plan)

@@ -37,6 +37,9 @@ class Decided:
     turns: tuple[Turn, ...] | None = None
 
 
+UNSAID: Final = Decided("not said")
+
+
 def policy_of(choices: Choices, schedule: Schedule | None) -> Policy:
     """The policy that *schedule* names; None is what the seed draws."""
     kind = "drawn" if schedule is None else schedule.kind
