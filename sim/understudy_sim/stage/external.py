@@ -1,13 +1,15 @@
 """External services: payment, mail, whatever lies outside.  Each is a process of its own; its ledger outlives it.
 
 A service author writes `answer`: one JSON request in, one JSON answer out, and what it did into the ledger.  Being
-slow, failing, hanging up after the work is done, and being gone are faults, drawn here; `answer` knows nothing of them.
+slow, failing, lying, hanging up after the work is done, and being gone are faults, drawn here; `answer` knows nothing
+of them.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import trio
@@ -24,7 +26,9 @@ from understudy_sim.stage.variation import Strike
 E = TypeVar("E")
 
 REQUEST_BYTES_MAX = 64 * 1024
-SLOW_MS_MAX = 30_000
+CANNOT_NOW = b'{"error": "overloaded, try again later"}\n'
+# How late an answer is, by kind: the decision's name, from, to.
+LATE_MS = MappingProxyType({"provider_slow": ("slow_ms", 1_000, 30_000), "provider_late": ("late_ms", 25_000, 90_000)})
 # How often a call meets the fault, by intensity, in thousandths.
 CALL_THOUSANDTHS = (0, 60, 150, 350)
 
@@ -101,20 +105,31 @@ class ExternalProcess:
         if slow is not None:
             await self._kernel.sleep_ns(slow.strength_ns)
         if self._meets("provider_error"):
-            await stream.send_all(b'{"error": "overloaded, try again later"}\n')
+            await stream.send_all(CANNOT_NOW)
             return True
-        request = json.loads(line)
-        points = self.points if self.points is not None and self.points.wants("external.call") else None
-        nth = points.number("external.call", self.process.name) if points is not None else 0
-        if points is not None:
-            await points.through("external.call", self.process, BEFORE, nth, request)
-        answer = self.external.answer(request)
-        if points is not None:
-            await points.through("external.call", self.process, AFTER, nth, request)
+        answer = await self._done(json.loads(line))
         if self._meets("provider_silent"):
             return False
-        await stream.send_all(json.dumps(answer).encode() + b"\n")
+        if self._meets("provider_lies"):
+            await stream.send_all(CANNOT_NOW)
+            return True
+        late = self._meets("provider_late")
+        if late is not None:
+            await self._kernel.sleep_ns(late.strength_ns)
+        times = 2 if self._meets("provider_twice") else 1
+        await stream.send_all(times * (json.dumps(answer).encode() + b"\n"))
         return True
+
+    async def _done(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The answer to *request*; whoever listens to calls is told before and after it is done."""
+        points = self.points
+        if points is None or not points.wants("external.call"):
+            return self.external.answer(request)
+        nth = points.number("external.call", self.process.name)
+        await points.through("external.call", self.process, BEFORE, nth, request)
+        answer = self.external.answer(request)
+        await points.through("external.call", self.process, AFTER, nth, request)
+        return answer
 
     def _meets(self, kind: str) -> Strike | None:
         """The fault of *kind* that this call meets, if it does."""
@@ -136,7 +151,8 @@ class ExternalProcess:
             return None, ("", 0)
         last = choices.recorded[-1]
         strength_ns = 1
-        if kind == "provider_slow":
-            strength_ns = choices.integer(f"{name}/slow_ms", 1_000, SLOW_MS_MAX) * NS_PER_MS
+        if kind in LATE_MS:
+            label, low_ms, high_ms = LATE_MS[kind]
+            strength_ns = choices.integer(f"{name}/{label}", low_ms, high_ms) * NS_PER_MS
         strike = Strike(kind=kind, on=(name,), at_ns=self._kernel.now_ns, strength_ns=strength_ns)
         return strike, (last.label, last.ordinal)
