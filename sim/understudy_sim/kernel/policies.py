@@ -115,6 +115,7 @@ class Delays:
         self._decision = 0
 
     def __call__(self, ready: Sequence[object], /) -> int:
+        assert len(ready) >= 2, "one ready task is no decision"
         decision = self._decision = self._decision + 1
         by = self.places.get(decision)
         return 0 if by is None else min(by, len(ready) - 1)
