@@ -18,7 +18,7 @@ from understudy_sim.stage.run import run_seed
 from understudy_sim.stage.scenario import Scenario
 from understudy_sim.stage.script import NoScenario, load_scenario
 from understudy_sim.stage.shrink import Shrunk
-from understudy_sim.stage.shrunk_file import About, file_text, load_fixed
+from understudy_sim.stage.shrunk_file import load_fixed, written
 from understudy_sim.stage.silence import silence_for_good, silent
 from understudy_sim.stage.story import describe_run, describe_story
 from understudy_sim.stage.variation import AS_DRAWN, Variation
@@ -105,10 +105,8 @@ def fixed_of(name: str) -> Fixed:
 
 def write_shrunk(file: Path, script: str, scenario: Scenario, seed: int, shrunk: Shrunk) -> str:
     """Write the file; returns the first difference from the nearest run that holds, in words."""
-    difference = ""
-    story = shrunk.story
-    about = About(claim=shrunk.claim, what=story.difference, found=f"seed {seed:#x}", difference=difference)
-    file.write_text(file_text(script, scenario.name, shrunk.trial, shrunk.report, about))
+    text, difference = written(script, scenario, shrunk, f"seed {seed:#x}")
+    file.write_text(text)
     return difference
 
 

@@ -27,6 +27,8 @@ OF_SCHEDULES: Final = "schedule"
 # A label that was asked more often than this stays drawn: writing all its answers out explains nothing.
 ANSWERS_MAX: Final = 8
 LASTS_NS: Final = (1_000_000, 10_000_000, 100_000_000, 1_000_000_000)
+STRENGTHS_NS: Final = (1, 1_000_000, 1_000_000_000)
+NS_PER_MS: Final = 1_000_000
 YES: Final = 999
 
 
@@ -105,12 +107,13 @@ def _replace_strike(tries: Tries, index: int, strike: Strike) -> bool:
 
 
 def _shorter(strike: Strike) -> list[Strike]:
-    return [attrs.evolve(strike, lasts_ns=ns) for ns in LASTS_NS if ns < strike.lasts_ns]
+    shorter = [*(ns for ns in LASTS_NS if ns < strike.lasts_ns), *rounder(strike.lasts_ns)]
+    return [attrs.evolve(strike, lasts_ns=ns) for ns in dict.fromkeys(shorter) if ns]
 
 
 def _weaker(strike: Strike) -> list[Strike]:
-    tried = (1, 1_000_000, 1_000_000_000)
-    return [attrs.evolve(strike, strength_ns=ns) for ns in tried if ns < strike.strength_ns]
+    weaker = [*(ns for ns in STRENGTHS_NS if ns < strike.strength_ns), *rounder(strike.strength_ns)]
+    return [attrs.evolve(strike, strength_ns=ns) for ns in dict.fromkeys(weaker) if 0 < ns <= strike.strength_ns]
 
 
 def _plainer(strike: Strike) -> list[Strike]:
@@ -143,8 +146,9 @@ def simplify_operations(tries: Tries) -> None:
 
 
 def smaller_pauses(pause_ms: int) -> list[int]:
-    """Rounder and shorter pauses."""
-    return [ms for ms in (10, 100, 1_000) if ms < pause_ms]
+    """Shorter pauses, then rounder ones."""
+    near = [one // NS_PER_MS for one in rounder(pause_ms * NS_PER_MS)]
+    return list(dict.fromkeys([*(ms for ms in (10, 100, 1_000) if ms < pause_ms), *near]))
 
 
 def _simplify(tries: Tries, index: int, changes: Mapping[str, Any]) -> bool:
@@ -232,6 +236,16 @@ def write_decisions(tries: Tries) -> None:
         asked = ranges.get((key[0], key[1] or 0))
         if asked is not None:
             first_that_fails(simpler_answers(asked, value), lambda one, key=key: _answer(tries, key, one))  # type: ignore[misc]
+    _name_without_ordinals(tries)
+
+
+def _name_without_ordinals(tries: Tries) -> None:
+    """A label that is asked once needs no number: nor does it once the code asks it twice."""
+    overrides = tries.best.variation.overrides or {}
+    asked = [one.label for one in tries.ran.decisions]
+    named = {(key[0], None if asked.count(key[0]) == 1 else key[1]): value for key, value in overrides.items()}
+    if named != overrides:
+        tries.vary(overrides=named)
 
 
 def simpler_answers(asked: Choice, value: int) -> tuple[int, ...]:

@@ -16,6 +16,7 @@ from typing import Final
 import attrs
 
 from understudy_sim.stage import reductions
+from understudy_sim.stage.difference import chronicled, told
 from understudy_sim.stage.report import Report, Story
 from understudy_sim.stage.scenario import Scenario
 from understudy_sim.stage.silence import silent
@@ -51,6 +52,11 @@ class Shrunk:
         return self.trial.variation
 
     @property
+    def size(self) -> tuple[int, int, int, int]:
+        """Faults, operations, deviations and decisions that are not tame."""
+        return size_of(self.ran, self.trial)
+
+    @property
     def story(self) -> Story:
         """How the claim broke."""
         return next(one for one in self.report.stories if one.claim == self.claim)
@@ -84,6 +90,15 @@ def shrink(
     claim = next(one.claim for one in small.report.violations if kind_of(one) == kind)
     neighbours = tuple(reductions.neighbours(tries))
     return Shrunk(small.report, tries.best, claim, tries.runs, tries.steps, neighbours, small)
+
+
+def explained(scenario: Scenario, shrunk: Shrunk) -> str:
+    """What the nearest run in which the claim holds has otherwise, first; empty when no run near it holds."""
+    if not shrunk.neighbours:
+        return ""
+    what, trial = shrunk.neighbours[0]
+    broken, held = chronicled(scenario, shrunk.trial), chronicled(scenario, trial)
+    return f"Nearest run that holds: {what}.\n{told(broken, held, ('breaks', 'holds'))}"
 
 
 def size_of(ran: Ran, trial: Trial) -> tuple[int, int, int, int]:

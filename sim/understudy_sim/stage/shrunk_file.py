@@ -18,6 +18,8 @@ from understudy_sim.stage.faults import FaultSet
 from understudy_sim.stage.fixed import EVERYTHING, FIFO, Fixed
 from understudy_sim.stage.operations import Operation
 from understudy_sim.stage.report import Report
+from understudy_sim.stage.scenario import Scenario
+from understudy_sim.stage.shrink import Shrunk, explained
 from understudy_sim.stage.strategies.port import Trial
 
 WIDTH: Final = 120
@@ -46,6 +48,13 @@ def file_text(script: str, scenario: str, trial: Trial, report: Report, about: A
         'if __name__ == "__main__":\n'
         f"{_INDENT}small.main()\n"
     )
+
+
+def written(script: str, scenario: Scenario, shrunk: Shrunk, found: str) -> tuple[str, str]:
+    """The file for what a shrinker left, and the first difference from the nearest run that holds, which is in it."""
+    difference = explained(scenario, shrunk)
+    about = About(claim=shrunk.claim, what=shrunk.story.difference, found=found, difference=difference)
+    return file_text(script, scenario.name, shrunk.trial, shrunk.report, about), difference
 
 
 def load_fixed(file: Path) -> Fixed:
