@@ -9,6 +9,8 @@ from understudy_runtime.model.ids import deployment_id
 
 from understudy_sim.kernel.fence_sites import Sites
 from understudy_sim.kernel.modules import FreshModules
+from understudy_sim.stage.equivalence import Allowed
+from understudy_sim.stage.guest import NotDiscovered, discover
 
 if TYPE_CHECKING:
     from understudy.endpoint import App
@@ -33,6 +35,7 @@ class Application:
         self._attribute = attribute
         self.sites = Sites()
         self._module = module
+        self.allowed: dict[tuple[str, int, str], Allowed] = {}  # what undisturbed orders of a seed came to
         self._modules = FreshModules(lambda: self.sites.answers, SHARED)
 
     def later(self, path: str) -> Application:

@@ -18,6 +18,7 @@ from understudy_sim.kernel.loop import Budget, Ending
 from understudy_sim.stage.application import Application
 from understudy_sim.stage.cluster import Cluster
 from understudy_sim.stage.coverage import Coverage
+from understudy_sim.stage.equivalence import OutcomeJudged, OutcomeSeen, allowed_by, undisturbed
 from understudy_sim.stage.history import Fate, History
 from understudy_sim.stage.operations import Operation
 from understudy_sim.stage.plan import NS_PER_S, Plan, draw_plan, registered
@@ -36,6 +37,7 @@ from understudy_sim.stage.tally import Tally
 from understudy_sim.stage.telling_errors import describe
 from understudy_sim.stage.truth import Truth
 from understudy_sim.stage.variation import AS_DRAWN, Variation
+from understudy_sim.stage.variation_text import to_text
 from understudy_sim.stage.watch import Violation, Watch
 
 STEPS_MAX = 3_000_000
@@ -52,8 +54,32 @@ def run_seed(
     observers: Sequence[Observer] = (),
 ) -> Report:
     """Rehearse *scenario* once under *seed*."""
+    if variation.orders:
+        return _run_judged(scenario, application, seed, variation, observers)
     choices = choices_of(seed, variation)
     return run_choices(scenario, application, choices, seed, variation, observers=observers)
+
+
+def _run_judged(
+    scenario: Scenario, application: Application, seed: int, variation: Variation, observers: Sequence[Observer]
+) -> Report:
+    """Rehearse once, and judge what came out by what undisturbed orders give."""
+    _, calls = outline_of(scenario, application, seed, variation)
+    key = to_text(attrs.evolve(variation, crash_at=None, strikes=None))
+    allowed = application.allowed.get((scenario.name, seed, key))
+    if allowed is None:
+        outcomes = []
+        for order in range(variation.orders):
+            seen = OutcomeSeen()
+            calm = undisturbed(variation, calls, order)
+            report = run_choices(scenario, application, choices_of(seed, calm), seed, calm, observers=(seen,))
+            if not report.failed:
+                outcomes.append(seen.cells)
+            elif not order:
+                return report  # Without any accident a claim breaks: there is nothing to compare with.
+        allowed = application.allowed[scenario.name, seed, key] = allowed_by(outcomes)
+    judged = (*observers, OutcomeJudged(allowed))
+    return run_choices(scenario, application, choices_of(seed, variation), seed, variation, observers=judged)
 
 
 def choices_of(seed: int, variation: Variation) -> SeededChoices:

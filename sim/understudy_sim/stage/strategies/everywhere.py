@@ -20,6 +20,7 @@ import attrs
 
 from understudy_sim.stage import faults
 from understudy_sim.stage.application import Application
+from understudy_sim.stage.equivalence import undisturbed
 from understudy_sim.stage.operations import Operation
 from understudy_sim.stage.points import AFTER, BEFORE, POINTS, Passing
 from understudy_sim.stage.report import Report
@@ -122,7 +123,9 @@ class CrashPoints:
         seen = PlacesSeen()
         with silent():
             golden = run_seed(self.scope.scenario, self._application, seed, attrs.evolve(variation, orders=0), [seen])
-        yield Trial(seed, variation)
+        _, calls = outline_of(self.scope.scenario, self._application, seed, variation)
+        for order in range(ORDERS):  # What is to be compared with must hold by itself.
+            yield Trial(seed, undisturbed(variation, calls, order))
         if golden.failed:
             return  # It says so itself: there is nothing to compare with.
         self.points += len({(one.process, one.point, one.nth) for one in seen.places})
