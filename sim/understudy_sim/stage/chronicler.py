@@ -17,6 +17,7 @@ from understudy_runtime.model import events as e
 from understudy_runtime.model.commands import TimerFired
 
 from understudy_sim.kernel.kernel import KernelOutcome
+from understudy_sim.kernel.loop import Ending
 from understudy_sim.kernel.pipes import Pipe
 from understudy_sim.kernel.runner import ProcessRunner
 from understudy_sim.stage import happenings as h
@@ -103,7 +104,10 @@ class Chronicler:
         for violation in rehearsal.watch.violations:
             if not any(one.kind == "violation" and one.what == _broken(violation) for one in self._events):
                 self._violated(violation)
-        self._add("end", ended.ending.value)
+        is_told = rehearsal.variation.steps_max is not None and ended.ending is Ending.STEPS_EXHAUSTED
+        ending = f"stopped after step {ended.steps}, as it was told to" if is_told else ended.ending.value
+        if not is_told:
+            self._add("end", ending, process=WORLD)
         variation = rehearsal.variation
         messages = self._messages()
         self.chronicle = Chronicle(
@@ -113,7 +117,7 @@ class Chronicler:
             digest=ended.digest,
             steps=ended.steps,
             ended_ns=ended.time_ns,
-            ending=ended.ending.value,
+            ending=ending,
             events=tuple(self._events),
             messages=messages,
             invocations=tuple(self._named.values()),
