@@ -2,15 +2,17 @@
 
 Nothing here is durable and nothing here retries: `ctx.run` does both.  Where a service lies comes from the environment
 (`host:port`); without an address a stand-in in this process answers, so that `understudy dev` works with nothing else
-running.
+running.  It works on trio and on asyncio, as the services that are rehearsed on either do.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from typing import Any, Final
 
+import sniffio
 import trio
 
 ANSWER_TIMEOUT_S: Final = 20
@@ -32,27 +34,44 @@ class Service:
         if not self.address:
             return stand_in
         host, _, port = self.address.rpartition(":")
+        exchange = _on_asyncio if sniffio.current_async_library() == "asyncio" else _on_trio
         try:
-            with trio.fail_after(ANSWER_TIMEOUT_S):
-                line = await _exchange_line(host, int(port), json.dumps(request).encode() + b"\n")
+            line = await exchange(host, int(port), json.dumps(request).encode() + b"\n")
         except (OSError, trio.BrokenResourceError, trio.TooSlowError) as error:
             raise Unavailable(f"{self.address} did not answer: {error!r}") from error
-        answer: dict[str, Any] = json.loads(line)
+        answer: dict[str, Any] = json.loads(line.partition(b"\n")[0])
         if "error" in answer:
             raise Unavailable(f"{self.address} refused for now: {answer['error']}")
         return answer
 
 
-async def _exchange_line(host: str, port: int, line: bytes) -> bytes:
-    stream = await trio.open_tcp_stream(host, port)
-    async with stream:
-        await stream.send_all(line)
-        received = b""
-        while not received.endswith(b"\n"):
-            data = await stream.receive_some(4096)
-            if not data:
-                raise Unavailable(f"{host}:{port} hung up before it answered")
-            received += data
-            if len(received) > ANSWER_BYTES_MAX:
-                raise Unavailable(f"{host}:{port} answered more than {ANSWER_BYTES_MAX} bytes")
+async def _on_trio(host: str, port: int, line: bytes) -> bytes:
+    with trio.fail_after(ANSWER_TIMEOUT_S):
+        stream = await trio.open_tcp_stream(host, port)
+        async with stream:
+            await stream.send_all(line)
+            received = b""
+            while b"\n" not in received:
+                received = _more(host, port, received, await stream.receive_some(4096))
     return received
+
+
+async def _on_asyncio(host: str, port: int, line: bytes) -> bytes:
+    async with asyncio.timeout(ANSWER_TIMEOUT_S):
+        reader, writer = await asyncio.open_connection(host, port)
+        try:
+            writer.write(line)
+            received = b""
+            while b"\n" not in received:
+                received = _more(host, port, received, await reader.read(4096))
+        finally:
+            writer.close()
+    return received
+
+
+def _more(host: str, port: int, received: bytes, data: bytes) -> bytes:
+    if not data:
+        raise Unavailable(f"{host}:{port} hung up before it answered")
+    if len(received) + len(data) > ANSWER_BYTES_MAX:
+        raise Unavailable(f"{host}:{port} answered more than {ANSWER_BYTES_MAX} bytes")
+    return received + data

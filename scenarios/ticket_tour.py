@@ -13,8 +13,8 @@ scenarios/ticket_tour.py`.  The operations and the claims are in `scenarios/box_
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
 from datetime import timedelta
+from typing import TypedDict
 
 from understudy import Context, ObjectContext, ObjectSharedContext, Service, TerminalError, VirtualObject
 from understudy import app as understudy_app
@@ -30,8 +30,7 @@ RESERVED = "RESERVED"
 SOLD = "SOLD"
 
 
-@dataclass
-class Hold:
+class Hold(TypedDict):
     """A reservation: which cart holds which seat, under an id that is never used again."""
 
     hold_id: str
@@ -39,8 +38,7 @@ class Hold:
     seat: str
 
 
-@dataclass
-class Order:
+class Order(TypedDict):
     """What one checkout pays for."""
 
     user: str
@@ -58,24 +56,24 @@ async def reserve(ctx: ObjectContext, hold: Hold) -> bool:
     if (await ctx.get("status", type_hint=str) or AVAILABLE) != AVAILABLE:
         return False
     ctx.set("status", RESERVED)
-    ctx.set("hold", hold.hold_id)
+    ctx.set("hold", hold["hold_id"])
     return True
 
 
 @ticket.handler("unreserve")
 async def unreserve(ctx: ObjectContext, hold: Hold) -> None:
     """Give the seat back, if it is still this hold's."""
-    if await ctx.get("status", type_hint=str) == RESERVED and await ctx.get("hold", type_hint=str) == hold.hold_id:
+    if await ctx.get("status", type_hint=str) == RESERVED and await ctx.get("hold", type_hint=str) == hold["hold_id"]:
         ctx.clear_all()
 
 
 @ticket.handler("markAsSold")
 async def mark_as_sold(ctx: ObjectContext, hold: Hold) -> None:
     """The hold was paid for: the seat is its user's for good."""
-    if await ctx.get("status", type_hint=str) != RESERVED or await ctx.get("hold", type_hint=str) != hold.hold_id:
-        raise TerminalError(f"seat {hold.seat} was paid for by {hold.user} but is not held for this cart")
+    if await ctx.get("status", type_hint=str) != RESERVED or await ctx.get("hold", type_hint=str) != hold["hold_id"]:
+        raise TerminalError(f"seat {hold['seat']} was paid for by {hold['user']} but is not held for this cart")
     ctx.set("status", SOLD)
-    ctx.set("owner", hold.user)
+    ctx.set("owner", hold["user"])
 
 
 @ticket.handler("status", kind="shared")
@@ -93,16 +91,16 @@ async def handle(ctx: Context, order: Order) -> bool:
     """Charge once and write a mail.  The key is drawn inside `ctx.run`: every retry finds the same one."""
     key = await ctx.run_typed("payment key", lambda: str(uuid.uuid4()))
     invocation_id = ctx.request().id
-    amount = SEAT_PRICE * len(order.seats)
+    amount = SEAT_PRICE * len(order["seats"])
 
     async def pay() -> bool:
-        return await providers.charge(key, invocation_id, order.user, order.seats, amount)
+        return await providers.charge(key, invocation_id, order["user"], order["seats"], amount)
 
     paid = await ctx.run_typed("charge", pay)
     subject = "your seats" if paid else "your payment was declined"
 
     async def mail() -> None:
-        await providers.send_mail(key, invocation_id, order.user, subject)
+        await providers.send_mail(key, invocation_id, order["user"], subject)
 
     await ctx.run_typed("mail", mail)
     return paid
@@ -117,10 +115,10 @@ cart = VirtualObject("CartObject")
 async def add_ticket(ctx: ObjectContext, seat: str) -> bool:
     """Reserve *seat* and keep it in the cart for a quarter of an hour."""
     holds = await ctx.get("holds", type_hint=dict) or {}
-    hold = Hold(str(ctx.uuid()), ctx.key(), seat)
+    hold = Hold(hold_id=str(ctx.uuid()), user=ctx.key(), seat=seat)
     if not await ctx.object_call(reserve, key=seat, arg=hold):
         return False
-    ctx.set("holds", {**holds, seat: hold.hold_id})
+    ctx.set("holds", {**holds, seat: hold["hold_id"]})
     ctx.object_send(expire_ticket, key=ctx.key(), arg=hold, send_delay=HOLD_FOR)
     return True
 
@@ -131,10 +129,10 @@ async def checkout(ctx: ObjectContext) -> bool:
     holds = await ctx.get("holds", type_hint=dict) or {}
     if not holds:
         return False
-    paid = await ctx.service_call(handle, arg=Order(ctx.key(), sorted(holds)))
+    paid = await ctx.service_call(handle, arg=Order(user=ctx.key(), seats=sorted(holds)))
     if paid:
         for seat in sorted(holds):
-            ctx.object_send(mark_as_sold, key=seat, arg=Hold(holds[seat], ctx.key(), seat))
+            ctx.object_send(mark_as_sold, key=seat, arg=Hold(hold_id=holds[seat], user=ctx.key(), seat=seat))
         ctx.clear("holds")
     return paid
 
@@ -143,14 +141,14 @@ async def checkout(ctx: ObjectContext) -> bool:
 async def expire_ticket(ctx: ObjectContext, hold: Hold) -> None:
     """A quarter of an hour is over: give the seat back unless it was paid for."""
     holds = await ctx.get("holds", type_hint=dict) or {}
-    if holds.get(hold.seat) != hold.hold_id:
+    if holds.get(hold["seat"]) != hold["hold_id"]:
         return
-    del holds[hold.seat]
+    del holds[hold["seat"]]
     if holds:
         ctx.set("holds", holds)
     else:
         ctx.clear("holds")
-    ctx.object_send(unreserve, key=hold.seat, arg=hold)
+    ctx.object_send(unreserve, key=hold["seat"], arg=hold)
 
 
 app = understudy_app(services=[cart, ticket, checkout_service])

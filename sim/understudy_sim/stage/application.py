@@ -1,4 +1,7 @@
-"""The application under rehearsal, by import path: loaded afresh for each incarnation, so its globals die with it."""
+"""The application under rehearsal, by import path: loaded afresh for each incarnation, so its globals die with it.
+
+It is one of ours, made by `understudy.app`, or a *guest*: any asyncio ASGI application, the official SDK's among them.
+"""
 
 from __future__ import annotations
 
@@ -48,20 +51,32 @@ class Application:
         """Import the module and everything beside it anew, and return the application.  Raises NoApplication.
 
         *place* names the process that wants it: its next incarnation may get the same modules, unless they changed.
+        A guest is returned as what it is, a callable of ASGI.
         """
-        found = getattr(self._modules.load(self._module, place), self._attribute, None)
-        if found is None or not hasattr(found, "attempt"):
+        found: Any = getattr(self._modules.load(self._module, place), self._attribute, None)
+        if not hasattr(found, "attempt") and not callable(found):
             raise NoApplication(
-                f"{self.path} is {'missing' if found is None else repr(type(found).__name__)}: "
-                "an application made by understudy.app(services=[...]) was expected there"
+                f"{self.path} is {'missing' if found is None else repr(type(found).__name__)}: an application made by "
+                "understudy.app(services=[...]), or an ASGI application like restate.app(services=[...]), was expected"
             )
         app: App = found
         return app
 
     @cached_property
+    def is_guest(self) -> bool:
+        """Whether it is an ASGI application that is not ours: it runs on asyncio, and is reached by bytes only."""
+        return not hasattr(self._example, "attempt")
+
+    @cached_property
     def manifest(self) -> dict[str, Any]:
-        """What the application's services are, as discovery tells it."""
-        return dict(self._example.manifest())
+        """What its services are, as discovery tells it.  Raises NoApplication where a guest tells of none."""
+        if not self.is_guest:
+            return dict(self._example.manifest())
+        guest: Any = self._example
+        try:
+            return discover(guest)
+        except NotDiscovered as error:
+            raise NoApplication(f"{self.path} serves no endpoint: {error}") from error
 
     @cached_property
     def deployment_id(self) -> str:

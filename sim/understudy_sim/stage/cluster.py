@@ -43,8 +43,10 @@ from understudy_sim.stage.endpoint import ENDPOINT, HTTP_PORT, EndpointProcess, 
 from understudy_sim.stage.endpoint import EXCHANGE_PORT as ENDPOINT_PORT
 from understudy_sim.stage.exchange import ExchangeTransport
 from understudy_sim.stage.external import External, ExternalProcess
+from understudy_sim.stage.guest import GuestProcess
+from understudy_sim.stage.guest_sdk import answered, is_its_own
 from understudy_sim.stage.h2_way import H2Way
-from understudy_sim.stage.happenings import BodyStarted, HazardSeen, Step
+from understudy_sim.stage.happenings import BodyStarted, HazardSeen, Step, StepExecuted
 from understudy_sim.stage.history import History
 from understudy_sim.stage.operations import Call, Operation
 from understudy_sim.stage.operator import ADMIN_PORT, OPERATOR, Operator
@@ -345,6 +347,8 @@ class Cluster:
         text = f"{hazard.kind}() is called in {hazard.function}, outside ctx.run: every attempt gets another answer"
         if hazard.zone is not Zone.HANDLER:
             text = f"{hazard.kind}() is called in {hazard.function}"
+        if hazard.zone is Zone.HANDLER and is_its_own(hazard.filename):
+            return
         self.watch.tell(HazardSeen("the real world", text, relative(hazard.filename), hazard.line))
 
     def busy(self, name: str) -> bool:

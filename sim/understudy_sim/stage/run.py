@@ -129,7 +129,7 @@ def run_choices(
         for observer in (coverage, *observers):
             observer.attach(rehearsal)
         cluster = rehearsal.cluster
-        with Fence(kernel, cluster.zone, cluster.fenced, application.sites):
+        with Fence(kernel, cluster.zone, cluster.fenced, application.sites), cluster.guests():
             ended = kernel.run(scenario.script, rehearsal.stage)
         stopped = variation.steps_max is not None and ended.ending is Ending.STEPS_EXHAUSTED
         if not stopped:
@@ -146,7 +146,7 @@ def _plan(scenario: Scenario, application: Application, choices: Choices, variat
     plan = draw_plan(choices, scenario.faults if variation.faults is None else variation.faults)
     if scenario.plan is not None:
         plan = scenario.plan(plan)
-    return registered(plan) if scenario.later else plan
+    return registered(plan) if scenario.later or application.is_guest else plan
 
 
 def _calls(scenario: Scenario, choices: Choices, variation: Variation) -> tuple[Operation, ...]:

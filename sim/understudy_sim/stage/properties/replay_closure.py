@@ -162,6 +162,8 @@ class ReplayClosure(Property):
             return None
         wanted = next(iter(addresses), None)
         for index, (address, application) in enumerate(self.applications):
+            if application.is_guest:
+                continue  # Its handlers cannot be replayed by our SDK.
             if address == wanted or (wanted is None and len(self.applications) == 1):
                 if index not in self._loaded:
                     self._loaded[index] = application.load(f"{PLACE} {index}")

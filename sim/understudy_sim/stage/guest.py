@@ -1,0 +1,100 @@
+"""A guest: an asyncio ASGI application that serves an endpoint, unmodified; above all one of the official SDK.
+
+Its process runs an asyncio loop on the virtual clock and serves the application over simulated byte streams, as a real
+ASGI server would.  A crash is a power cut; SIGTERM is delivered to the handlers it has asked its loop for.  What of the
+official SDK is answered in its place is in `guest_sdk.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+import trio
+
+from understudy_sim.kernel.choices import SeededChoices
+from understudy_sim.kernel.kernel import Kernel
+from understudy_sim.stage.endpoint import EndpointProcess
+
+if TYPE_CHECKING:
+    from understudy_sim.kernel.aio_asgi import AsgiApp
+    from understudy_sim.kernel.aio_loop import SimAsyncioLoop
+
+_MANIFESTS: Final = ", ".join(f"application/vnd.restate.endpointmanifest.v{number}+json" for number in (4, 3, 2))
+# What a claim would need of a guest, and cannot have.
+NOT_JUDGED: Final[Mapping[str, str]] = {
+    "P6 replay closure": "a cold replay needs this project's own SDK in the handlers",
+    "P13 foreign awaits": "the official SDK does not say what a handler waits for; clocks and entropy are judged",
+}
+
+
+class NotDiscovered(Exception):
+    """The application answered no discovery: what was asked, what came."""
+
+
+class GuestProcess(EndpointProcess):
+    """Starts, and starts again, the process that serves an asyncio ASGI application."""
+
+    _loop: SimAsyncioLoop
+
+    async def _main(self) -> None:
+        from understudy_sim.kernel import aio_asgi, aio_loop
+
+        async with aio_loop.open_loop(self._kernel) as loop:
+            self._loop = loop
+            self.loading = True
+            app: Any = self._load(self.process.name)
+            self.loading = False
+
+            async def answered(scope: Any, receive: Any, send: Any, invocation_id: str) -> None:
+                await aio_asgi.call(loop, app, scope, receive, send)
+
+            async with trio.open_nursery() as nursery:
+                await self._serve_asgi(answered, nursery)
+
+    def _told_to_stop(self) -> None:
+        self._loop.deliver_signal(signal.SIGTERM)
+
+
+def discover(app: AsgiApp) -> dict[str, Any]:
+    """What *app* answers to a discovery, asked in a small world of its own.  Raises NotDiscovered."""
+    with Kernel(SeededChoices(0)) as kernel:
+        return dict(kernel.run(partial(_discover, kernel, app)).value())
+
+
+async def _discover(kernel: Kernel, app: AsgiApp) -> dict[str, Any]:
+    from understudy_sim.kernel import aio_asgi, aio_loop
+
+    said: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        said.append(message)
+
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": "2",
+        "method": "GET",
+        "scheme": "http",
+        "path": "/discover",
+        "raw_path": b"/discover",
+        "root_path": "",
+        "query_string": b"",
+        "headers": [(b"accept", _MANIFESTS.encode())],
+        "client": None,
+        "server": None,
+    }
+    async with aio_loop.open_loop(kernel) as loop:
+        await aio_asgi.call(loop, app, scope, receive, send)
+    status = next((one["status"] for one in said if one["type"] == "http.response.start"), None)
+    body = b"".join(one.get("body", b"") for one in said if one["type"] == "http.response.body")
+    if status != 200:
+        raise NotDiscovered(f"it answered GET /discover with {status} {body[:200]!r}, not with the services it has")
+    found: dict[str, Any] = json.loads(body)
+    return found
