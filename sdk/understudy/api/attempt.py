@@ -88,6 +88,8 @@ class Attempt:
         self.host = host
         self.codec = codec
         self._step_started: Callable[[str], None] | None = getattr(host, "step_started", None)
+        self._step_ended: Callable[[str], None] | None = getattr(host, "step_ended", None)
+        self._awaits: Callable[[Tree | None], None] | None = getattr(host, "awaits", None)
         self.in_operation = False
         self.tasks: Tasks = tasks or current_tasks()
         self._current_task = self.tasks.current_task
@@ -215,14 +217,14 @@ class Attempt:
                     for key in keys:
                         self._execute_beside(key)
             elif answer is _WAIT:
-                await self._wait_outside()
+                await self._wait_outside(tree)
             elif answer is _CANCELLED:
                 raise TerminalError("cancelled", CODE_CANCELLED)
             else:
                 assert vm.end is not None, "a suspended attempt has ended"
                 raise type(vm.end)(*vm.end.args)
 
-    async def _wait_outside(self) -> None:
+    async def _wait_outside(self, tree: Tree) -> None:
         """Flush, then take in what the server sends next (or note that a run has finished)."""
         vm = self.vm
         # To ask for the deadline walks all scopes up to the loop; mostly none has been entered since the attempt began.
@@ -234,7 +236,11 @@ class Attempt:
             output = vm.take_output()
             if output:
                 await self.link.send(output)
+            if self._awaits is not None:
+                self._awaits(tree)
             frames = await (self.link.receive() if not self._running else self._receive_or_run())
+            if self._awaits is not None:
+                self._awaits(None)
         except LinkLost:
             vm.abort()
             self._cut_off()
@@ -373,6 +379,8 @@ class Attempt:
             data = self.encode(spec.serde.serialize(value))
         except Exception as error:
             REGION.set(region)
+            if self._step_ended is not None:
+                self._step_ended(spec.name)
             self._run_failed(key, spec, error, max(0, self.host.monotonic_ms() - started_ms))
         except GeneratorExit:
             raise  # Whoever closes a dead coroutine does it from a context of its own.
@@ -381,6 +389,8 @@ class Attempt:
             raise
         else:
             REGION.set(region)
+            if self._step_ended is not None:
+                self._step_ended(spec.name)
             self.vm.propose_run_value(key, data)
 
     def _run_failed(self, key: int, spec: RunSpec, error: Exception, elapsed_ms: int) -> None:

@@ -115,6 +115,8 @@ class _Host:
         self.monotonic_ms = host.monotonic_ms
         self.start_task = host.start_task
         self.report_hazard = host.report_hazard
+        self.step_ended = getattr(host, "step_ended", None)
+        self.awaits = getattr(host, "awaits", None)
 
     def step_started(self, name: str) -> None:
         runner = self._steps.process.runner

@@ -22,7 +22,15 @@ from understudy_sim.kernel.pipes import SimExchange
 from understudy_sim.stage.attended import AttendedApp
 from understudy_sim.stage.draining import Bell
 from understudy_sim.stage.exchange import ExchangeLink, Opening
-from understudy_sim.stage.happenings import BodyEnded, BodyStarted, EndpointStopped, HazardSeen, StepExecuted
+from understudy_sim.stage.happenings import (
+    AttemptWaits,
+    BodyEnded,
+    BodyStarted,
+    EndpointStopped,
+    HazardSeen,
+    StepEnded,
+    StepExecuted,
+)
 from understudy_sim.stage.plan import Plan
 from understudy_sim.stage.points import ATTEMPT_POINTS, Points
 from understudy_sim.stage.telling_errors import describe, only_of
@@ -47,9 +55,16 @@ class SimSdkHost:
     """The SDK's `Host` in one incarnation of the endpoint."""
 
     def __init__(
-        self, kernel: Kernel, process: Process, nursery: trio.Nursery, watch: Watch, invocation_id: str
+        self,
+        kernel: Kernel,
+        process: Process,
+        nursery: trio.Nursery,
+        watch: Watch,
+        invocation_id: str,
+        attempt: int = 0,
     ) -> None:
         self._invocation_id = invocation_id
+        self._attempt = attempt
         self._kernel = kernel
         self._process = process
         self._nursery = nursery
@@ -70,6 +85,14 @@ class SimSdkHost:
     def step_started(self, name: str) -> None:
         """The body of a step begins to run: its executions are counted (P3)."""
         self._watch.tell(StepExecuted(self._invocation_id, name))
+
+    def step_ended(self, name: str) -> None:
+        """The body of a step has run: soon its attempt goes on (P17)."""
+        self._watch.tell(StepEnded(self._attempt, self._invocation_id))
+
+    def awaits(self, tree: Any) -> None:
+        """The attempt waits for the server, or goes on (None)."""
+        self._watch.tell(AttemptWaits(self._attempt, self._invocation_id, tree))
 
     def report_hazard(self, kind: str, detail: str, filename: str, line: int) -> None:
         self._watch.tell(HazardSeen(kind, detail, relative(filename), line))
@@ -132,7 +155,8 @@ class EndpointProcess:
                 nursery.start_soon(self._serve, await listener.accept(), app, nursery)
 
     def _host(self, nursery: trio.Nursery, invocation_id: str) -> SimSdkHost:
-        return SimSdkHost(self._kernel, self.process, nursery, self._watch, invocation_id)
+        attempt = next(self._bodies)  # Numbers what runs: attempts and bodies alike.
+        return SimSdkHost(self._kernel, self.process, nursery, self._watch, invocation_id, attempt)
 
     async def _serve_bytes(self, app: App, nursery: trio.Nursery) -> None:
         """The application behind the in-house HTTP loops, over simulated streams; ends the process when drained."""

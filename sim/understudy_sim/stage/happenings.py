@@ -5,6 +5,8 @@ Checkers take these and the events of `understudy_runtime.model.events` from one
 
 from __future__ import annotations
 
+from typing import Any
+
 import attrs
 from understudy_runtime.model.actions import Action
 from understudy_runtime.model.commands import Record
@@ -54,6 +56,23 @@ class StepExecuted:
 
     invocation_id: str
     name: str
+
+
+@attrs.frozen
+class StepEnded:
+    """The body of a `ctx.run` has ended, well or badly.  `attempt` numbers attempts at endpoints."""
+
+    attempt: int
+    invocation_id: str
+
+
+@attrs.frozen
+class AttemptWaits:
+    """An attempt begins to wait for the server: for `tree`, keys of its notifications; None: it goes on."""
+
+    attempt: int
+    invocation_id: str
+    tree: Any
 
 
 @attrs.frozen

@@ -36,6 +36,7 @@ from understudy_sim.stage.properties.accepted_ends import AcceptedEnds
 from understudy_sim.stage.properties.leaks import Leaks
 from understudy_sim.stage.properties.linearizable import Linearizable, ObjectModel
 from understudy_sim.stage.properties.progress import Progress
+from understudy_sim.stage.properties.promptness import Promptness
 from understudy_sim.stage.properties.timers import Timers
 from understudy_sim.stage.serializability import Transaction, verdict
 from understudy_sim.stage.temporal import Lead
@@ -110,6 +111,9 @@ class Stage(Control):
         self._stopped_ns: int | None = None
         super().__init__()
         self._property(Progress).watches(kernel.loop)
+        self._property(Promptness).watches(
+            kernel.loop, plan.limits, cluster.tally, lambda: cluster.server.process.wall.now_ms()
+        )
         watch.subscribe(
             {
                 Step: self._step,

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import attrs
+import pytest
 from understudy.protocol import service_pb2 as pb
 from understudy.protocol.messages import MessageType
+from understudy_runtime.limits import Limits
 from understudy_runtime.model.actions import ArmTimer, Completed, DisarmTimer, StartAttempt
 from understudy_runtime.model.commands import (
     AttemptEnd,
@@ -22,6 +26,7 @@ from understudy_sim.kernel.loop import Budget, Ending, Loop
 from understudy_sim.kernel.trace import Trace
 from understudy_sim.stage.happenings import (
     Answered,
+    AttemptWaits,
     BodyEnded,
     BodyStarted,
     Deployed,
@@ -29,6 +34,7 @@ from understudy_sim.stage.happenings import (
     HazardSeen,
     Replayed,
     ServerStopped,
+    StepEnded,
     StepExecuted,
 )
 from understudy_sim.stage.model_words import Effects, Invocation, Note
@@ -42,10 +48,13 @@ from understudy_sim.stage.properties.leaks import Leaks
 from understudy_sim.stage.properties.order import Order
 from understudy_sim.stage.properties.outstanding import Outstanding
 from understudy_sim.stage.properties.progress import LEASES_MAX, RECORDS_MAX, Progress
+from understudy_sim.stage.properties.promptness import Promptness, is_over
 from understudy_sim.stage.properties.registrations import Registrations
 from understudy_sim.stage.properties.single_holder import SingleHolder
 from understudy_sim.stage.properties.timers import Timers
 from understudy_sim.stage.properties.waits_in_vain import WaitsInVain
+from understudy_sim.stage.tally import Firing, Tally
+from understudy_sim.stage.watch import Watch
 
 from tests.sim.stage.properties.stands import Stand, answer, asked
 
@@ -491,3 +500,106 @@ def test_p16_calls_off_records_that_move_nothing() -> None:
         stand.step(TimerFired(1, 1))
     assert len(stand.broken) == 1
     assert "the last one a TimerFired" in stand.broken[0]
+
+
+# P17
+
+
+def _prompt() -> tuple[Stand, Loop, Promptness, Tally]:
+    stand = two_invocations()
+    loop, tally = Loop(Trace(), lambda _: 0, Budget(), 1), Tally()
+    stand.watch = Watch(lambda: loop.now_ns)
+    prompt = stand.put(Promptness)
+    prompt.watches(loop, Limits(), tally, lambda: loop.now_ns // 1_000_000)
+    inv = Invocation(stand.truth.commands[FIRST], Status.INVOKED, [], 1)
+    stand.truth.models[0].invocations[FIRST] = inv
+    return stand, loop, prompt, tally
+
+
+def _passes(loop: Loop, seconds: int) -> None:
+    until_ns = loop.now_ns + seconds * 1_000_000_000
+    loop.call_at(until_ns, lambda _: None)
+    while loop.now_ns < until_ns:
+        loop._advance()
+
+
+def test_p17_accepts_what_follows_soon() -> None:
+    stand, loop, _, _ = _prompt()
+    stand.start(FIRST)
+    _passes(loop, 1)
+    stand.watch.tell(AttemptStarted(0, FIRST, 1, 1, 0))
+    stand.watch.tell(AttemptWaits(3, FIRST, (1, (2, 17))))
+    _passes(loop, 1_000)
+    inv = stand.truth.models[0].invocations[FIRST]
+    inv.journal.append(Note(MessageType.SLEEP_COMPLETION, 2, "void"))
+    stand.step(stand.truth.commands[FIRST], effects=Effects(invocations={FIRST: None}))
+    stand.watch.tell(AttemptWaits(3, FIRST, None))
+    _passes(loop, 1_000)
+    assert stand.broken == []
+    assert stand.watch.hits["P17 waits that are over"] == 1
+
+
+def test_p17_refuses_a_lease_without_an_attempt_and_a_timer_without_a_record() -> None:
+    stand, loop, _, _ = _prompt()
+    stand.start(FIRST)
+    stand.step(stand.truth.commands[FIRST], (ArmTimer(60_000, 7),))
+    _passes(loop, 58)
+    assert len(stand.broken) == 1
+    _passes(loop, 8)
+    assert len(stand.broken) == 2
+    assert "timer 7 of partition 0 was due" in stand.broken[1]
+
+
+def test_p17_refuses_a_wait_for_what_has_come_and_a_step_that_ended_for_nothing() -> None:
+    stand, loop, _, _ = _prompt()
+    stand.watch.tell(AttemptStarted(0, FIRST, 1, 1, 0))
+    stand.truth.models[0].invocations[FIRST].journal.append(Note(MessageType.SLEEP_COMPLETION, 2, "void"))
+    stand.watch.tell(AttemptWaits(3, FIRST, 2))
+    _passes(loop, 6)
+    stand.watch.tell(AttemptWaits(3, FIRST, 5))
+    stand.watch.tell(StepEnded(3, FIRST))
+    _passes(loop, 6)
+    assert [FIRST in what for what in stand.broken] == [True, True]
+
+
+def test_p17_lets_trouble_explain_a_delay_but_no_longer() -> None:
+    stand, loop, _, tally = _prompt()
+    stand.start(FIRST)
+    tally.firing(Firing("pause", "server", loop.now_ns, ("", 0), None, 20_000_000_000))
+    _passes(loop, 24)
+    assert stand.broken == []
+    _passes(loop, 2)
+    assert len(stand.broken) == 1
+
+
+def test_p17_lets_a_connection_be_as_bad_as_the_trouble_it_has_seen() -> None:
+    stand, loop, _, tally = _prompt()
+    stand.watch.tell(AttemptStarted(0, FIRST, 1, 1, 0))
+    tally.firing(Firing("half_open", "server", loop.now_ns, ("", 0)))
+    _passes(loop, 60)
+    stand.watch.tell(StepEnded(3, FIRST))
+    _passes(loop, 60)
+    assert stand.broken == []
+
+
+@pytest.mark.parametrize(
+    ("tree", "came", "over"),
+    [
+        (2, {2: True}, True),
+        (2, {3: True}, False),
+        (-1, {-1: False}, False),
+        ((1, (2, 3)), {3: True}, True),
+        ((2, (2, 3)), {3: True}, False),
+        ((2, (2, 3)), {2: False, 3: True}, True),
+        ((3, (2, 3)), {2: True}, False),
+        ((3, (2, 3)), {2: False}, True),
+        ((3, (2, 3)), {2: True, 3: True}, True),
+        ((4, (2, 3)), {2: False}, False),
+        ((4, (2, 3)), {2: True}, True),
+        ((4, (2, 3)), {2: False, 3: False}, True),
+        ((1, (2, (2, (3, 4)))), {3: False}, False),
+        ((1, (2, (2, (3, 4)))), {3: False, 4: False}, True),
+    ],
+)
+def test_p17_knows_when_a_wait_is_over(tree: Any, came: dict[int | str, bool], over: bool) -> None:
+    assert is_over(tree, came) is over

@@ -1,0 +1,301 @@
+"""P17, promptness: in a healthy system, what can go on goes on within `GRACE_NS`.
+
+A wake-up that was lost is often made up for later, by a time-out, a poll or a client that asks again, and no result is
+wrong: only time is lost.  Each of these must follow its cause soon:
+
+- an attempt after its lease began, after its back-off and after a restart (where attempts need not queue for a slot);
+- an attempt that waits for the server goes on once all it waits for is in its journal;
+- an attempt does something after the function of a step of it has ended;
+- the record of a timer after the timer is due, and the arrival of a message after it was put into the outbox.
+
+Only healthy time counts: a fault, and what it leaves behind at connections that were open, explains any delay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any, ClassVar, Final
+
+import attrs
+from understudy.protocol.messages import MessageType
+from understudy_runtime.limits import Limits
+from understudy_runtime.model.actions import AbortAttempt, Action, ArmTimer, Completed, DisarmTimer, Send, StartAttempt
+from understudy_runtime.model.commands import AttemptOutput, Delivered, TimerFired
+from understudy_runtime.model.events import (
+    AttemptEnded,
+    AttemptParked,
+    AttemptStarted,
+    LeadershipTaken,
+    RetryScheduled,
+)
+from understudy_runtime.model.invocation import Failure
+
+from understudy_sim.kernel.loop import Loop
+from understudy_sim.kernel.runner import Timer
+from understudy_sim.stage.happenings import (
+    AttemptWaits,
+    EndpointStopped,
+    ServerStopped,
+    Step,
+    StepEnded,
+    StepExecuted,
+)
+from understudy_sim.stage.model_words import Note
+from understudy_sim.stage.tally import Tally
+from understudy_sim.stage.watch import Handler, Property
+
+NS_PER_MS: Final = 1_000_000
+GRACE_NS: Final = 5_000 * NS_PER_MS
+# With fewer slots than this, attempts may have to wait for one.
+SLOTS_PLENTY: Final = 1_000
+CANCEL: Final = -1
+# How the SDK numbers the ways futures are joined.
+FIRST_COMPLETED: Final = 1
+ALL_COMPLETED: Final = 2
+FIRST_SUCCEEDED: Final = 3
+
+
+@attrs.frozen
+class _Expected:
+    """Something that is to follow.  `open_ns`: trouble since then explains it, too (a connection is that old)."""
+
+    what: str
+    since_ns: int
+    open_ns: int
+    invocation_id: str
+    timer: Timer
+
+
+@attrs.define
+class _Waiting:
+    attempt: int
+    tree: Any
+
+
+class Promptness(Property):
+    number: ClassVar[str] = "P17"
+    claim: ClassVar[str] = "what can go on goes on at once"
+
+    def handlers(self) -> Mapping[type, Handler]:
+        self._loop: Loop | None = None
+        self._tally: Tally | None = None
+        self._wall_ms: Callable[[], int] = lambda: 0
+        self._has_slots = False
+        self._expected: dict[Hashable, _Expected] = {}
+        self._running: dict[str, int] = {}  # invocation -> when the attempt the server believes in began
+        self._waiting: dict[str, _Waiting] = {}
+        self._newest: dict[str, int] = {}  # invocation -> its newest attempt at an endpoint
+        self._known: dict[str, dict[int | str, bool]] = {}  # invocation -> what came to it: whether it is a failure
+        self._read: dict[tuple[str, int], int] = {}  # journal entries looked at of an invocation's life
+        self._down_ns = -1
+        self._actions: Mapping[type, Callable[[int, Any], object]] = {
+            StartAttempt: self._to_start,
+            AbortAttempt: lambda _, action: self._met(("start", action.invocation_id)),
+            Completed: lambda _, action: self._met(("start", action.invocation_id)),
+            ArmTimer: self._armed,
+            DisarmTimer: lambda partition, action: self._met(("timer", partition, action.timer_id)),
+            Send: self._sent,
+        }
+        return {
+            Step: self._step,
+            AttemptStarted: self._attempt_started,
+            AttemptParked: lambda event: self._met(("start", event.invocation_id)),
+            AttemptEnded: self._attempt_ended,
+            RetryScheduled: self._retry_scheduled,
+            LeadershipTaken: lambda event: self._asked_for(event.partition, event.outstanding),
+            ServerStopped: self._server_stopped,
+            EndpointStopped: self._endpoint_stopped,
+            StepExecuted: lambda event: self._met(("step", event.invocation_id)),
+            StepEnded: self._step_ended,
+            AttemptWaits: self._attempt_waits,
+        }
+
+    def watches(self, loop: Loop, limits: Limits, tally: Tally, wall_ms: Callable[[], int]) -> None:
+        """Measure by the time of *loop*; *tally* knows the faults, *wall_ms* is the server's clock."""
+        self._loop, self._tally, self._wall_ms = loop, tally, wall_ms
+        self._has_slots = limits.attempts_max >= SLOTS_PLENTY
+
+    # --- what is to follow what --------------------------------------------------------------------------------
+
+    def _expect(
+        self, key: Hashable, what: str, *, after_ns: int = 0, open_ns: int | None = None, invocation_id: str = ""
+    ) -> None:
+        if self._loop is None:
+            return
+        self._met(key)
+        since_ns = self._loop.now_ns + after_ns
+        timer = self._loop.call_at(since_ns + GRACE_NS, self._overdue, key)
+        opened_ns = since_ns if open_ns is None else open_ns
+        self._expected[key] = _Expected(what, since_ns, opened_ns, invocation_id, timer)
+
+    def _met(self, key: Hashable) -> None:
+        expected = self._expected.pop(key, None)
+        if expected is not None and self._loop is not None:
+            self._loop.cancel_timer(expected.timer)
+
+    def _overdue(self, key: Hashable) -> None:
+        expected = self._expected.pop(key)
+        assert self._loop is not None, "timers are the loop's"
+        well_ns = self._well_since_ns()
+        if well_ns > expected.open_ns:
+            if expected.open_ns < expected.since_ns:
+                return  # The trouble may last as long as the connection.
+            timer = self._loop.call_at(max(well_ns + GRACE_NS, self._loop.now_ns + 1), self._overdue, key)
+            self._expected[key] = attrs.evolve(expected, since_ns=well_ns, open_ns=well_ns, timer=timer)
+            return
+        late_ms = (self._loop.now_ns - expected.since_ns) // NS_PER_MS
+        self.broken(f"{expected.what}: nothing came of it in {late_ms} ms", expected.invocation_id)
+
+    def _well_since_ns(self) -> int:
+        """Since when nothing has gone wrong."""
+        assert self._tally is not None, "it watches a run"
+        last_ns = self._down_ns
+        for firing in self._tally.firings:
+            if not firing.kind.startswith("provider_"):
+                last_ns = max(last_ns, firing.at_ns + firing.lasts_ns)
+        return last_ns + 1
+
+    # --- the server --------------------------------------------------------------------------------------------
+
+    def _step(self, step: Step) -> None:
+        command = step.record.command
+        if type(command) is AttemptOutput:
+            self._met(("step", command.invocation_id))
+        elif type(command) is TimerFired:
+            self._met(("timer", step.partition, command.timer_id))
+        elif type(command) is Delivered:
+            self._met(("send", command.source_partition, step.partition, command.sequence))
+        self._asked_for(step.partition, step.actions)
+        for id_ in step.effects.invocations:
+            if id_ in self._waiting:
+                self._look(id_)
+
+    def _asked_for(self, partition: int, actions: Sequence[Action]) -> None:
+        for action in actions:
+            then = self._actions.get(type(action))
+            if then is not None:
+                then(partition, action)
+
+    def _to_start(self, partition: int, action: StartAttempt) -> None:
+        if self._has_slots:
+            id_ = action.invocation_id
+            self._expect(("start", id_), f"{id_} was to be run", invocation_id=id_)
+
+    def _sent(self, partition: int, action: Send) -> None:
+        target, sequence = action.target_partition, action.sequence
+        what = f"partition {partition} sent message {sequence} to partition {target}"
+        self._expect(("send", partition, target, sequence), what)
+
+    def _armed(self, partition: int, action: ArmTimer) -> None:
+        assert self._tally is not None, "it watches a run"
+        if any(firing.kind.startswith("clock") for firing in self._tally.firings):
+            return
+        wait_ns = max(0, action.due_ms - self._wall_ms()) * NS_PER_MS
+        what = f"timer {action.timer_id} of partition {partition} was due"
+        self._expect(("timer", partition, action.timer_id), what, after_ns=wait_ns)
+
+    def _attempt_started(self, event: AttemptStarted) -> None:
+        self.hit("attempts begun")
+        self._met(("start", event.invocation_id))
+        self._running[event.invocation_id] = self.watch.now_ns
+
+    def _attempt_ended(self, event: AttemptEnded) -> None:
+        id_ = event.invocation_id
+        self._running.pop(id_, None)
+        self._met(("wait", id_))
+        self._met(("step", id_))
+
+    def _retry_scheduled(self, event: RetryScheduled) -> None:
+        if self._has_slots:
+            id_ = event.invocation_id
+            after_ns = event.delay_ms * NS_PER_MS
+            self._expect(("start", id_), f"{id_} was to be tried again", after_ns=after_ns, invocation_id=id_)
+
+    def _server_stopped(self, _: ServerStopped) -> None:
+        self._down_ns = self.watch.now_ns
+        self._running.clear()
+        for key in list(self._expected):
+            self._met(key)
+
+    # --- the endpoint ------------------------------------------------------------------------------------------
+
+    def _endpoint_stopped(self, _: EndpointStopped) -> None:
+        self._down_ns = self.watch.now_ns
+        self._waiting.clear()
+        for key in [key for key in self._expected if isinstance(key, tuple) and key[0] in ("wait", "step")]:
+            self._met(key)
+
+    def _step_ended(self, event: StepEnded) -> None:
+        id_ = event.invocation_id
+        if self._is_newest(event.attempt, id_) and id_ in self._running:
+            self.hit("steps ended")
+            self._expect(("step", id_), f"a step of {id_} has ended", open_ns=self._running[id_], invocation_id=id_)
+
+    def _attempt_waits(self, event: AttemptWaits) -> None:
+        id_ = event.invocation_id
+        if not self._is_newest(event.attempt, id_):
+            return
+        self._met(("step", id_))
+        self._met(("wait", id_))
+        if event.tree is None:
+            self._waiting.pop(id_, None)
+            return
+        self._waiting[id_] = _Waiting(event.attempt, event.tree)
+        self._look(id_)
+
+    def _is_newest(self, attempt: int, invocation_id: str) -> bool:
+        newest = self._newest[invocation_id] = max(attempt, self._newest.get(invocation_id, 0))
+        return newest == attempt
+
+    def _look(self, id_: str) -> None:
+        """Whether *id_* waits for what has come."""
+        if id_ not in self._running or ("wait", id_) in self._expected:
+            return
+        if is_over(self._waiting[id_].tree, self._came(id_)):
+            self.hit("waits that are over")
+            what = f"{id_} waits for what is in its journal"
+            self._expect(("wait", id_), what, open_ns=self._running[id_], invocation_id=id_)
+
+    def _came(self, id_: str) -> dict[int | str, bool]:
+        """What is in the journal of *id_*: the key of each notification, and whether it is a failure."""
+        inv = next((model.invocations[id_] for model in self.truth.models if id_ in model.invocations), None)
+        if inv is None:
+            return {}
+        life = (id_, inv.birth)
+        read = self._read.get(life, 0)
+        if not read:
+            self._known[id_] = {}  # An id may live again.
+        known = self._known[id_]
+        self._read[life] = len(inv.journal)
+        for entry in inv.journal[read:]:
+            if isinstance(entry, Note):
+                is_signal = entry.type == MessageType.SIGNAL_NOTIFICATION
+                key = -entry.answers if is_signal and isinstance(entry.answers, int) else entry.answers
+                known[key] = isinstance(entry.says, Failure)
+        return known
+
+
+def is_over(tree: Any, came: Mapping[int | str, bool]) -> bool:
+    """Whether a wait for *tree*, a key or (combinator, children), is over when *came* has come.
+
+    >>> is_over((FIRST_COMPLETED, (1, (ALL_COMPLETED, (2, 3)))), {2: False, 3: True})
+    True
+    """
+    return _standing(tree, came) is not None
+
+
+def _standing(tree: Any, came: Mapping[int | str, bool]) -> bool | None:
+    """None: open; else whether it failed."""
+    if not isinstance(tree, tuple):
+        return None if tree == CANCEL else came.get(tree)
+    combinator, children = tree
+    standings = [_standing(child, came) for child in children]
+    settled = [one for one in standings if one is not None]
+    if combinator == FIRST_COMPLETED:
+        return settled[0] if settled else None
+    if combinator == ALL_COMPLETED:
+        return False if len(settled) == len(standings) else None
+    ends_it: bool = combinator != FIRST_SUCCEEDED  # all succeeded or the first failed
+    if ends_it in settled:
+        return ends_it
+    return (not ends_it) if len(settled) == len(standings) else None
