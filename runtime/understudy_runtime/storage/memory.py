@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from typing import Final
 
+from understudy_runtime.storage.port import StorageDamaged
 from understudy_runtime.storage.view import SlicedView
 
 # Commits that a power cut can still take back.
@@ -24,6 +25,8 @@ class MemoryMedium:
         self.rows: dict[bytes, bytes] = {}
         self.applied_lsn = 0
         self.owner: MemoryStorage | None = None
+        self.damaged: dict[bytes, None] = {}  # rows that cannot be read
+        self.refusals = 0  # how often one was asked for
         self._keys: list[bytes] = []
         self._undo: deque[tuple[dict[bytes, bytes | None], int]] = deque(maxlen=commits_kept_max)
 
@@ -45,6 +48,12 @@ class MemoryMedium:
         keys = self._keys
         for index in range(0 if after is None else bisect_right(keys, after), len(keys)):
             yield keys[index], self.rows[keys[index]]
+
+    def damage(self, key: bytes) -> None:
+        """Let the row at *key* be unreadable until it is written anew.  Raises KeyError without such a row."""
+        if key not in self.rows:
+            raise KeyError(key)
+        self.damaged[key] = None
 
     def commit(self, rows: Mapping[bytes, bytes | None], applied_lsn: int) -> None:
         assert applied_lsn >= self.applied_lsn, "the applied LSN never goes back"
@@ -71,6 +80,8 @@ class MemoryMedium:
         self._undo.clear()
 
     def _write(self, rows: Mapping[bytes, bytes | None]) -> None:
+        if self.damaged:
+            self.damaged = {key: None for key in self.damaged if key not in rows}
         for key, value in rows.items():
             if value is not None:
                 if key not in self.rows:
@@ -87,6 +98,7 @@ class MemoryStorage:
 
     def __init__(self, medium: MemoryMedium) -> None:
         self._medium = medium
+        self.is_damaged = False
         self._view: SlicedView | None = None
         medium.owner = self
 
@@ -95,16 +107,36 @@ class MemoryStorage:
         return self._medium
 
     def get(self, key: bytes) -> bytes | None:
-        return self._owned().rows.get(key)
+        """The value at *key*.  Raises StorageDamaged."""
+        medium = self._owned()
+        if medium.damaged:
+            self._check(key)
+        return medium.rows.get(key)
 
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """All rows whose key starts with *prefix*, in key order.  Raises StorageDamaged."""
         medium = self._owned()
-        return ((key, medium.rows[key]) for key in medium.keys_from(prefix))
+        for key in medium.keys_from(prefix):
+            if medium.damaged:
+                self._check(key)
+            yield key, medium.rows[key]
+
+    def _check(self, key: bytes) -> None:
+        medium = self._owned()
+        if key in medium.damaged:
+            medium.refusals += 1
+            self.is_damaged = True
+            raise StorageDamaged(f"the row at key {key.hex()} cannot be read")
+
+    def _rows_after(self, after: bytes | None) -> Generator[tuple[bytes, bytes], None, None]:
+        for key, value in self._owned().rows_after(after):
+            self._check(key)
+            yield key, value
 
     def commit(self, rows: Mapping[bytes, bytes | None], applied_lsn: int) -> None:
         medium = self._owned()
         if self._view is not None and self._view.is_open:
-            self._view.keep(rows, medium.rows.get)
+            self._view.keep(rows, self.get)
         medium.commit(rows, applied_lsn)
 
     def replace(self, rows: Iterable[tuple[bytes, bytes]], applied_lsn: int) -> None:
@@ -113,15 +145,11 @@ class MemoryStorage:
 
     def view(self) -> SlicedView:
         assert self._view is None or not self._view.is_open, "one view at a time"
-        self._view = SlicedView(self.applied_lsn(), lambda after: self._owned().rows_after(after))
+        self._view = SlicedView(self.applied_lsn(), self._rows_after)
         return self._view
 
     def applied_lsn(self) -> int:
         return self._owned().applied_lsn
-
-    @property
-    def is_damaged(self) -> bool:
-        return False
 
     def close(self) -> None:
         self._owned().owner = None

@@ -28,8 +28,20 @@ LATER_NS: Final = (
 )
 UNAIMED_ONE_IN: Final = 4
 RARE_ONE_IN: Final = 3
+# What comes when it is drawn.
+AT_ONCE: Final = ("clock_offset", "jitter")
+# What hits several processes together: the moment is the first one's.
+GROUPS: Final = ("power_failure",)
 # Which come close after their moment: a power cut is to fall into a sync, a reset upon bytes on their way.
-CLOSE: Final = MappingProxyType({"server_crash": (0, 4), "stream_reset": (1, 6), "half_open": (1, 6)})
+CLOSE: Final = MappingProxyType(
+    {
+        "server_crash": (0, 4),
+        "power_failure": (0, 4),
+        "stream_reset": (1, 6),
+        "cut_stream": (0, 3),
+        "half_open": (1, 6),
+    }
+)
 
 
 class Moments:
@@ -65,11 +77,13 @@ class Aims:
 
     def __call__(self, planned: Planned, shot: Shot, happen: Callable[[], bool]) -> bool:
         """Take aim, or do it at once.  Whether it has happened or will."""
-        if shot.detail % UNAIMED_ONE_IN == 0:
+        if shot.detail % UNAIMED_ONE_IN == 0 or shot.label in AT_ONCE:
             return happen()
         first, last = CLOSE.get(shot.label, (0, len(LATER_NS)))
         later_ns = LATER_NS[first:last][(shot.detail // UNAIMED_ONE_IN) % (last - first)]
-        place = shot.target[-1] if len(shot.target) == 1 else f"{shot.target[0]} > {shot.target[1]}"
+        place = shot.target[0]
+        if len(shot.target) == 2 and shot.label not in GROUPS:
+            place = f"{shot.target[0]} > {shot.target[1]}"
         if shot.label == self._rare[0] and (shot.detail // 64) % RARE_ONE_IN == 0:
             place = self._rare[1]
         self._moments.wait(place, lambda: self._kernel.call_later(later_ns, lambda _: happen()))

@@ -74,6 +74,8 @@ RESTART_MS_MAX = 5_000
 # What a cut of these is counted as.
 CUT_KINDS: Final = MappingProxyType({SERVER: "server_crash"})
 UPGRADE_TAKES_MS = 500
+# Of the protocol: the newest, and the one before.
+VERSIONS = (6, 5)
 # What of the server's events is counted for the page at the end of a search.
 NOTED: Final = MappingProxyType[type, str](
     {
@@ -133,6 +135,7 @@ class Cluster:
         self.is_scripted = False  # a script may ask for anything at any time
         self._is_open = False  # clients may come
         self._healed = False
+        self._bidi, self._version = plan.bidi, plan.protocol_version
         self._leaders: dict[int, None] = {}  # partitions led since the upgrade
         self.crash_at: PointCrash | None = None
         watch.subscribe({BodyStarted: self._body_started, AttemptStarted: self._attempt_started, Step: self._step})
@@ -473,24 +476,29 @@ class Cluster:
         if hops.registered:
             return Ways((), connector(world, self.plan.limits))
         manifest = dict(self.application.manifest)
-        manifest["maxProtocolVersion"] = self.plan.protocol_version
-        manifest["protocolMode"] = "BIDI_STREAM" if self.plan.bidi else "REQUEST_RESPONSE"
+        manifest["maxProtocolVersion"] = self._version
+        manifest["protocolMode"] = "BIDI_STREAM" if self._bidi else "REQUEST_RESPONSE"
         if hops.endpoint is Hop.H2:
             connect = connector(world, self.plan.limits)
-            transport = connect(Endpoint(uri=ADDRESS, bidirectional=self.plan.bidi))
+            transport = connect(Endpoint(uri=ADDRESS, bidirectional=self._bidi))
             return Ways((Deployment(self.application.deployment_id, transport, manifest),), connect)
         if hops.endpoint is Hop.H1:
-            http = HttpTransport(world, ENDPOINT, HTTP_PORT, bidi=self.plan.bidi)
+            http = HttpTransport(world, ENDPOINT, HTTP_PORT, bidi=self._bidi)
             return Ways((Deployment(self.application.deployment_id, http, manifest),), None)
         exchange = ExchangeTransport(
             self.kernel.network,
             process,
             ENDPOINT,
             ENDPOINT_PORT,
-            bidi=self.plan.bidi,
+            bidi=self._bidi,
             manifest=json.dumps(manifest).encode(),
         )
         return Ways((Deployment(self.application.deployment_id, exchange, manifest),), None)
+
+    def swap(self, *, bidi: bool, older: bool) -> None:
+        """From the server's next start on, the endpoint says this of itself."""
+        self._bidi, self._version = bidi, VERSIONS[older]
+        self.tally.noted(f"swapped to version {self._version}, {'both ways at once' if bidi else 'one way, then back'}")
 
     def _restart_later(self) -> None:
         """The server stopped by itself, as promised for a disk that fails: somebody starts it again."""

@@ -21,7 +21,7 @@ from understudy_sim.kernel.kernel import Kernel
 from understudy_sim.kernel.pipes import SimExchange
 from understudy_sim.stage.attended import AttendedApp
 from understudy_sim.stage.draining import Bell
-from understudy_sim.stage.exchange import ExchangeLink, Opening
+from understudy_sim.stage.exchange import ExchangeLink, Opening, Refused
 from understudy_sim.stage.happenings import (
     AttemptWaits,
     BodyEnded,
@@ -106,6 +106,8 @@ class EndpointProcess:
     ) -> None:
         self.process = kernel.process(name)
         self.loading = False
+        self.is_full = False  # it refuses attempts
+        self.refused = 0
         self.running: dict[int, str] = {}  # body -> invocation id
         self.points: Points | None = None
         self._kernel = kernel
@@ -177,6 +179,11 @@ class EndpointProcess:
             if not invocation_id:  # discovery
                 await answered(scope, receive, send, invocation_id)
                 return
+            if self.is_full:
+                self.refused += 1
+                await send({"type": "http.response.start", "status": 503, "headers": [(b"retry-after", b"1")]})
+                await send({"type": "http.response.body", "body": b""})
+                return
             body = self._begins(invocation_id)
             try:
                 await answered(scope, receive, send, invocation_id)
@@ -225,6 +232,11 @@ class EndpointProcess:
         try:
             opening: Opening = await exchange.receive()
         except (trio.BrokenResourceError, trio.EndOfChannel):
+            exchange.close()
+            return
+        if self.is_full:
+            self.refused += 1
+            exchange.send(Refused(503))
             exchange.close()
             return
         head = opening.head

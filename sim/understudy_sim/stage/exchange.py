@@ -27,6 +27,13 @@ class Opening:
     frames: tuple[Frame, ...]
 
 
+@attrs.frozen
+class Refused:
+    """The endpoint runs nothing now: what HTTP says with a status alone."""
+
+    status: int
+
+
 class ExchangeStream:
     """The server's sending half (`AttemptStream`)."""
 
@@ -78,7 +85,10 @@ class ExchangeTransport:
             stream.close_send()
         peer.opened(stream)
         while True:
-            peer.received(await exchange.receive())
+            received = await exchange.receive()
+            if type(received) is Refused:
+                raise TransportError(f"{self._host} answered {received.status}", reached=False, status=received.status)
+            peer.received(received)
             await peer.room()
 
     async def discover(self) -> Discovery:

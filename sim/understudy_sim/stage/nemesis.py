@@ -6,7 +6,7 @@ stream fault counts as one only where there are streams.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
@@ -18,10 +18,12 @@ from understudy_sim.stage.aim import Aims
 from understudy_sim.stage.cluster import DELIVERY, SNAPSHOT, Cluster
 from understudy_sim.stage.draining import Drain
 from understudy_sim.stage.endpoint import ENDPOINT
+from understudy_sim.stage.endpoint_faults import Busy, Swap
 from understudy_sim.stage.operator import OPERATOR
 from understudy_sim.stage.plan import NS_PER_MS, NS_PER_S, Plan
+from understudy_sim.stage.rotten_store import RottenStore
 from understudy_sim.stage.server import SERVER
-from understudy_sim.stage.strikes import Waiting, check_strikes, shot_of
+from understudy_sim.stage.strikes import EVERYWHERE, OF_CALLS, Waiting, check_strikes, shot_of
 from understudy_sim.stage.tally import Firing, Tally
 from understudy_sim.stage.variation import Strike
 
@@ -45,9 +47,45 @@ KERNEL_KINDS: Final = MappingProxyType(
         "torn_write": "torn_tail",
         "slow_sync": "slow_sync",
         "failing_sync": "failing_sync",
+        "power_failure": "group_crash",
+        "endpoint_swap": "swap",
+        "endpoint_busy": "busy",
+        "cut_stream": "cut_stream",
+        "hung_connect": "hung_connect",
+        "unknown_host": "unknown_host",
+        "held_traffic": "held_traffic",
+        "jitter": "jitter",
+        "clock_offset": "clock_offset",
+        "clock_drift": "clock_drift",
+        "clock_freeze": "clock_freeze",
+        "clock_slew": "clock_slew",
+        "slow_disk": "slow_disk",
+        "full_disk": "full_disk",
+        "bit_rot": "bit_rot",
+        "misdirected_write": "misdirected_write",
+        "rotten_store": "rotten_store",
     }
 )
 SNAPSHOTS_BELOW = 1024 * 1024
+CLOCKS: Final = ("clock_jump", "clock_offset", "clock_drift", "clock_freeze", "clock_slew")
+OF_STREAMS: Final = ("stream_reset", "cut_stream")
+OF_SERVER: Final = (
+    "server_crash",
+    "server_drain",
+    "lost_write",
+    "torn_write",
+    "slow_sync",
+    "slow_disk",
+    "failing_sync",
+    "full_disk",
+    "bit_rot",
+    "misdirected_write",
+    "rotten_store",
+)
+# Some last longer than others: nobody makes room on a disk in a moment.
+LASTS_S_MAX: Final = MappingProxyType({"full_disk": 20, "rotten_store": 60})
+# Kinds that may happen less often than others: what they cost is another start of everything.
+COUNT_MAX: Final = MappingProxyType({"power_failure": 3, "endpoint_swap": 3, "full_disk": 4, "slow_disk": 3})
 # Of the seeds that have both, those with so many partitions have snapshots hurt rather than messages.
 SNAPSHOTS_RATHER = 2
 # What a power cut may do to a disk is switched on for the whole run: it happens with the crash.
@@ -56,7 +94,7 @@ OF_POWER_CUTS = ("lost_write", "torn_write")
 
 def every_ns(plan: Plan, kind: str) -> int:
     """How often *kind* is to strike in this seed, on average, while there is trouble."""
-    return max(1, plan.hurts[0][1] // ((6 if kind == "stream_reset" else 2) * plan.intensity[kind]))
+    return max(1, plan.hurts[0][1] // ((6 if kind in OF_STREAMS else 2) * plan.intensity[kind]))
 
 
 class Nemesis:
@@ -70,7 +108,13 @@ class Nemesis:
         self._tally = tally
         self._kernel = kernel
         self._strikes = strikes
-        self._draining = {"server_drain": cluster.server.drain, "endpoint_drain": cluster.endpoint.drain}
+        self._own: Mapping[str, Fault] = {
+            "server_drain": Drain(cluster.server.drain),
+            "endpoint_drain": Drain(cluster.endpoint.drain),
+            "endpoint_swap": Swap(cluster),
+            "endpoint_busy": Busy(cluster.endpoints),
+            "rotten_store": RottenStore(cluster.server.host),
+        }
         if strikes is not None:
             check_strikes(strikes, cluster)
             waiting = Waiting(strikes)
@@ -109,7 +153,9 @@ class Nemesis:
         """When it hurts.  A strike after the last phase makes that longer."""
         phases = list(self._plan.hurts)
         end_ns = sum(phases[-1])
-        late_ns = [one.at_ns + one.lasts_ns for one in self._strikes or () if one.at_ns >= end_ns]
+        waiting = (*OF_POWER_CUTS, *OF_CALLS)  # for what happens anyway
+        late = [one for one in self._strikes or () if one.at_ns >= end_ns and one.kind not in waiting]
+        late_ns = [one.at_ns + one.lasts_ns for one in late]
         if late_ns:
             phases[-1] = (phases[-1][0], max(late_ns) - phases[-1][0])
         return phases
@@ -131,7 +177,7 @@ class Nemesis:
         self._tally.firing(Firing(shot.label, " > ".join(shot.target), at_ns, shot.switch, strike, shot.lasts_ns))
 
     def _fault(self, kind: str) -> Fault:
-        return FAULTS[KERNEL_KINDS[kind]] if kind not in self._draining else Drain(self._draining[kind])
+        return self._own[kind] if kind in self._own else FAULTS[KERNEL_KINDS[kind]]
 
     @property
     def _rare(self) -> tuple[str, str]:
@@ -164,13 +210,15 @@ class Nemesis:
             yield Planned(kind, self._fault(kind), ((SERVER,),) if kind in OF_POWER_CUTS else ())
 
     def _intensity(self, kind: str, bite: int) -> Intensity:
-        strength_ms = self._plan.clock_jump_ms_max if kind == "clock_jump" else 2_000
+        if kind == "clock_offset":  # Once, and before anybody looks.
+            return Intensity(every_ns=1, strength_ns=self._plan.clock_jump_ms_max * NS_PER_MS, count_max=1)
+        strength_ms = self._plan.clock_jump_ms_max if kind in CLOCKS else 2_000
         return Intensity(
             every_ns=every_ns(self._plan, kind),
             lasts_low_ns=10 * NS_PER_MS,
-            lasts_high_ns=5 * NS_PER_S,
+            lasts_high_ns=LASTS_S_MAX.get(kind, 5) * NS_PER_S,
             strength_ns=strength_ms * NS_PER_MS,
-            count_max=6,
+            count_max=COUNT_MAX.get(kind, 6),
         )
 
     def _targets(self, kind: str) -> Iterable[Target]:
@@ -182,21 +230,25 @@ class Nemesis:
         if self._cluster.operator is not None:
             hops.append((OPERATOR, SERVER))
         match kind:
-            case "server_crash" | "server_drain" | "lost_write" | "torn_write" | "slow_sync" | "failing_sync":
+            case _ if kind in OF_SERVER:
                 return [(SERVER,)]
-            case "endpoint_crash":
+            case "power_failure":
+                return [(SERVER, *endpoints), (SERVER, *endpoints, *externals)]
+            case "jitter":
+                return [(EVERYWHERE,)]
+            case "endpoint_crash" | "endpoint_busy":
                 return [(name,) for name in endpoints]
-            case "endpoint_drain":
+            case "endpoint_drain" | "endpoint_swap":
                 return [(ENDPOINT,)]
             case "provider_down":
                 return [(name,) for name in externals]
-            case "refused_connect":
+            case "refused_connect" | "hung_connect" | "unknown_host":
                 return [(name,) for name in (SERVER, ENDPOINT, *externals)]
-            case "clock_jump":
+            case _ if kind in CLOCKS:
                 return [(SERVER,), (SERVER,), (ENDPOINT,)]
             case "pause":
                 return [(name,) for name in (SERVER, ENDPOINT, *externals)]
-            case "stream_reset" | "half_open":
+            case "stream_reset" | "cut_stream" | "half_open":
                 # As often at the services' streams as at the hops, which are streams in byte mode only.
                 return [*hops, *(streams * len(hops))]
             case _:

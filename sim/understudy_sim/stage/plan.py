@@ -15,7 +15,7 @@ from understudy_runtime.limits import KIB, MIB, Limits
 from understudy_runtime.model.invocation import RetryPolicy
 
 from understudy_sim.kernel.choices import Choices
-from understudy_sim.stage.faults import KINDS, FaultSet
+from understudy_sim.stage.faults import DAMAGE, PROMISES, FaultSet
 
 NS_PER_MS: Final = 1_000_000
 NS_PER_S: Final = 1_000_000_000
@@ -29,6 +29,15 @@ BYTES_THOUSANDTHS: Final = 330
 REGISTERED_THOUSANDTHS: Final = 500
 UPGRADE_THOUSANDTHS: Final = 250
 KIND_EXISTS_THOUSANDTHS: Final = 750
+# Kinds that exist less often: each of them hides what others would show, or makes a rehearsal long.
+RARE: Final = MappingProxyType(
+    {
+        **dict.fromkeys(("power_failure", "cut_stream", "jitter", "full_disk", "rotten_store"), 350),
+        **dict.fromkeys(("provider_lies", "provider_late", "provider_twice", "endpoint_busy"), 350),
+        **dict.fromkeys(("hung_connect", "unknown_host", "held_traffic", "endpoint_swap", "slow_disk"), 250),
+        **dict.fromkeys(("clock_offset", "clock_drift", "clock_freeze", "clock_slew"), 250),
+    }
+)
 
 
 class Hop(Enum):
@@ -91,6 +100,11 @@ class Plan:
         """Whether the rehearsal goes on until no result is kept any more."""
         return self.limits.completion_retention_ms == RETENTION_SHORT_H * HOUR_MS
 
+    @property
+    def is_damaged(self) -> bool:
+        """Whether what was synced may be damaged: then only what is never wrong is judged."""
+        return any(kind in DAMAGE for kind in self.intensity)
+
     def has(self, kind: str) -> bool:
         """Whether *kind* exists in this seed."""
         return kind in self.intensity
@@ -99,9 +113,9 @@ class Plan:
 def draw_plan(choices: Choices, faults: FaultSet) -> Plan:
     """Draw a seed's plan; only kinds of *faults* exist in it."""
     intensity: dict[str, int] = {}
-    for kind in KINDS:
+    for kind in PROMISES:
         # Drawn for every kind, allowed or not: leaving one out changes nothing else.
-        exists = choices.chance(f"plan/{kind}", KIND_EXISTS_THOUSANDTHS)
+        exists = choices.chance(f"plan/{kind}", RARE.get(kind, KIND_EXISTS_THOUSANDTHS))
         bite = choices.integer(f"plan/{kind}/bite", 1, 3)
         if exists and kind in faults:
             intensity[kind] = bite

@@ -22,6 +22,7 @@ from understudy_runtime.machine.apply import RULES_CURRENT
 from understudy_runtime.machine.expiry import EXPIRY_TIMER
 from understudy_runtime.model.events import Applied, Event
 from understudy_runtime.node import Deployment, Node
+from understudy_runtime.storage.port import StorageDamaged
 from understudy_runtime.world import DiskFull, SyncFailed
 
 from understudy_sim.kernel.kernel import Kernel
@@ -142,13 +143,18 @@ class ServerProcess:
         if not isinstance(result, outcome.Error):
             self._kernel.call_later(self._back_after_ns, self._start_again)
             return
-        medium = self.host.medium
-        if medium.refusals > self._refusals and only_of(result.error, PROMISED_STOPS):
+        if self._is_promised(result.error):
             assert self.on_exit is not None, "somebody starts a stopped server again"
             self.on_exit()
             return
         self.failed = result.error
         self._watch.broken("the server does not fail", describe(result.error))
+
+    def _is_promised(self, error: BaseException) -> bool:
+        """Whether the disk or a store was hurt since the start, and *error* says what was seen of that."""
+        if only_of(error, PROMISED_STOPS):
+            return self.host.medium.refusals > self._refusals
+        return self.host.stores_damaged > 0 and only_of(error, (StorageDamaged,))
 
     def _start_again(self, _: object) -> None:
         if not self.process.alive:

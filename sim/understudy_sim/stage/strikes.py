@@ -11,12 +11,21 @@ from typing import Final
 
 from understudy_sim.kernel.faults.port import Shot
 from understudy_sim.stage.cluster import Cluster
-from understudy_sim.stage.faults import KINDS, UnknownFault
+from understudy_sim.stage.faults import check
 from understudy_sim.stage.operator import OPERATOR
 from understudy_sim.stage.variation import Strike
 
 # What happens in a call of an external service: the call decides when.
-OF_CALLS: Final = ("provider_slow", "provider_error", "provider_silent")
+OF_CALLS: Final = (
+    "provider_slow",
+    "provider_late",
+    "provider_error",
+    "provider_lies",
+    "provider_silent",
+    "provider_twice",
+)
+# The target of what hits the whole network.
+EVERYWHERE: Final = "network"
 
 
 class UnknownTarget(ValueError):
@@ -47,9 +56,8 @@ def check_strikes(strikes: Sequence[Strike], cluster: Cluster) -> None:
     """Raises UnknownFault, UnknownTarget."""
     hosts = cluster.hosts
     for one in strikes:
-        if one.kind not in KINDS:
-            raise UnknownFault(f"there is no fault {one.kind!r}; there are: {', '.join(KINDS)}")
+        check(one.kind)
         # Links may begin at a client who was left out, or at an operator who is not needed.
-        missing = [name for name in one.on[-1:] if name not in hosts and name != OPERATOR]
+        missing = [name for name in one.on[-1:] if name not in (*hosts, OPERATOR, EVERYWHERE)]
         if len(one.on) == 1 and missing:
             raise UnknownTarget(f"{one.kind} is to strike {missing[0]!r}; there are: {', '.join(hosts)}")

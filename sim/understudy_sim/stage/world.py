@@ -29,6 +29,7 @@ class Host:
         self.process = kernel.process(name)
         self.medium = kernel.medium(name)
         self.stores: dict[str, MemoryMedium] = {}
+        self.stores_damaged = 0  # how often
         self.stream = choices.stream(f"entropy/{name}")
         self.process.on_down(self._process_down)
 

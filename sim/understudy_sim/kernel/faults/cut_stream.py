@@ -28,7 +28,8 @@ class CutStream:
         connections = [one for one in connections if one.forward.breaks_after is one.backward.breaks_after is None]
         if not connections:
             return False
-        chosen = connections[(shot.detail >> 4) % len(connections)]
+        busy = [one for one in connections if one.busy]
+        chosen = (busy or connections)[(shot.detail >> 4) % len(busy or connections)]
         pipe = chosen.backward if shot.detail & 1 else chosen.forward
         choice = shot.detail >> 1
         pipe.breaks_after = choice % ITEMS if chosen.exchange else BYTES[choice % len(BYTES)]

@@ -6,8 +6,8 @@ from typing import ClassVar, Final
 
 from understudy_sim.kernel.faults.port import Arena, Shot
 
-# How much still fits: nothing, less than a record, a few records, a few pages.
-ROOM_BYTES: Final = (0, 100, 3_000, 20_000)
+# How much still fits: nothing, less than a record, a few records.
+ROOM_BYTES: Final = (0, 100, 500, 3_000)
 
 
 class FullDisk:
