@@ -21,6 +21,7 @@ from understudy_sim.stage.report import Report
 from understudy_sim.stage.strategies.port import Scope, Trial
 from understudy_sim.stage.strategies.seeds import Seeds
 from understudy_sim.stage.variation import Variation
+from understudy_sim.stage.variation_text import to_text
 
 # A cell is rare while no more runs than this were seen in it; what got to a rare one is kept, as many as this at most.
 RARE_MAX: Final = 3
@@ -41,10 +42,11 @@ PLAIN_FIRST: Final = 60
 
 @attrs.define
 class _Kept:
-    """A run worth varying, and how often it was."""
+    """A run worth varying, the cells that were rare when it got there, and how often it was varied."""
 
     trial: Trial
     cells: int
+    rare: tuple[int, ...]
     children: int = 0
 
 
@@ -58,22 +60,24 @@ class Corpus:
         self._reachable = reachable(scope.variation.faults or scope.scenario.faults)
         self._kept: list[_Kept] = []
         self._made = 0
+        self._names: dict[tuple[int, str], None] = {}
         self._first_seed = scope.first_seed
 
     def told(self, trial: Trial, report: Report) -> None:
         """Count a run in, and keep it when it got to a rare cell."""
-        rare = False
+        rare = []
         for number in cells_in(report.cells):
             self.runs_in[number] += 1
-            rare = rare or self.runs_in[number] <= RARE_MAX
+            if self.runs_in[number] <= RARE_MAX:
+                rare.append(number)
         self.seen |= report.cells
         if rare:
-            self._kept.append(_Kept(trial, report.cells))
+            self._kept.append(_Kept(trial, report.cells, tuple(rare)))
             if len(self._kept) > KEPT_MAX:
                 self._kept.remove(min(self._kept, key=lambda one: (self._rarity(one), -one.children)))
 
     def _rarity(self, one: _Kept) -> int:
-        return sum(self.runs_in[number] <= RARE_MAX for number in cells_in(one.cells))
+        return sum(self.runs_in[number] <= RARE_MAX for number in one.rare)
 
     def variation(self) -> Trial | None:
         """A new trial; None while nothing is kept."""
@@ -82,23 +86,33 @@ class Corpus:
         self._made += 1
         stream = Stream(stable_seed("guided", self._first_seed, self._made))
         lot = stream.integer(0, 99)
+        made = None
         if lot < AIMED_PERCENT:
-            aimed = self._aim(stream)
-            if aimed is not None:
-                return aimed
-        parent = self._parent(stream)
-        parent.children += 1
-        if lot < AIMED_PERCENT + MIXED_PERCENT and len(self._kept) > 1:
-            other = self._kept[stream.integer(0, len(self._kept) - 1)]
-            borrowed = dict.fromkeys(MIXED[stream.integer(0, len(MIXED) - 1)], other.trial.seed)
-            return _varied(parent.trial, borrowed=borrowed)
-        family = FAMILIES[stream.integer(0, len(FAMILIES) - 1)]
-        return _varied(parent.trial, salts={family: stream.integer(0, SALT_MAX)})
+            made = self._aim(stream)
+        elif lot < AIMED_PERCENT + MIXED_PERCENT:
+            made = self._mix(stream)
+        if made is None or (made.seed, to_text(made.variation)) in self._names:
+            family = FAMILIES[stream.integer(0, len(FAMILIES) - 1)]
+            # The number of the variation makes it another one than any before.
+            salt = stream.integer(0, SALT_MAX) << 32 | self._made
+            made = _varied(self._parent(stream).trial, salts={family: salt})
+        self._names[made.seed, to_text(made.variation)] = None
+        return made
+
+    def _mix(self, stream: Stream) -> Trial | None:
+        """One run with the plan or the faults of another's seed."""
+        parent, other = self._parent(stream), self._kept[stream.integer(0, len(self._kept) - 1)]
+        prefixes = MIXED[stream.integer(0, len(MIXED) - 1)]
+        if other.trial.seed == parent.trial.seed:
+            return None
+        return _varied(parent.trial, borrowed=dict.fromkeys(prefixes, other.trial.seed))
 
     def _parent(self, stream: Stream) -> _Kept:
         """Of three, the one that got to the most rare cells for how often it was varied."""
         drawn = [self._kept[stream.integer(0, len(self._kept) - 1)] for _ in range(3)]
-        return max(drawn, key=lambda one: self._rarity(one) * 1_000 // (1 + one.children))
+        best = max(drawn, key=lambda one: self._rarity(one) * 1_000 // (1 + one.children))
+        best.children += 1
+        return best
 
     def _aim(self, stream: Stream) -> Trial | None:
         """A run that got to a row, with a class of faults about that no run had there."""
@@ -170,7 +184,7 @@ class Portfolio:
     `Scope.seeds` bounds the seeds, not the variations: all of an interval's seeds are run.
     """
 
-    FIRST: Final = 100
+    FIRST: Final = 120
     FOUR: Final = 4
 
     def __init__(self, name: str, scope: Scope) -> None:
