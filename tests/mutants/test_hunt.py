@@ -30,7 +30,7 @@ from understudy_sim.mutants.table import line, page, summary_of
 
 def _task(mutant_id: str, seeds_max: int, faults: str = "") -> Task:
     mutant = mutant_by_id(mutant_id)
-    return Task(mutant=mutant, scenarios=(mutant.scenario,), strategy="seeds", seeds_max=seeds_max, faults=faults)
+    return Task(mutant=mutant, scenarios=(mutant.scenario,), strategy="random", seeds_max=seeds_max, faults=faults)
 
 
 @pytest.mark.parametrize(("mutant_id", "seeds_max"), [("F1", 10), ("C1", 40), ("T2", 60)])

@@ -67,6 +67,7 @@ def mutate(
 
     Without an ID: all there are.  The ID `clean` plants nothing: whatever is found then is a false alarm.
     """
+    known_strategies(strategies)
     wanted = chosen(ids, families, from_file)
     if only_list:
         for mutant in wanted:
@@ -85,6 +86,15 @@ def mutate(
     failures = run_matrix(tasks, bounds, book, lambda hunt: click.echo(line(hunt)))
     found = [book.hunts[task.key] for task in tasks if task.key in book.hunts]
     sys.exit(conclude(wanted, found, failures, len(tasks) - len(found), seeds, page_file, as_json_line))
+
+
+def known_strategies(strategies: Sequence[str]) -> None:
+    """All of them exist."""
+    from understudy_sim.stage.strategies import STRATEGIES
+
+    for name in strategies:
+        if name not in STRATEGIES:
+            raise click.UsageError(f"there is no strategy {name!r}; there are: {', '.join(STRATEGIES)}")
 
 
 def chosen(ids: Sequence[str], families: Sequence[str], from_file: Path | None) -> list[Mutant | None]:

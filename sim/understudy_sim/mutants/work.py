@@ -13,12 +13,11 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from understudy_sim.mutants.hook import forget_product, install
-from understudy_sim.mutants.hunt import PORTFOLIO, Catch, Hunt, Task, ended, task_from_json
+from understudy_sim.mutants.hunt import Catch, Hunt, Task, ended, task_from_json
 
 if TYPE_CHECKING:
     from understudy_sim.stage.application import Application
@@ -27,6 +26,8 @@ if TYPE_CHECKING:
     from understudy_sim.stage.strategies.port import Strategy, Trial
 
 SEEDS_PER_COLLECTION: Final = 5
+# How many trials a strategy is asked for at once, as in any search.
+ROUND: Final = 60
 
 Tell = Callable[[dict[str, Any]], None]
 
@@ -113,7 +114,7 @@ class _Ground:
     def has_trial(self) -> bool:
         """Whether there is another run to make."""
         if not self._trials:
-            self._trials.extend(self._ready().trials(_round_size()))
+            self._trials.extend(self._ready().trials(ROUND))
         return bool(self._trials)
 
     def run(self) -> tuple[Trial, Report]:
@@ -140,32 +141,15 @@ class _Ground:
         return self._strategy
 
 
-def _round_size() -> int:
-    return 8
-
-
 def strategy_of(task: Task, scenario: Scenario) -> Strategy:
     """The strategy a task names, for one scenario."""
     from understudy_sim.stage import faults
-    from understudy_sim.stage.strategies.port import Trial
+    from understudy_sim.stage.strategies import make
+    from understudy_sim.stage.strategies.port import Scope
     from understudy_sim.stage.variation import Variation
 
     variation = Variation(faults=faults.parse(task.faults) if task.faults else None)
-    assert task.strategy in (PORTFOLIO, "seeds"), f"there is no strategy {task.strategy!r}"
-
-    class InOrder:
-        name = "seeds"
-
-        def __init__(self) -> None:
-            self._seeds = count(task.first_seed)
-
-        def trials(self, wanted: int) -> list[Trial]:
-            return [Trial(next(self._seeds), variation) for _ in range(wanted)]
-
-        def told(self, trial: Trial, report: Report) -> None:
-            return
-
-    return InOrder()
+    return make(task.strategy, Scope(scenario=scenario, first_seed=task.first_seed, variation=variation))
 
 
 if __name__ == "__main__":

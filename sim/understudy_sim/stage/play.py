@@ -38,6 +38,7 @@ from understudy_sim.stage.properties.linearizable import Linearizable, ObjectMod
 from understudy_sim.stage.properties.progress import Progress
 from understudy_sim.stage.properties.promptness import Promptness
 from understudy_sim.stage.properties.timers import Timers
+from understudy_sim.stage.server import SERVER
 from understudy_sim.stage.serializability import Transaction, verdict
 from understudy_sim.stage.temporal import Lead
 from understudy_sim.stage.truth import Truth
@@ -56,6 +57,7 @@ LOOK_NS_MAX: Final = 5 * LOOK_NS
 SETTLE_NS_MAX: Final = 900 * NS_PER_S
 FORGET_NS_MAX: Final = 4 * 3600 * NS_PER_S
 QUIET_NS_MAX: Final = 10_000 * NS_PER_S
+COLD_NS_MAX: Final = 60 * NS_PER_S
 
 
 class StageMisuse(Exception):
@@ -374,6 +376,7 @@ class Stage(Control):
                 self.cluster.dismiss()
                 await self._until_the_clock_was_seen(healed_ns)
                 await self._settle()
+                await self._start_cold()
                 return
 
     async def _until_the_clock_was_seen(self, healed_ns: int) -> None:
@@ -389,6 +392,22 @@ class Stage(Control):
             await self.kernel.sleep_ns(LOOK_NS)
         if self.plan.outlives_results:
             await self._forget()
+
+    async def _start_cold(self) -> None:
+        """When all is quiet the power goes once more: what the server reads back is compared with the log (P7, P8)."""
+        server = self.cluster.server
+        if server.failed is not None or not server.process.alive:
+            return
+        self._check_counts()
+        server.process.crash()
+        until_ns = self.kernel.now_ns + COLD_NS_MAX
+        while self.kernel.now_ns < until_ns and server.failed is None and server.ingress is None:
+            self.cluster.restart(SERVER)
+            await self.kernel.sleep_ns(NS_PER_S)
+
+    def _check_counts(self) -> None:
+        leaks: Leaks = self._property(Leaks)
+        leaks.check({**self.cluster.server.counts(), "bodies at endpoints": self._body_count()})
 
     def _body_count(self) -> int:
         """How many handlers' bodies run at all endpoints."""
@@ -419,8 +438,7 @@ class Stage(Control):
             timers: Timers = self._property(Timers)
             for left in timers.left(now_ms - timers.grace_ms):
                 timers.broken(left)
-            leaks: Leaks = self._property(Leaks)
-            leaks.check({**self.cluster.server.counts(), "bodies at endpoints": self._body_count()})
+            self._check_counts()
         if self.cluster.operator is not None and not self.cluster.operator.done:
             self.watch.broken("the operator is answered once faults are over", "it still waits")
         for one in self.cluster.clients:
