@@ -109,6 +109,15 @@ class SimAsyncioLoop(trio_asyncio.TrioEventLoop):  # type: ignore[misc]
         super().__init__()
         self._clock_resolution = 1 / _NS_PER_S
         self.set_task_factory(_new_task)
+        process.runner.remains.append(self._take_all)
+
+    def _take_all(self) -> list[Any]:
+        """The coroutines of tasks that are not done, for the reaper, newest first."""
+        self._queue.clear()
+        tasks = sorted(asyncio.all_tasks(self), key=hash, reverse=True)
+        for task in tasks:
+            task._log_destroy_pending = False  # type: ignore[attr-defined]
+        return [task.get_coro() for task in tasks]
 
     def take_birth(self) -> int:
         """Number a task or future."""

@@ -67,6 +67,11 @@ def _reap_runner(runner: ProcessRunner, context: dict[str, Any], guard: _Guard) 
         if not _close(partial(task.context.run, task.coro.close), guard):
             stubborn += 1
             _UNDEAD.append(task.coro)
+    for take in runner.remains:
+        for coroutine in take():
+            if not _close(coroutine.close, guard):
+                stubborn += 1
+                _UNDEAD.append(coroutine)
     for generator in runner.asyncgens.take_all():
         _close(partial(generator.aclose().send, None), guard)
     runner.tasks.clear()

@@ -6,7 +6,7 @@ A runner decides nothing: it tells the loop who became ready, and that its proce
 from __future__ import annotations
 
 import contextvars
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -130,6 +130,8 @@ class ProcessRunner(parts.Runner):  # type: ignore[misc]
         self.process = process
         self.incarnation = process.incarnation
         self.dead = False
+        # Who else has coroutines to be reaped: each gives them, newest first.
+        self.remains: list[Callable[[], Sequence[Any]]] = []
         self.held: list[Any] | None = None  # Tasks that became ready while the process is paused.
         self._frozen: dict[Any, list[Any]] = {}  # Tasks that stand still, each with itself once it could go on.
         self._spawning_system = False

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import logging
 import os
 import sys
 from collections import deque
@@ -29,6 +30,7 @@ from understudy.protocol.framing import Frame, FrameDecoder, encode_frames
 from understudy.protocol.messages import MessageType
 
 PACKAGE: Final = "restate"
+_LOGGERS: Final = ("asyncio", "restate.server", "restate.server_context")
 _DUE: Final = "_rehearsal_due"
 _STEPS: Final = "_rehearsal_steps"
 
@@ -50,6 +52,8 @@ def answered(now_ms: Callable[[], int], step_started: Callable[[str, str], objec
     wrapper: Any = importlib.import_module(f"{PACKAGE}.vm").VMWrapper
     context = server_context.ServerInvocationContext
     with ExitStack() as stack:
+        for name in _LOGGERS:  # What they say of every accident on purpose nobody reads.
+            stack.enter_context(_bound(logging.getLogger(name), "disabled", True))
         stack.enter_context(_bound(wrapper, "sys_sleep", _sleeping(wrapper.sys_sleep, now_ms)))
         stack.enter_context(_bound(wrapper, "sys_send", _sending(wrapper.sys_send, now_ms)))
         stack.enter_context(_bound(wrapper, "take_output", _taking(wrapper.take_output)))
