@@ -29,6 +29,7 @@ from understudy_sim.stage.holding import At, NobodyPasses, PassLog, ScriptError,
 from understudy_sim.stage.operations import Operation
 from understudy_sim.stage.plan import NS_PER_MS, NS_PER_S
 from understudy_sim.stage.points import UNSYNCED
+from understudy_sim.stage.server import SERVER
 
 if TYPE_CHECKING:
     from understudy_sim.kernel.kernel import Kernel
@@ -116,7 +117,7 @@ class Control:
     def _arm(self) -> None:
         if self._armed:
             return
-        if self.kernel.process("server").incarnation:
+        if self.kernel.process(SERVER).incarnation:
             raise ScriptError(
                 "points are watched from the start: call stage.at() or stage.start() before the run begins"
             )
@@ -284,6 +285,8 @@ class Control:
         Returns when the server can be asked; at once without *serving*.
         """
         self._require_before_play("stage.start")
+        if self.kernel.process(SERVER).incarnation:
+            raise ScriptError("the rehearsal runs already: start it once")
         self._arm()
         # An upgrade is a kill at a time that the seed drew.
         self.plan = self.cluster.plan = attrs.evolve(self.plan, upgrade=None)

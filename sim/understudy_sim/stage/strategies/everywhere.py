@@ -151,7 +151,7 @@ class CrashPoints:
 
 
 def some_of(calls: Sequence[Operation], count: int) -> tuple[int, ...]:
-    """Indexes of *count* of *calls*: of every client its first and its last, then more; calls that change come first."""
+    """Indexes of *count* of *calls*: of every client its first and its last, then its second, and so on."""
     by_client: dict[str, list[int]] = {}
     for index, one in enumerate(calls):
         by_client.setdefault(one.client, []).append(index)
