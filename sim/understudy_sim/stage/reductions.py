@@ -11,11 +11,11 @@ from typing import Any, Final
 
 import attrs
 
-from understudy_sim.kernel.choices import Choice
+from understudy_sim.kernel.choices import Choice, Stream, stable_seed
 from understudy_sim.stage.minimize import drop_each, drop_singly, first_that_fails, rounder, smaller
 from understudy_sim.stage.operations import Call, Operation
 from understudy_sim.stage.strategies.port import Trial
-from understudy_sim.stage.tries import Ran, Tries
+from understudy_sim.stage.tries import Tries, wild_decisions
 from understudy_sim.stage.variation import Schedule, Strike
 
 FIFO: Final = Schedule(kind="fifo")
@@ -24,12 +24,18 @@ EVERYTHING: Final = ("",)  # the prefix of all labels
 OF_FAULTS: Final = ("fault.",)
 # So are those of the schedule, which has a pass of its own.
 OF_SCHEDULES: Final = "schedule"
+# What needs no further luck; how often luck is tried, and how long what it brings is made smaller before it is judged.
+ENOUGH: Final = 4
+SEARCHED_MAX: Final = 60
+SMALLER_AGAIN_MAX: Final = 40
 # A label that was asked more often than this stays drawn: writing all its answers out explains nothing.
 ANSWERS_MAX: Final = 8
 LASTS_NS: Final = (1_000_000, 10_000_000, 100_000_000, 1_000_000_000)
+PAUSES_NS: Final = (10_000_000, 100_000_000, 1_000_000_000)
 STRENGTHS_NS: Final = (1, 1_000_000, 1_000_000_000)
 NS_PER_MS: Final = 1_000_000
 YES: Final = 999
+SIMPLER_MAX: Final = 5
 
 
 # --- what is written out ----------------------------------------------------------------------------------------------
@@ -107,13 +113,17 @@ def _replace_strike(tries: Tries, index: int, strike: Strike) -> bool:
 
 
 def _shorter(strike: Strike) -> list[Strike]:
-    shorter = [*(ns for ns in LASTS_NS if ns < strike.lasts_ns), *rounder(strike.lasts_ns)]
-    return [attrs.evolve(strike, lasts_ns=ns) for ns in dict.fromkeys(shorter) if ns]
+    return [attrs.evolve(strike, lasts_ns=ns) for ns in _less(strike.lasts_ns, LASTS_NS)]
 
 
 def _weaker(strike: Strike) -> list[Strike]:
-    weaker = [*(ns for ns in STRENGTHS_NS if ns < strike.strength_ns), *rounder(strike.strength_ns)]
-    return [attrs.evolve(strike, strength_ns=ns) for ns in dict.fromkeys(weaker) if 0 < ns <= strike.strength_ns]
+    return [attrs.evolve(strike, strength_ns=ns) for ns in _less(strike.strength_ns, STRENGTHS_NS)]
+
+
+def _less(value_ns: int, usual: tuple[int, ...]) -> list[int]:
+    """The usual values below *value_ns*, then rounder ones below it."""
+    tried = (*usual, *rounder(value_ns))
+    return [ns for ns in dict.fromkeys(tried) if 0 < ns < value_ns]
 
 
 def _plainer(strike: Strike) -> list[Strike]:
@@ -147,8 +157,7 @@ def simplify_operations(tries: Tries) -> None:
 
 def smaller_pauses(pause_ms: int) -> list[int]:
     """Shorter pauses, then rounder ones."""
-    near = [one // NS_PER_MS for one in rounder(pause_ms * NS_PER_MS)]
-    return list(dict.fromkeys([*(ms for ms in (10, 100, 1_000) if ms < pause_ms), *near]))
+    return [ns // NS_PER_MS for ns in _less(pause_ms * NS_PER_MS, PAUSES_NS)]
 
 
 def _simplify(tries: Tries, index: int, changes: Mapping[str, Any]) -> bool:
@@ -170,6 +179,42 @@ def _fewer_clients(tries: Tries) -> None:
 
 def _renamed(operation: Operation, old: str, new: str) -> Operation:
     return attrs.evolve(operation, client=new) if operation.client == old else operation
+
+
+# --- by luck ----------------------------------------------------------------------------------------------------------
+
+
+def search_again(tries: Tries) -> None:
+    """Other runs of the same plan, with half the operations and no other kinds of faults: where a fault must come in
+    one moment of many, another moment of a smaller run often does as well."""
+    for number in range(SEARCHED_MAX):
+        calls, firings = tries.ran.report.calls, tries.ran.report.firings
+        if tries.spent or (len(calls) <= ENOUGH and len(firings) <= ENOUGH):
+            return
+        trial = _other_luck(tries, number)
+        if tries.attempt(trial, _smaller_again, SMALLER_AGAIN_MAX):
+            drop_operations(tries)
+
+
+def _other_luck(tries: Tries, number: int) -> Trial:
+    variation, report = tries.best.variation, tries.ran.report
+    calls = report.calls
+    wanted = len(calls) if len(calls) <= ENOUGH else max(1, len(calls) // 2)
+    draw = Stream(stable_seed("search again", number))
+    order = sorted(range(len(calls)), key=lambda _: draw.integer(0, 2**32))
+    streams = ("fault.", "net.", "disk.", "schedule", *(f"{one.what}/provider_" for one in report.firings))
+    salts = {**(variation.salts or {}), **dict.fromkeys(streams, number + 1)}
+    changes: dict[str, Any] = {"salts": salts, "calls": tuple(calls[index] for index in sorted(order[:wanted]))}
+    if report.firings:
+        changes |= {"strikes": None, "faults": _only(tuple(one.kind for one in report.firings))}
+    if number % 2:
+        changes["schedule"] = None
+    return Trial(tries.best.seed, attrs.evolve(variation, **changes))
+
+
+def _smaller_again(tries: Tries) -> None:
+    for stage in (first_come, drop_operations, drop_injections, write_strikes, drop_strikes):
+        stage(tries)
 
 
 # --- the schedule -----------------------------------------------------------------------------------------------------
@@ -224,7 +269,9 @@ def write_decisions(tries: Tries) -> None:
     answers: dict[str, list[Choice]] = {}
     for one in wild_decisions(tries.ran, tries.best):
         answers.setdefault(one.label, []).append(one)
-    short = [label for label, given in answers.items() if len(given) <= ANSWERS_MAX]
+    # Other streams than the seed's own cannot be named in a file: then all of it is written.
+    longest = ANSWERS_MAX if not (variation.salts or variation.borrowed) else len(tries.ran.decisions)
+    short = [label for label, given in answers.items() if len(given) <= longest]
     written = {(one.label, one.ordinal): one.value for label in short for one in answers[label] if one.value != one.low}
     wild = tuple(label for label in variation.wild if label in OF_FAULTS or (label in answers and label not in short))
     if wild != variation.wild:
@@ -252,32 +299,20 @@ def simpler_answers(asked: Choice, value: int) -> tuple[int, ...]:
     """What to try in place of *value*, simplest first."""
     if (asked.low, asked.high) == (0, YES):
         return (YES,) if value != YES else ()
-    return tuple(one for one in smaller(value, asked.low)[1:] if one > asked.low)
+    return tuple(one for one in smaller(value, asked.low) if one > asked.low)[:SIMPLER_MAX]
 
 
 def _answer(tries: Tries, key: tuple[str, int | None], value: int) -> bool:
     return tries.vary(overrides={**(tries.best.variation.overrides or {}), key: value})
 
 
-def wild_decisions(ran: Ran, trial: Trial) -> list[Choice]:
-    """The decisions of a run that were left to its seed, and those that were forced."""
-    variation = trial.variation
-    forced = variation.overrides or {}
-    return [
-        one
-        for one in ran.decisions
-        if (one.label, one.ordinal) in forced
-        or (one.label, None) in forced
-        or not variation.tame
-        or not one.label.startswith(variation.tame)
-        or one.label.startswith(variation.wild)
-    ]
-
-
 def forget_seed(tries: Tries) -> None:
     """Seed 0, where nothing is drawn any more."""
-    if tries.best.seed and tries.best.variation.tame == EVERYTHING:
-        tries.fails(Trial(0, attrs.evolve(tries.best.variation, faults=None)))
+    variation = tries.best.variation
+    if variation.tame == EVERYTHING and not variation.wild:
+        tries.fails(Trial(0, attrs.evolve(variation, faults=None, salts=None, borrowed=None)))
+    elif variation.tame == EVERYTHING and tries.best.seed:
+        tries.fails(Trial(0, attrs.evolve(variation, faults=None)))
 
 
 # --- nothing more can be left out -------------------------------------------------------------------------------------
@@ -334,6 +369,7 @@ STAGES: Final[tuple[tuple[str, Stage], ...]] = (
     ("faults written out", write_strikes),
     ("faults", drop_strikes),
     ("operations again", drop_operations),
+    ("other runs", search_again),
     ("decisions", tame_decisions),
     ("schedule", drop_deviations),
     ("simpler operations", simplify_operations),

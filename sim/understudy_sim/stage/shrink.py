@@ -21,10 +21,10 @@ from understudy_sim.stage.report import Report, Story
 from understudy_sim.stage.scenario import Scenario
 from understudy_sim.stage.silence import silent
 from understudy_sim.stage.strategies.port import Trial
-from understudy_sim.stage.tries import Ran, Runner, Tries, kind_of, runner_of
+from understudy_sim.stage.tries import Ran, Runner, Tries, kind_of, runner_of, size_of
 from understudy_sim.stage.variation import Variation
 
-RUNS_MAX: Final = 250
+RUNS_MAX: Final = 300
 STEPS_MAX: Final = 20_000_000
 ROUNDS_MAX: Final = 4
 
@@ -99,14 +99,6 @@ def explained(scenario: Scenario, shrunk: Shrunk) -> str:
     what, trial = shrunk.neighbours[0]
     broken, held = chronicled(scenario, shrunk.trial), chronicled(scenario, trial)
     return f"Nearest run that holds: {what}.\n{told(broken, held, ('breaks', 'holds'))}"
-
-
-def size_of(ran: Ran, trial: Trial) -> tuple[int, int, int, int]:
-    """What counts: faults, operations, deviations, decisions that are not tame."""
-    schedule = trial.variation.schedule
-    fifo = schedule is not None and schedule.kind == "fifo"
-    deviations = len(schedule.deviations) if schedule is not None and fifo else len(ran.deviations)
-    return len(ran.report.firings), len(ran.report.calls), deviations, len(reductions.wild_decisions(ran, trial))
 
 
 def _reduce(tries: Tries, tell: Tell) -> None:

@@ -128,6 +128,20 @@ class Tries:
         """Whether no further run may be made."""
         return self.runs >= self.runs_max or self.steps >= self.steps_max
 
+    def attempt(self, trial: Trial, smaller: Callable[[Tries], object], runs_max: int) -> bool:
+        """Whether *trial* fails and is, after *smaller* with at most *runs_max* runs, less than the best; else that
+        stays the best."""
+        before, bound = (self.best, self.ran), self.runs_max
+        if not self.fails(trial):
+            return False
+        self.runs_max = min(bound, self.runs + runs_max)
+        smaller(self)
+        self.runs_max = bound
+        if size_of(self.ran, self.best) < size_of(before[1], before[0]):
+            return True
+        self.best, self.ran = before
+        return False
+
     def vary(self, **changes: Any) -> bool:
         """Whether the best run, with these fields of its variation changed, still fails; then it is the best."""
         return self.fails(Trial(self.best.seed, attrs.evolve(self.best.variation, **changes)))
@@ -151,6 +165,29 @@ class Tries:
         else:
             self.held.append(trial)
         return failed
+
+
+def size_of(ran: Ran, trial: Trial) -> tuple[int, int, int, int]:
+    """What counts: faults, operations, deviations, decisions that are not tame."""
+    schedule = trial.variation.schedule
+    fifo = schedule is not None and schedule.kind == "fifo"
+    deviations = len(schedule.deviations) if schedule is not None and fifo else len(ran.deviations)
+    return len(ran.report.firings), len(ran.report.calls), deviations, len(wild_decisions(ran, trial))
+
+
+def wild_decisions(ran: Ran, trial: Trial) -> list[Choice]:
+    """The decisions of a run that were left to its seed, and those that were forced."""
+    variation = trial.variation
+    forced = variation.overrides or {}
+    return [
+        one
+        for one in ran.decisions
+        if (one.label, one.ordinal) in forced
+        or (one.label, None) in forced
+        or not variation.tame
+        or not one.label.startswith(variation.tame)
+        or one.label.startswith(variation.wild)
+    ]
 
 
 def named(trial: Trial) -> str:
