@@ -38,7 +38,7 @@ def lanes(chronicle: Chronicle) -> list[str]:
         asked[message.source.rpartition(".")[0]] = None
         asked[message.target.rpartition(".")[0]] = None
     others = [one for one in asked if one not in clients]
-    return [*clients, *sorted(others, key=lambda name: (_rank(name), others.index(name)))]
+    return [*sorted(clients), *sorted(others, key=lambda name: (_rank(name), others.index(name)))]
 
 
 def _rank(name: str) -> int:

@@ -29,7 +29,7 @@
 
   const LABELS = 196, AXIS = 22, STRIP = 17, TOP = AXIS + STRIP, SCROLL = 14;
   const INV_ROW = 16, LOCK_ROW = 14, HEAD_ROW = 20, LEVEL = 5, LEVELS_MAX = 8;
-  const ROW = 20;
+  const ROW = 20, NAMED_MAX = 24, ROWS_MAX = 24;
 
   const on = GROUPS.map((group) => group[0] !== "disk");
   let chosen = -1, hovered = null, words = [], only = null, compress = true, mouse = null;
@@ -51,7 +51,7 @@
     gaps.forEach((gap, i) => {
       const drawn = !compress || gap <= usual ? gap : usual * (1 + 0.7 * Math.log10(gap / usual));
       bent.push(bent[i] + drawn);
-      if (compress && gap > 12 * usual) stretches.push([times[i], times[i + 1], bent[i], bent[i + 1]]);
+      if (compress && gap > 40 * usual) stretches.push([times[i], times[i + 1], bent[i], bent[i + 1]]);
     });
     if (bent.length === 1) { times.push(times[0] + 1); bent.push(1); }
   }
@@ -89,6 +89,19 @@
     return [level, Math.max(1, ends.length)];
   }
 
+  // Where there are many rows, only those are shown that have something to show.
+  const spans = new Map(invocations.map((one) => [one[0], [Infinity, -Infinity]]));
+  function span(number, from, to) {
+    const known = spans.get(number);
+    if (!known) return;
+    known[0] = Math.min(known[0], from);
+    known[1] = Math.max(known[1], to);
+  }
+  for (const event of events) span(event[INV], event[AT], event[AT]);
+  for (const bar of bars) if (bar[0] === "status") span(bar[1], bar[2], bar[3]);
+  const lockedObjects = new Set(locks.map((lock) => lock[0])).size;
+  const isInView = (from, to) => toBent(to) >= left && toBent(from) <= right;
+
   function layOut() {
     let y = 0;
     lanes = processes.map((name, lane) => {
@@ -101,9 +114,10 @@
     });
     heads = [];
     invRows = new Map();
-    const some = invocations.filter((one) => !only || only.has(one[0]));
-    if (some.length) {
-      heads.push(["invocations", y]);
+    const all = invocations.filter((one) => !only || only.has(one[0]));
+    const some = all.length > ROWS_MAX ? all.filter((one) => isInView(...spans.get(one[0]))) : all;
+    if (all.length) {
+      heads.push([some.length < all.length ? `invocations in view (${some.length} of ${all.length})` : "invocations", y]);
       y += HEAD_ROW;
       for (const one of some) { invRows.set(one[0], y); y += INV_ROW; }
     }
@@ -111,6 +125,7 @@
     const rows = new Map();
     locks.forEach((lock, index) => {
       if (only && !only.has(lock[3])) return;
+      if (lockedObjects > ROWS_MAX && !isInView(lock[1], lock[2])) return;
       if (!rows.has(lock[0])) {
         if (!rows.size) { heads.push(["locks", y + 4]); y += HEAD_ROW + 4; }
         rows.set(lock[0], y);
@@ -222,12 +237,25 @@
     requestAnimationFrame(() => { waiting = false; draw(); });
   }
 
+  // Words in the lanes, where there is room for them.
+  let written = [];
+  function write(text, at, base, size) {
+    context.font = `${size}px system-ui, sans-serif`;
+    context.textAlign = "left";
+    const wide = context.measureText(text).width;
+    const box = [at, base - size, at + wide, base + 1];
+    if (written.some((one) => box[0] < one[2] && box[2] > one[0] && box[1] < one[3] && box[3] > one[1])) return;
+    written.push(box);
+    context.fillText(text, at, base);
+  }
+
   function hit(x0, y0, x1, y1, what, index) {
     hits.push([x0, y0, x1, y1, what, index]);
   }
 
   function draw() {
     hits = [];
+    written = [];
     context.clearRect(0, 0, width, tall);
     context.fillStyle = colors.back;
     context.fillRect(0, 0, width, tall);
@@ -240,8 +268,8 @@
     drawLanes();
     drawInvocations();
     drawLocks();
-    if (on[6]) drawMessages();
     drawEvents();
+    if (on[6]) drawMessages();
     context.restore();
     drawAxis();
     drawStrip();
@@ -323,12 +351,14 @@
   }
 
   function drawMessages() {
-    const visible = messages.filter((one) => {
+    const visible = [];
+    messages.forEach((one, index) => {
       const end = one[4] < 0 ? one[3] : one[4];
-      return x(end) >= LABELS - 40 && x(one[3]) <= width + 40;
+      if (x(end) >= LABELS - 40 && x(one[3]) <= width + 40) visible.push(index);
     });
     const faint = visible.length > 600 ? 0.18 : visible.length > 200 ? 0.35 : 0.7;
-    for (const one of visible) {
+    for (const index of visible) {
+      const one = messages[index];
       const [number, source, target, sent, received, about, , lost] = one;
       const x0 = x(sent), y0 = y(lanes[source].y) + (source < target ? 18 : 3);
       const isThere = received >= 0;
@@ -336,7 +366,7 @@
       const way = lanes[target].y > lanes[source].y ? 1 : -1;
       const y1 = isThere ? y(lanes[target].y) + (source < target ? 3 : 18) : y0 + 12 * way;
       const meant = (!only || only.has(about)) && (!words.length || matching.has(sentEvent.get(number)));
-      const isHovered = hovered && hovered[0] === "message" && messages[hovered[1]] === one;
+      const isHovered = hovered && hovered[0] === "message" && hovered[1] === index;
       context.globalAlpha = isHovered ? 1 : meant ? faint : 0.06;
       context.strokeStyle = context.fillStyle = lost ? colors.bad : isHovered ? colors.mark : colors.messages;
       context.lineWidth = isHovered ? 2 : 1;
@@ -347,7 +377,12 @@
       context.stroke();
       context.setLineDash([]);
       arrow(x0, y0, x1, y1, lost && !isThere);
-      hits.push([x0, y0, x1, y1, "message", messages.indexOf(one)]);
+      hits.push([x0, y0, x1, y1, "message", index]);
+      if (visible.length <= NAMED_MAX && meant) {
+        context.globalAlpha = 1;
+        const text = one[6].length > 34 ? `${one[6].slice(0, 33)}…` : one[6];
+        write(text, Math.max(x0, LABELS) + 5, y0 + (way > 0 ? 11 : -4), 10);
+      }
     }
     context.globalAlpha = 1;
     context.lineWidth = 1;
@@ -369,6 +404,7 @@
   function drawEvents() {
     const last = lanes.map(() => [-99, 0]);
     const [first, end] = visibleEvents();
+    const areNamed = end - first <= 3 * NAMED_MAX;
     for (let index = first; index < end; index++) {
       const event = events[index];
       if (!on[groupOfKind[event[KIND]]]) continue;
@@ -386,6 +422,7 @@
         const top = y(lanes[lane].y) + 4 + (before[1] % 4) * 3.5;
         context.fillRect(at - 1, top, 2.2, 3);
         hit(at - 2, top - 1, at + 2, top + 3, "event", index);
+        if (areNamed && before[1] === 0) write(kinds[event[KIND]], at + 4, top + 8, 9);
       }
     }
     context.globalAlpha = 1;
@@ -415,9 +452,10 @@
     for (const [from, to] of stretches) {
       const x0 = x(from), x1 = x(to);
       if (x1 < LABELS || x0 > width || x1 - x0 < 8) continue;
-      const text = x1 - x0 > 90 ? `${long(to - from)} of nothing` : x1 - x0 > 44 ? long(to - from) : "…";
+      if (x1 - x0 < 46) continue;
+      const text = x1 - x0 > 96 ? `${long(to - from)} of nothing` : long(to - from);
       context.fillStyle = colors.faint;
-      context.fillText(text, (Math.max(x0, LABELS) + Math.min(x1, width)) / 2, TOP + 11, x1 - x0);
+      context.fillText(text, (Math.max(x0, LABELS) + Math.min(x1, width)) / 2, tall - 6, x1 - x0);
     }
   }
 
@@ -428,21 +466,25 @@
     context.clip();
     context.font = "10px system-ui, sans-serif";
     context.textAlign = "left";
-    let free = -1;
     faults.forEach((fault, index) => {
-      const [kind, , from, to] = fault;
-      const x0 = x(from), x1 = Math.max(x(to), x0 + 2);
+      const x0 = x(fault[2]), x1 = Math.max(x(fault[3]), x0 + 2);
       if (x1 < LABELS || x0 > width) return;
       context.fillStyle = colors.fault;
       context.fillRect(x0, AXIS, x1 - x0, STRIP);
       context.fillStyle = colors["fault-line"];
       context.fillRect(x0 - 0.5, AXIS, 1.5, STRIP);
-      if (x0 > free) {
-        context.fillText(kind, Math.max(x0, LABELS) + 3, AXIS + 12);
-        free = Math.max(x0, LABELS) + 8 + context.measureText(kind).width;
-      }
       hit(x0 - 2, AXIS, Math.max(x1, x0 + 4), TOP, "fault", index);
     });
+    let free = -1;
+    for (const [kind, , from, to] of faults) {
+      const x0 = Math.max(x(from), LABELS), size = context.measureText(kind).width;
+      if (x0 <= free || x0 > width || Math.max(x(to), x(from) + 2) < LABELS) continue;
+      context.fillStyle = colors.back;
+      context.fillRect(x0 + 2, AXIS + 2, size + 4, STRIP - 4);
+      context.fillStyle = colors["fault-line"];
+      context.fillText(kind, x0 + 4, AXIS + 12);
+      free = x0 + size + 10;
+    }
     context.restore();
   }
 
@@ -457,16 +499,22 @@
     if (chosen >= 0) line(events[chosen][AT], colors.mark, 1.5);
     context.textAlign = "left";
     context.font = "bold 11px system-ui, sans-serif";
+    const taken = [];
     events.forEach((event, index) => {
       if (event[KIND] !== VIOLATION) return;
       const at = line(event[AT], colors.bad, 2);
       if (at === false) return;
       const text = event[WHAT].length > 60 ? `${event[WHAT].slice(0, 59)}…` : event[WHAT];
-      const size = context.measureText(text).width + 8, begin = at + size > width ? at - size : at;
-      context.fillRect(begin, tall - 18, size, 16);
+      const size = context.measureText(text).width + 8;
+      const begin = Math.max(LABELS, at + size > width ? at - size : at);
+      let row = 0;
+      while (taken.some((one) => one[0] === row && begin < one[2] && begin + size > one[1])) row++;
+      taken.push([row, begin, begin + size]);
+      context.fillRect(begin, tall - 18 - 18 * row, size, 16);
       context.fillStyle = colors.back;
-      context.fillText(text, begin + 4, tall - 6);
+      context.fillText(text, begin + 4, tall - 6 - 18 * row);
       hit(at - 3, AXIS, at + 3, tall, "event", index);
+      hit(begin, tall - 18 - 18 * row, begin + size, tall - 2 - 18 * row, "event", index);
     });
   }
 
@@ -493,7 +541,12 @@
       context.fillText(text, 10, y(row) + 14);
     }
     context.fillStyle = colors.ink;
-    for (const [number, row] of invRows) context.fillText(clipped(invocationName(number)), 10, y(row) + 12);
+    const about = chosen >= 0 ? events[chosen][INV] : 0;
+    for (const [number, row] of invRows) {
+      context.fillStyle = number === about ? colors.mark : colors.ink;
+      context.fillText(clipped(invocationName(number)), 10, y(row) + 12);
+    }
+    context.fillStyle = colors.ink;
     for (const [object, row] of lockRows.names || []) context.fillText(clipped(object), 10, y(row) + 11);
     context.restore();
     context.fillStyle = colors.line;
@@ -520,6 +573,7 @@
     begin = Math.min(Math.max(begin, -all * 0.02), all * 1.02 - size);
     left = begin;
     right = begin + size;
+    layOut();
     drawSoon();
   }
   const fit = () => look(-whole() * 0.01, whole() * 1.01);
@@ -800,18 +854,19 @@
     facts.append(claims ? "" : element("b", "All claims hold, as far as it went."));
     for (const story of data.stories) {
       const box = element("details", undefined, "story"), told = element("dl");
-      box.open = true;
-      box.append(element("summary", `broken at ${seconds(story.at, 3)}: ${story.claim}`), told);
+      box.open = story === data.stories[0];
+      const summary = element("summary", `broken at ${seconds(story.at, 3)}: ${story.claim} `);
+      box.append(summary, told);
       const lines = [["operation", story.operation], ["fault", story.fault], ["differs", story.differs],
         ["waits", story.chain.join("\n")]];
       for (const [name, text] of lines) if (text) told.append(element("dt", name), element("dd", text));
       const show = element("button", "show");
-      show.addEventListener("click", () => {
-        const at = events.findIndex((event) => event[KIND] === VIOLATION && event[FACTS].claim === story.claim);
+      show.addEventListener("click", (event) => {
+        event.preventDefault();
+        const at = events.findIndex((one) => one[KIND] === VIOLATION && one[FACTS].claim === story.claim);
         choose(at, { closer: true });
       });
-      told.append(element("dt", ""), element("dd"));
-      told.lastChild.append(show);
+      summary.append(show);
       byId("stories").append(box);
     }
   }
@@ -873,7 +928,6 @@
   bendTime();
   header();
   tools();
-  layOut();
   resize();
   fit();
   filter();

@@ -106,6 +106,8 @@ class Chronicler:
                 self._violated(violation)
         is_told = rehearsal.variation.steps_max is not None and ended.ending is Ending.STEPS_EXHAUSTED
         ending = f"stopped after step {ended.steps}, as it was told to" if is_told else ended.ending.value
+        if ended.ending is Ending.DONE:
+            ending = "the scenario came to its end"
         if not is_told:
             self._add("end", ending, process=WORLD)
         variation = rehearsal.variation
