@@ -16,6 +16,8 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import contextvars
+import functools
 import heapq
 import sys
 from asyncio import events
@@ -54,9 +56,18 @@ class NotSimulated(NotImplementedError):
 class BirthTask(asyncio.Task):  # type: ignore[type-arg]
     """A task that hashes by its birth: sets of tasks have the same order in every run."""
 
-    def __init__(self, coro: Any, *, loop: SimAsyncioLoop, **options: Any) -> None:
+    def __init__(
+        self, coro: Any, *, loop: SimAsyncioLoop, context: contextvars.Context | None = None, **options: Any
+    ) -> None:
         self.birth = loop.take_birth()  # First: whoever registers it hashes it.
-        super().__init__(coro, loop=loop, **options)
+        self.context = contextvars.copy_context() if context is None else context
+        super().__init__(coro, loop=loop, context=self.context, **options)
+
+    def closer(self) -> Callable[[], object]:
+        """What ends it when its process is dead."""
+        self._log_destroy_pending = False
+        coroutine: Any = self.get_coro()
+        return functools.partial(self.context.run, coroutine.close)
 
     def __hash__(self) -> int:
         return self.birth
@@ -111,13 +122,11 @@ class SimAsyncioLoop(trio_asyncio.TrioEventLoop):  # type: ignore[misc]
         self.set_task_factory(_new_task)
         process.runner.remains.append(self._take_all)
 
-    def _take_all(self) -> list[Any]:
-        """The coroutines of tasks that are not done, for the reaper, newest first."""
+    def _take_all(self) -> list[Callable[[], object]]:
+        """What ends the tasks that are not done, for the reaper, newest first."""
         self._queue.clear()
-        tasks = sorted(asyncio.all_tasks(self), key=hash, reverse=True)
-        for task in tasks:
-            task._log_destroy_pending = False  # type: ignore[attr-defined]
-        return [task.get_coro() for task in tasks]
+        tasks: Any = sorted(asyncio.all_tasks(self), key=hash, reverse=True)
+        return [task.closer() for task in tasks]
 
     def take_birth(self) -> int:
         """Number a task or future."""

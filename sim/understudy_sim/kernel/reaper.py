@@ -10,6 +10,7 @@ freeing it would run it again.
 from __future__ import annotations
 
 import contextlib
+import logging
 import signal
 import sys
 import threading
@@ -68,10 +69,10 @@ def _reap_runner(runner: ProcessRunner, context: dict[str, Any], guard: _Guard) 
             stubborn += 1
             _UNDEAD.append(task.coro)
     for take in runner.remains:
-        for coroutine in take():
-            if not _close(coroutine.close, guard):
+        for close in take():
+            if not _close(close, guard):
                 stubborn += 1
-                _UNDEAD.append(coroutine)
+                _UNDEAD.append(close)
     for generator in runner.asyncgens.take_all():
         _close(partial(generator.aclose().send, None), guard)
     runner.tasks.clear()
@@ -117,13 +118,15 @@ def _watchdog() -> Iterator[_Guard]:
 
 @contextlib.contextmanager
 def _muted() -> Iterator[None]:
-    """Coroutines that will not end complain when freed: those complaints are about the dead."""
-    before = sys.unraisablehook
+    """Coroutines that will not end complain when freed, and cleanups log: all of that is about the dead."""
+    before, level = sys.unraisablehook, logging.root.manager.disable
     sys.unraisablehook = lambda unraisable: None
+    logging.disable()
     try:
         yield
     finally:
         sys.unraisablehook = before
+        logging.disable(level)
 
 
 def _nobody(generator: object) -> None:

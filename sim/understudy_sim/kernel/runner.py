@@ -130,8 +130,8 @@ class ProcessRunner(parts.Runner):  # type: ignore[misc]
         self.process = process
         self.incarnation = process.incarnation
         self.dead = False
-        # Who else has coroutines to be reaped: each gives them, newest first.
-        self.remains: list[Callable[[], Sequence[Any]]] = []
+        # What else is to be reaped: each gives what closes it, newest first.
+        self.remains: list[Callable[[], Sequence[Callable[[], object]]]] = []
         self.held: list[Any] | None = None  # Tasks that became ready while the process is paused.
         self._frozen: dict[Any, list[Any]] = {}  # Tasks that stand still, each with itself once it could go on.
         self._spawning_system = False
