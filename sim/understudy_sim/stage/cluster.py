@@ -43,7 +43,7 @@ from understudy_sim.stage.endpoint import ENDPOINT, HTTP_PORT, EndpointProcess, 
 from understudy_sim.stage.endpoint import EXCHANGE_PORT as ENDPOINT_PORT
 from understudy_sim.stage.exchange import ExchangeTransport
 from understudy_sim.stage.external import External, ExternalProcess
-from understudy_sim.stage.guest import GuestProcess
+from understudy_sim.stage.guest import NOT_JUDGED, GuestProcess
 from understudy_sim.stage.guest_sdk import answered, is_its_own
 from understudy_sim.stage.h2_way import H2Way
 from understudy_sim.stage.happenings import BodyStarted, HazardSeen, Step, StepExecuted
@@ -330,6 +330,12 @@ class Cluster:
         if endpoint.loading or (region is None and isinstance(endpoint, GuestProcess)):
             return Zone.RUN  # A guest's libraries have no World to ask.
         return _ZONES[region]
+
+    @property
+    def not_judged(self) -> tuple[str, ...]:
+        """Which claims are not judged here, and why."""
+        has_guest = any(isinstance(one, GuestProcess) for one in self.endpoints)
+        return tuple(f"{claim}: {why}" for claim, why in NOT_JUDGED.items()) if has_guest else ()
 
     @contextmanager
     def guests(self) -> Iterator[None]:

@@ -11,6 +11,7 @@ import json
 import signal
 from collections.abc import Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
@@ -24,11 +25,14 @@ if TYPE_CHECKING:
     from understudy_sim.kernel.aio_loop import SimAsyncioLoop
 
 _MANIFESTS: Final = ", ".join(f"application/vnd.restate.endpointmanifest.v{number}+json" for number in (4, 3, 2))
-# What a claim would need of a guest, and cannot have.
-NOT_JUDGED: Final[Mapping[str, str]] = {
-    "P6 replay closure": "a cold replay needs this project's own SDK in the handlers",
-    "P13 foreign awaits": "the official SDK does not say what a handler waits for; clocks and entropy are judged",
-}
+# Which claims need what only our own SDK tells.
+NOT_JUDGED: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "P6 replay closure": "a cold replay of a journal is made by this project's SDK",
+        "P13 foreign awaits": "nobody tells what a handler waits for; its clocks and its entropy are judged",
+        "P17 within an attempt": "nobody tells when it begins to wait; all that the server does is judged",
+    }
+)
 
 
 class NotDiscovered(Exception):

@@ -46,6 +46,7 @@ class Report:
     cells: int = 0  # what was covered, as bits: see coverage.py
     schedule: Decided = UNSAID
     waiters: tuple[str, ...] | None = None  # who waited for what, where the run was stopped at a step on request
+    not_judged: tuple[str, ...] = ()  # which claims were not, of a guest, and why
 
     @property
     def hops(self) -> Hops:

@@ -223,6 +223,7 @@ def _report(seed: int, run: Rehearsal, ended: KernelOutcome, attempts: int, stop
         waiters=tuple(str(waiter) for waiter in ended.waiters) if stopped else None,
     )
 
+        not_judged=cluster.not_judged,
 
 def judge_idle(watch: Watch, tally: Tally, history: History) -> None:
     """Nothing was accepted.  That is so where every client gave up while there were faults, and nowhere else."""

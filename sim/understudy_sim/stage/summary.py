@@ -45,6 +45,7 @@ class Summary:
     runs_in: list[int] = attrs.Factory(lambda: [0] * CELL_COUNT)
     cells_last: int = 0
     covered: list[int] = attrs.Factory(list)  # how many cells were covered after each run
+    not_judged: dict[str, None] = attrs.Factory(dict)
     ended: str = ""
     left: str = ""
 
@@ -87,6 +88,7 @@ class Summary:
             self.sometimes[name] = self.sometimes.get(name, 0) + seen
         for name, count in report.hits.items():
             self.hits[name] = self.hits.get(name, 0) + count
+        self.not_judged.update(dict.fromkeys(report.not_judged))
         policy = report.schedule.words.partition(",")[0]
         self.schedules[policy] = self.schedules.get(policy, 0) + 1
 
@@ -152,6 +154,7 @@ class Summary:
             "schedules": dict(sorted(self.schedules.items())),
             "cells": self.cells.bit_count(),
             "cells_digest": hashlib.blake2b(f"{self.cells:x}".encode(), digest_size=8).hexdigest(),
+            "not_judged": list(self.not_judged),
             "quiet": self.quiet,
             "ended": self.ended,
             "digest": self.digest,

@@ -76,6 +76,8 @@ def tell_summary(echo: Echo, scenario: Scenario, summary: Summary, seconds: floa
     echo(f"  all hops as bytes in {share:.0%} of the seeds")
     _wrapped(echo, "schedules", [f"{policy} {runs}" for policy, runs in sorted(summary.schedules.items())])
     _tell_counts(echo, summary)
+    for claim in summary.not_judged:
+        echo(f"  not judged of a guest: {claim}")
     for name in missed:
         echo(f"  never seen: {name}; a scenario that never gets there shows nothing about it")
     echo(f"  digest {summary.digest}")
