@@ -14,7 +14,8 @@ SECTOR_BYTES: Final = 512
 @attrs.frozen
 class Fate:
     """What a power cut does to unsynced writes: *mode* 0 keeps all, 1 loses all, 2 keeps some and tears the next, 3
-    decides for each sector alone.  *detail* (16 bits) seeds what is left to choose.
+    decides for each sector alone, 4 does so too but keeps no write whole, nor loses one that has more than one sector.
+    *detail* (16 bits) seeds what is left to choose.
     """
 
     mode: int
@@ -79,14 +80,14 @@ def commit_writes(inode: Inode, upto: int) -> None:
 
 
 def cut_inode(inode: Inode, mode: int, stream: Stream, report: CutReport) -> None:
-    """Modes: 0 all kept, 1 all lost, 2 a prefix kept and the next write torn, 3 each sector on its own."""
+    """Modes: 0 all kept, 1 all lost, 2 a prefix kept and the next write torn, 3 each sector on its own, 4 each torn."""
     writes, inode.unsynced = inode.unsynced, []
     kept = {0: len(writes), 1: 0}.get(mode, -1)
     if mode == 2:
         kept = stream.integer(0, len(writes))
     for index, write in enumerate(writes):
-        if mode == 3 or (mode == 2 and index == kept):
-            _tear(inode.durable, write, stream, report)
+        if mode >= 3 or (mode == 2 and index == kept):
+            _tear(inode.durable, write, stream, report, surely=mode == 4)
         elif index < kept:
             apply_write(inode.durable, write.offset, write.data)
         else:
@@ -94,10 +95,14 @@ def cut_inode(inode: Inode, mode: int, stream: Stream, report: CutReport) -> Non
     inode.visible = bytearray(inode.durable)
 
 
-def _tear(content: bytearray, write: Write, stream: Stream, report: CutReport) -> None:
-    """Keep some sectors of *write*."""
+def _tear(content: bytearray, write: Write, stream: Stream, report: CutReport, *, surely: bool) -> None:
+    """Keep some sectors of *write*; *surely* not all, and not none where there are more."""
     pieces = _sectors(write)
     kept = [piece for piece in pieces if stream.chance(500)]
+    if surely and len(kept) == len(pieces):
+        kept.pop(stream.integer(0, len(kept) - 1))
+    elif surely and not kept and len(pieces) > 1:
+        kept = [pieces[stream.integer(0, len(pieces) - 1)]]
     for offset, data in kept:
         apply_write(content, offset, data)
     if not kept:

@@ -51,7 +51,7 @@ from understudy_sim.stage.history import History
 from understudy_sim.stage.operations import Call, Operation
 from understudy_sim.stage.operator import ADMIN_PORT, OPERATOR, Operator
 from understudy_sim.stage.plan import NS_PER_MS, Hop, Plan, Upgrade
-from understudy_sim.stage.points import UNSYNCED, UNSYNCED_OF_SIDES, Passing, Points
+from understudy_sim.stage.points import Passing, Points, fate_of, unsynced_at
 from understudy_sim.stage.server import ADMIN_EXCHANGE_PORT, INGRESS_PORT, SERVER, ServerProcess, Ways
 from understudy_sim.stage.server import EXCHANGE_PORT as SERVER_PORT
 from understudy_sim.stage.tally import Firing, Tally
@@ -279,10 +279,11 @@ class Cluster:
             if self.server.writes_a_snapshot:
                 self.moments.begins(SNAPSHOT)
 
-    def cut(self, name: str, *, power: bool = True, unsynced: str = "", why: str = "") -> None:
+    def cut(self, name: str, *, power: bool = True, unsynced: str = "", detail: int = 0, why: str = "") -> None:
         """The process *name* is gone, now; without *power* only it, not what its disk caches.
 
-        *unsynced* (one of `UNSYNCED`) says what becomes of what its disk had not synced; empty: as drawn.
+        *unsynced* (one of `UNSYNCED`) says what becomes of what its disk had not synced; empty: as drawn.  *detail*
+        seeds what is left to choose.
         """
         process = self.kernel.process(name)
         medium = self.kernel.media.get(name)
@@ -292,7 +293,7 @@ class Cluster:
         if medium is None or not unsynced:
             process.crash(power=power)
             return
-        before, medium.fate = medium.fate, lambda: UNSYNCED[unsynced]
+        before, medium.fate = medium.fate, lambda: fate_of(unsynced, detail)
         process.crash(power=power)
         medium.fate = before
 
@@ -301,7 +302,7 @@ class Cluster:
         why = f"{crash.side} {crash.point} number {crash.nth} of {crash.process}"
         for name in (crash.victim or crash.process).split("+"):
             if self.kernel.process(name).alive:
-                self.cut(name, unsynced=UNSYNCED_OF_SIDES[crash.side], why=why)
+                self.cut(name, unsynced=unsynced_at(crash.point, crash.side), detail=crash.nth, why=why)
                 self.kernel.call_later(RESTART_MS_MAX * NS_PER_MS, self.restart, name)
 
     def stop_at(self, crash: PointCrash | None) -> None:

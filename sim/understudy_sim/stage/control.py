@@ -207,7 +207,8 @@ class Control:
             raise ScriptError(f"{name} is down already: restart it first")
         if unsynced and (unsynced not in UNSYNCED or not power):
             raise ScriptError(f"unsynced={unsynced!r} with power={power}: a power cut may {', '.join(UNSYNCED)} it")
-        self.cluster.cut(name, power=power, unsynced=unsynced, why="by the script")
+        detail = self.kernel.choices.integer("script/unsynced", 0, 0xFFFF) if unsynced in ("lose", "tear") else 0
+        self.cluster.cut(name, power=power, unsynced=unsynced, detail=detail, why="by the script")
         if restart_ms is not None:
             self.kernel.call_later(restart_ms * NS_PER_MS, self.cluster.restart, name)
         return Turn()

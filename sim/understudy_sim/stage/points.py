@@ -80,10 +80,24 @@ POINTS: Final = MappingProxyType[str, PointKind](
     }
 )
 # What becomes of what a disk had not synced when its host loses power.
-UNSYNCED: Final = MappingProxyType({"keep": Fate(0, 0), "lose": Fate(1, 0), "tear": Fate(2, 1)})
-# What a power cut at one side of a point does, so that the sides differ: nothing of it is there, all of it, or a part.
-UNSYNCED_OF_SIDES: Final = MappingProxyType({"before": "lose", "after": "keep", "torn": "tear"})
+UNSYNCED: Final = ("keep", "lose", "tear")
 ATTEMPT_POINTS: Final = ("handler.start", "handler.await", "run.body")
+
+
+def unsynced_at(point: str, side: str) -> str:
+    """What becomes of what was not synced when the power goes at a place (of UNSYNCED).
+
+    It is lost, so that whoever promised too much is found out; but after a write it happens to have been kept.
+    """
+    if side == "torn":
+        return "tear"
+    return "keep" if (point, side) == ("disk.write", AFTER) else "lose"
+
+
+def fate_of(unsynced: str, detail: int) -> Fate:
+    """What *unsynced* means to a disk."""
+    assert unsynced in UNSYNCED, f"{unsynced!r} is not one of {UNSYNCED}"
+    return Fate({"keep": 0, "lose": 1, "tear": 4}[unsynced], detail & 0xFFFF)
 
 
 class Standing:

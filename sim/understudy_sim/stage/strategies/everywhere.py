@@ -1,9 +1,9 @@
 """Crash at every point: one undisturbed run of a seed names all points, then one run for each with a power cut there.
 
 The golden run is of the seed as it is drawn, without faults, with as many of its operations as there is time for, and
-with clients who insist.  Each point it passes is cut on each of its sides (before: what was not synced is lost; after:
-it is kept; torn: it is torn), at each of its victims: the process that passes, and those that work with it.  Places
-where the same process would lose the same are one place.  A cut changes nothing of what came before it, so each run
+with clients who insist.  Each point it passes is cut on each of its sides, at each of its victims: the process that
+passes, and those that work with it.  What was not synced is lost, but after a write it is kept, and on the side `torn`
+a write is torn.  Places where the same process would lose the same are one place.  A cut changes nothing of what came before it, so each run
 meets its point; one that does not fails.
 
 Outcomes are judged by all claims of the scenario and the product, and by equivalence (`stage/equivalence.py`): what
