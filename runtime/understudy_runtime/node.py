@@ -14,6 +14,7 @@ from typing import Final
 import attrs
 import cbor2
 import trio
+from xxhash import xxh3_64_intdigest
 
 from understudy_runtime.admin.backend import Described, Exported, Listed
 from understudy_runtime.effects.deadlocks import Deadlocks
@@ -86,6 +87,7 @@ class FolderFormat:
     identity: int
     partition_count: int
     format: int = FORMAT
+    is_sealed: bool = True  # it was read with its checksum; the first builds wrote none
 
 
 class Node:
@@ -376,7 +378,7 @@ class Node:
         await self._open_meta(folder)
         for index in range(folder.partition_count):
             await self._open_partition(index, folder)
-        if folder.format < FORMAT:
+        if folder.format < FORMAT or not folder.is_sealed:
             # Everything in it has been read and taken over: only now an older program may be told to keep off.
             await write_format(disk, folder)
         self._tell_parked()
@@ -502,12 +504,23 @@ async def write_format(disk: Disk, folder: FolderFormat) -> None:
     file = disk.open(temporary, create=True)
     try:
         file.truncate(0)
-        file.pwrite(0, cbor2.dumps([FORMAT, folder.identity, folder.partition_count]))
+        file.pwrite(0, encode_format(folder))
         await file.fdatasync()
     finally:
         file.close()
     disk.rename(temporary, FORMAT_FILE)
     await disk.sync_dir("")
+
+
+def encode_format(folder: FolderFormat) -> bytes:
+    """What the format file holds: format, identity, partitions, and a checksum of these."""
+    said = [FORMAT, folder.identity, folder.partition_count]
+    return cbor2.dumps([*said, checksum_of(said)])
+
+
+def checksum_of(said: list[int]) -> int:
+    """Of what the format file says: one changed bit would let keys be looked for in other partitions."""
+    return int(xxh3_64_intdigest(cbor2.dumps(said)))
 
 
 def read_format(disk: Disk) -> FolderFormat:
@@ -528,9 +541,13 @@ def read_format(disk: Disk) -> FolderFormat:
             f"{FORMAT_FILE}: the data folder has format {value[0]}, this program knows up to {FORMAT}: "
             "start the version that wrote it, or a newer one"
         )
-    if len(value) != 3 or not all(type(item) is int for item in value) or not 1 <= value[2] <= PARTITIONS_MAX:
+    is_sealed = len(value) == 4
+    is_whole = all(type(item) is int for item in value) and (
+        value[3] == checksum_of(value[:3]) if is_sealed else len(value) == 3
+    )
+    if not is_whole or not 1 <= value[2] <= PARTITIONS_MAX:
         raise DataFolderError(f"{FORMAT_FILE}: damaged; restore the data folder from a backup")
-    return FolderFormat(value[1], value[2], value[0])
+    return FolderFormat(value[1], value[2], value[0], is_sealed)
 
 
 def partition_identity(identity: int, index: int) -> int:

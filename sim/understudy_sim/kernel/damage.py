@@ -1,8 +1,8 @@
 """Damage to what a disk holds as synced: a flipped bit, a write that went elsewhere.  Never done unasked.
 
 Not everything a medium can do wrong can be noticed with one copy of the data: whoever loses the very last write of a
-file, whole, finds a good file that ends earlier.  So what a misdirected write should have replaced is lost only once
-something later in the same file is durable.
+file, or a part of it, finds a file that ends earlier, as after a power cut.  So what a misdirected write should have
+written is lost only once something later in the same file is durable, and what it lands on never looks like nothing.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from understudy_sim.kernel.disk import Medium
 from understudy_sim.kernel.inodes import SECTOR_BYTES, Inode, Write
 
 BITS: Final = 8
+# So many zeros in a row may be all of somebody's share of a sector.
+ZEROS: Final = 32
 
 
 @attrs.define
@@ -35,7 +37,7 @@ class Misdirected:
                 if write.data is not None:
                     self._land(medium, inode, write)
             elif not self.lost and self.seen[0] is inode and write.data is not None and write.offset > self.seen[1]:
-                self._lose(inode)
+                self._lose(medium, inode)
                 return
 
     def _land(self, medium: Medium, inode: Inode, write: Write) -> None:
@@ -48,14 +50,16 @@ class Misdirected:
         victim, sector = place
         at = sector * SECTOR_BYTES
         piece = write.data[: min(SECTOR_BYTES, len(victim.durable) - at)]
-        if victim.durable[at : at + len(piece)] != piece:
+        if victim.durable[at : at + len(piece)] != piece and not looks_like_nothing(piece):
+            medium.damages += 1
             victim.durable[at : at + len(piece)] = piece
             victim.visible[at : at + len(piece)] = piece
             self.landed = True
 
-    def _lose(self, inode: Inode) -> None:
+    def _lose(self, medium: Medium, inode: Inode) -> None:
         assert self.seen is not None, "it has gone elsewhere"
         _, offset, before = self.seen
+        medium.damages += 1
         for content in (inode.durable, inode.visible):
             if len(content) >= offset + len(before):
                 content[offset : offset + len(before)] = before
@@ -76,6 +80,11 @@ def place_in(medium: Medium, stream: Stream) -> tuple[Inode, int] | None:
     return inode, stream.integer(0, (len(inode.durable) - 1) // SECTOR_BYTES)
 
 
+def looks_like_nothing(piece: bytes) -> bool:
+    """Whether some reader could take a part of *piece* for what was never written."""
+    return piece[0] == 0 or piece[-1] == 0 or bytes(ZEROS) in piece
+
+
 def rot(medium: Medium, detail: int) -> bool:
     """Flip one bit of what is durable.  False when nothing is."""
     stream = Stream(stable_seed("disk.rot", detail))
@@ -85,6 +94,7 @@ def rot(medium: Medium, detail: int) -> bool:
     inode, sector = place
     first = sector * SECTOR_BYTES
     at = stream.integer(first, min(first + SECTOR_BYTES, len(inode.durable)) - 1)
+    medium.damages += 1
     flipped = inode.durable[at] ^ 1 << stream.integer(0, BITS - 1)
     inode.durable[at] = flipped
     if at < len(inode.visible):

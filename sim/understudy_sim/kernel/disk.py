@@ -100,6 +100,7 @@ class Medium:
         self.fail_detail = 0  # Seeds what a failed sync leaves behind.
         self.failed_syncs = 0
         self.full_writes = 0
+        self.damages = 0  # how often what was synced was changed
         self.slowed_syncs = 0
         self.on_sync: OnSync | None = None
         self.on_cut: OnCut | None = None

@@ -19,6 +19,7 @@ from understudy_sim.stage.cluster import DELIVERY, SNAPSHOT, Cluster
 from understudy_sim.stage.draining import Drain
 from understudy_sim.stage.endpoint import ENDPOINT
 from understudy_sim.stage.endpoint_faults import Busy, Swap
+from understudy_sim.stage.faults import DAMAGE
 from understudy_sim.stage.operator import OPERATOR
 from understudy_sim.stage.plan import NS_PER_MS, NS_PER_S, Plan
 from understudy_sim.stage.rotten_store import RottenStore
@@ -83,9 +84,17 @@ OF_SERVER: Final = (
     "rotten_store",
 )
 # Some last longer than others: nobody makes room on a disk in a moment.
-LASTS_S_MAX: Final = MappingProxyType({"full_disk": 20, "rotten_store": 60})
+LASTS_S_MAX: Final = MappingProxyType({"full_disk": 20, "rotten_store": 60, "misdirected_write": 60})
 # Kinds that may happen less often than others: what they cost is another start of everything.
-COUNT_MAX: Final = MappingProxyType({"power_failure": 3, "endpoint_swap": 3, "full_disk": 4, "slow_disk": 3})
+COUNT_MAX: Final = MappingProxyType(
+    {
+        "power_failure": 3,
+        "endpoint_swap": 3,
+        "full_disk": 4,
+        "slow_disk": 3,
+        **dict.fromkeys(DAMAGE, 1),
+    }
+)
 # Of the seeds that have both, those with so many partitions have snapshots hurt rather than messages.
 SNAPSHOTS_RATHER = 2
 # What a power cut may do to a disk is switched on for the whole run: it happens with the crash.

@@ -100,11 +100,6 @@ class Plan:
         """Whether the rehearsal goes on until no result is kept any more."""
         return self.limits.completion_retention_ms == RETENTION_SHORT_H * HOUR_MS
 
-    @property
-    def is_damaged(self) -> bool:
-        """Whether what was synced may be damaged: then only what is never wrong is judged."""
-        return any(kind in DAMAGE for kind in self.intensity)
-
     def has(self, kind: str) -> bool:
         """Whether *kind* exists in this seed."""
         return kind in self.intensity
@@ -119,6 +114,10 @@ def draw_plan(choices: Choices, faults: FaultSet) -> Plan:
         bite = choices.integer(f"plan/{kind}/bite", 1, 3)
         if exists and kind in faults:
             intensity[kind] = bite
+    damages = [kind for kind in intensity if kind in DAMAGE]
+    if damages:  # One kind to a seed: nobody promises to notice what two have done together.
+        kept = choices.one_of("plan/damage", damages)
+        intensity = {kind: bite for kind, bite in intensity.items() if kind == kept or kind not in DAMAGE}
     return Plan(
         partition_count=choices.integer("plan/partitions", 1, PARTITIONS_MAX),
         limits=draw_limits(choices),

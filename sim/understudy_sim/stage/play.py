@@ -33,8 +33,10 @@ from understudy_sim.stage.nemesis import Nemesis
 from understudy_sim.stage.operations import Operation
 from understudy_sim.stage.plan import NS_PER_MS, NS_PER_S, Plan
 from understudy_sim.stage.properties.accepted_ends import AcceptedEnds
+from understudy_sim.stage.properties.exactly_once import ExactlyOnce
 from understudy_sim.stage.properties.leaks import Leaks
 from understudy_sim.stage.properties.linearizable import Linearizable, ObjectModel
+from understudy_sim.stage.properties.order import Order
 from understudy_sim.stage.properties.progress import Progress
 from understudy_sim.stage.properties.promptness import Promptness
 from understudy_sim.stage.properties.timers import Timers
@@ -46,6 +48,9 @@ from understudy_sim.stage.variation import Strike
 from understudy_sim.stage.visitor import LOOK_NS as VISIT_LOOK_NS
 from understudy_sim.stage.visitor import VISIT_NS_MAX, Visitor
 from understudy_sim.stage.watch import Property, Watch
+
+# Properties that hold at any time, whatever has not come to its end.
+NEVER_WRONG: Final = (ExactlyOnce, Linearizable, Order)
 
 E = TypeVar("E")
 R = TypeVar("R")
@@ -325,6 +330,13 @@ class Stage(Control):
         """How often a clock was put wrong so far: by `plan.clock_jump_ms_max` at most each time, either way."""
         return sum(firing.kind.startswith("clock_") for firing in self.cluster.tally.firings)
 
+    @property
+    def damage(self) -> str:
+        """What came of damage to what the server had synced: "noticed", "no harm" (yet), or "" where there was none."""
+        if not self.cluster.server.host.medium.damages:
+            return ""
+        return "no harm" if self.cluster.server.noticed is None else "noticed"
+
     def was_down(self, from_ns: int, to_ns: int) -> bool:
         """Whether no server ran in the whole of that (virtual) time."""
         return any(began_ns <= from_ns and to_ns <= ended_ns for began_ns, ended_ns in self._outages)
@@ -433,6 +445,11 @@ class Stage(Control):
         return next(one for one in self._properties if isinstance(one, kind))
 
     def _finish(self) -> None:
+        if self.damage:
+            self.cluster.tally.noted(f"damage: {self.damage}")
+        if self.cluster.server.noticed is not None:
+            self._finish_damaged()
+            return
         if self.cluster.server.failed is None:
             now_ms = self.cluster.server.process.wall.now_ms()
             timers: Timers = self._property(Timers)
@@ -452,6 +469,16 @@ class Stage(Control):
             self._judge(entry.name, entry.claim)
         for name, claim in self._eventually:
             self._judge(name, claim)
+        for name, condition in self._sometimes:
+            self._look(name, condition)
+
+    def _finish_damaged(self) -> None:
+        """The server found its data damaged and is down for good: little comes to its end, and nothing may be wrong."""
+        for checker in self._properties:
+            if isinstance(checker, NEVER_WRONG):
+                checker.finish()
+        for entry in self._always:
+            self._judge(entry.name, entry.claim)
         for name, condition in self._sometimes:
             self._look(name, condition)
 

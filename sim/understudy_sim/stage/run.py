@@ -134,7 +134,8 @@ def run_choices(
         stopped = variation.steps_max is not None and ended.ending is Ending.STEPS_EXHAUSTED
         if not stopped:
             _judge_ending(rehearsal.watch, ended)
-        if not rehearsal.truth.commands and not stopped and not scenario.idle:
+        idles = scenario.idle or cluster.server.noticed is not None
+        if not rehearsal.truth.commands and not stopped and not idles:
             judge_idle(rehearsal.watch, rehearsal.tally, cluster.history)
         for observer in observers:
             observer.stopped(rehearsal, ended)

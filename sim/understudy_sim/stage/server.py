@@ -18,11 +18,12 @@ from understudy_runtime.http.server import HttpServer
 from understudy_runtime.ingress.port import Request, Response
 from understudy_runtime.ingress.shell import Ingress
 from understudy_runtime.invoker.port import Connect
+from understudy_runtime.log.core import LogError
 from understudy_runtime.machine.apply import RULES_CURRENT
 from understudy_runtime.machine.expiry import EXPIRY_TIMER
 from understudy_runtime.model.events import Applied, Event
-from understudy_runtime.node import Deployment, Node
-from understudy_runtime.storage.port import StorageDamaged
+from understudy_runtime.node import DataFolderError, Deployment, Node
+from understudy_runtime.storage.port import StorageDamaged, StorageError
 from understudy_runtime.world import DiskFull, SyncFailed
 
 from understudy_sim.kernel.kernel import Kernel
@@ -45,6 +46,10 @@ INGRESS_PORT: Final = 8080
 FAREWELL_S: Final = 1
 # Errors a server may stop with when the disk is hurt: by name, at once, and nothing acknowledged is lost.
 PROMISED_STOPS: Final = (SyncFailed, DiskFull)
+
+
+# What a server stops with that finds what it had synced damaged.
+DETECTIONS: Final = (LogError, StorageError, DataFolderError)
 
 
 @attrs.frozen
@@ -74,6 +79,7 @@ class ServerProcess:
         self.ingress: Ingress | None = None
         self.on_exit: Callable[[], object] | None = None
         self.failed: BaseException | None = None
+        self.noticed: BaseException | None = None  # why it stopped for good, as it may when its data is damaged
         self.rules_max = RULES_CURRENT if plan.upgrade is None else RULES_BEFORE
         self.has_admin = plan.hops.registered  # somebody will ask the admin
         self._kernel = kernel
@@ -142,6 +148,9 @@ class ServerProcess:
     def _exited(self, process: Process, result: outcome.Outcome[Any]) -> None:
         if not isinstance(result, outcome.Error):
             self._kernel.call_later(self._back_after_ns, self._start_again)
+            return
+        if self.host.medium.damages and only_of(result.error, DETECTIONS):
+            self.noticed = self.failed = result.error  # There is no second copy: it stays down.
             return
         if self._is_promised(result.error):
             assert self.on_exit is not None, "somebody starts a stopped server again"

@@ -17,7 +17,7 @@ from understudy_runtime.log.core import LogForeign
 from understudy_runtime.model.actions import ArmTimer, StartAttempt
 from understudy_runtime.model.events import Event, LeadershipTaken, StorageFlushed
 from understudy_runtime.model.invocation import Status, Success, Target
-from understudy_runtime.node import DataFolderError, Node
+from understudy_runtime.node import DataFolderError, FolderFormat, Node, encode_format, read_format
 from understudy_runtime.recovery import ORIGIN
 from understudy_runtime.storage.port import StorageError
 from understudy_runtime.world import SyncFailed
@@ -359,6 +359,31 @@ async def test_a_folder_of_another_kind_is_refused_by_name(
     world.disk.open("format", create=True).pwrite(0, content)
     with pytest.raises(DataFolderError, match=message):
         await Node(world, PLAIN, observe=ignore).run()
+
+
+def test_no_changed_bit_of_the_format_file_is_taken_for_what_was_written() -> None:
+    """One of them would make three partitions of one, and look for every key in another log."""
+    said = encode_format(FolderFormat(7, 1))
+    for place in range(8 * len(said)):
+        disk = FakeWorld().disk
+        changed = bytearray(said)
+        changed[place // 8] ^= 1 << place % 8
+        disk.open("format", create=True).pwrite(0, bytes(changed))
+        with pytest.raises(DataFolderError):
+            read_format(disk)
+
+
+async def test_a_folder_of_the_first_builds_gets_its_checksum(autojump_clock: MockClock) -> None:
+    world = FakeWorld()
+    async with hosted(shop(), world=world) as client:
+        await client.call(ECHO, b'"x"')
+    file = world.disk.open("format")
+    value = cbor2.loads(file.pread(0, file.size()))
+    file.truncate(0)
+    file.pwrite(0, cbor2.dumps(value[:3]))
+    assert not read_format(world.disk).is_sealed
+    async with hosted(shop(), world=world):
+        assert read_format(world.disk) == FolderFormat(value[1], value[2])
 
 
 async def test_a_store_ahead_of_the_log_and_a_log_of_another_folder_are_refused(autojump_clock: MockClock) -> None:
