@@ -13,13 +13,14 @@ from understudy_sim.stage.watch import Violation
 
 @attrs.frozen(kw_only=True)
 class Story:
-    """A broken claim: which operation, which fault, what differed."""
+    """A broken claim: which operation, which fault, what differed; of who is stuck also who waits for whom."""
 
     claim: str
     operation: str
     fault: str
     difference: str
     at_ns: int
+    chain: tuple[str, ...] = ()
 
 
 @attrs.frozen(kw_only=True)
@@ -45,8 +46,8 @@ class Report:
     syncs: int  # of the server's disk: each is a place to lose power at
     cells: int = 0  # what was covered, as bits: see coverage.py
     schedule: Decided = UNSAID
-    waiters: tuple[str, ...] | None = None  # who waited for what, where the run was stopped at a step on request
     not_judged: tuple[str, ...] = ()  # which claims were not, of a guest, and why
+    waiters: tuple[str, ...] | None = None  # who waited for what, where the run was stopped at a step on request
 
     @property
     def hops(self) -> Hops:

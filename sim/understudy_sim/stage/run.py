@@ -39,6 +39,7 @@ from understudy_sim.stage.truth import Truth
 from understudy_sim.stage.variation import AS_DRAWN, Variation
 from understudy_sim.stage.variation_text import to_text
 from understudy_sim.stage.watch import Violation, Watch
+from understudy_sim.stage.why import chains_behind
 
 STEPS_MAX = 3_000_000
 VIRTUAL_NS_MAX = 14 * 24 * 3600 * NS_PER_S
@@ -208,7 +209,10 @@ def _report(seed: int, run: Rehearsal, ended: KernelOutcome, attempts: int, stop
         seed=seed,
         digest=ended.digest,
         violations=tuple(watch.violations),
-        stories=tuple(tell(one, run.truth, cluster.history, tally) for one in watch.violations),
+        stories=tuple(
+            tell(one, run.truth, cluster.history, tally, chain)
+            for one, chain in zip(watch.violations, chains_behind(run, ended), strict=True)
+        ),
         steps=ended.steps,
         virtual_ns=ended.time_ns,
         invocations=len(run.truth.commands),
@@ -221,10 +225,10 @@ def _report(seed: int, run: Rehearsal, ended: KernelOutcome, attempts: int, stop
         calls=run.calls,
         firings=tuple(tally.firings),
         syncs=cluster.server.host.medium.syncs,
+        not_judged=cluster.not_judged,
         waiters=tuple(str(waiter) for waiter in ended.waiters) if stopped else None,
     )
 
-        not_judged=cluster.not_judged,
 
 def judge_idle(watch: Watch, tally: Tally, history: History) -> None:
     """Nothing was accepted.  That is so where every client gave up while there were faults, and nowhere else."""

@@ -18,18 +18,20 @@ FIRINGS_MAX: Final = 3
 DETAIL_CHARACTERS_MAX: Final = 600
 ACTS_MAX: Final = 3
 CALLERS_MAX: Final = 100
+CHAIN_LINES_MAX: Final = 40
 
 
-def tell(violation: Violation, truth: Truth, history: History, tally: Tally) -> Story:
-    """The story of one violation."""
+def tell(violation: Violation, truth: Truth, history: History, tally: Tally, chain: Sequence[str] = ()) -> Story:
+    """The story of one violation.  *chain* says who waits for whom, where that is what broke."""
     found = INVOCATION.search(violation.what)
     invocation_id = violation.invocation_id or (found.group() if found else "")
     return Story(
         claim=violation.claim,
         operation=_operation(invocation_id, truth, history, violation),
         fault=_fault(tally.firings, violation.at_ns),
-        difference=violation.what,
+        difference=violation.what.partition("\n")[0] if chain else violation.what,
         at_ns=violation.at_ns,
+        chain=tuple(chain),
     )
 
 
@@ -94,7 +96,17 @@ def describe_story(story: Story) -> str:
     difference = story.difference
     if len(difference) > DETAIL_CHARACTERS_MAX:
         difference = difference[:DETAIL_CHARACTERS_MAX] + " …"
-    return f"{story.claim}\n  operation  {story.operation}\n  fault      {story.fault}\n  differs    {difference}"
+    lines = [
+        story.claim,
+        f"  operation  {story.operation}",
+        f"  fault      {story.fault}",
+        f"  differs    {difference}",
+    ]
+    for number, line in enumerate(story.chain[:CHAIN_LINES_MAX]):
+        lines.append(f"  {'waits      ' if not number else ' ' * 11}{line}")
+    if len(story.chain) > CHAIN_LINES_MAX:
+        lines.append(f"{' ' * 13}… {len(story.chain) - CHAIN_LINES_MAX} lines more: ask `understudy why`")
+    return "\n".join(lines)
 
 
 def describe_run(report: Report) -> str:

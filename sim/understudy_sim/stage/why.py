@@ -31,6 +31,7 @@ from understudy_sim.stage.history import Asked, Fate
 from understudy_sim.stage.model import CANCEL_SIGNAL, PartitionModel
 from understudy_sim.stage.model_words import Invocation, Note
 from understudy_sim.stage.rehearsal import Rehearsal
+from understudy_sim.stage.watch import Violation
 
 NS_PER_S: Final = 1_000_000_000
 CHAINS_MAX: Final = 12
@@ -39,6 +40,8 @@ _CALL_ID: Final = int(MessageType.CALL_INVOCATION_ID_COMPLETION)
 # Frames that run a handler's body, each with its number in `body`.
 _SERVING: Final = ("_serve", "hosted")
 NO_EVENT: Final = "no event is due in the whole world"
+# How late a timer may be beside the leader's own pace of looking.
+LATE_MS: Final = 2_000
 SERVER_DOWN: Final = "the server is down: once it is back"
 
 
@@ -109,6 +112,12 @@ class Inquiry:
         stuck = judged(self.waiters).stuck
         return self.find(text) in stuck if text else bool(stuck)
 
+    def behind(self, violation: Violation) -> list[str]:
+        """Who waits for whom behind a claim about an end."""
+        if violation.invocation_id in self.waiters:
+            return self.told(violation.invocation_id)
+        return everything(self.waiters, CHAINS_IN_A_STORY) if self.waiters else []
+
     def _asked_for(self, invocation_id: str) -> list[str]:
         told = (CLIENT + one.operation.client for one in self._run.cluster.history.asked if _waits(one))
         return [line for id_ in dict.fromkeys(told) if id_ in self.waiters for line in chain(self.waiters, id_)]
@@ -174,7 +183,8 @@ class Inquiry:
 
     def scheduled(self, model: PartitionModel, inv: Invocation) -> Iterator[Cause]:
         """Its time."""
-        yield self._timer(model, inv, "start", 0, cause("start", until=_until(inv.command.execution_time_ms)))
+        found = cause("start", until=self._until(inv.command.execution_time_ms))
+        yield self._timer(model, inv, "start", 0, found)
 
     def inboxed(self, model: PartitionModel, inv: Invocation) -> Iterator[Cause]:
         """The lock of its object."""
@@ -201,8 +211,7 @@ class Inquiry:
         """What its attempt waits for, or an attempt."""
         node = self.node
         if node is None:
-            handler = Cause("an attempt", record="AttemptOutput", producer="the server", hope=Hope.COMES)
-            yield attrs.evolve(handler, because=SERVER_DOWN)
+            yield self._down(Cause("an attempt", record="AttemptOutput", producer="the server", hope=Hope.COMES))
             return
         job = node.invokers[model.index].job(inv.command.invocation_id, inv.lease)
         if job is None:
@@ -217,7 +226,7 @@ class Inquiry:
         failed = job.failed_last.failure.message if job.failed_last is not None else ""
         match job.phase:
             case Phase.BACKING_OFF:
-                until = _until(node.invokers[model.index].retry_at_ms(job))
+                until = self._until(node.invokers[model.index].retry_at_ms(job))
                 yield cause("retry", detail=failed, until=until)
             case Phase.PARKED:
                 yield cause("place", detail=job.parked)
@@ -298,7 +307,7 @@ class Inquiry:
         wait = open_.wait
         match wait.kind:
             case WaitKind.SLEEP:
-                found = cause("sleep", until=_until(int(wait.detail)))
+                found = cause("sleep", until=self._until(int(wait.detail)))
                 return self._timer(model, inv, "sleep", open_.completion_id, found)
             case WaitKind.CALL | WaitKind.ATTACH | WaitKind.OUTPUT:
                 return self._other(model, inv, open_)
@@ -362,18 +371,32 @@ class Inquiry:
             return attrs.evolve(found, hope=Hope.NOBODY, because="there is no such timer in the tables")
         node = self.node
         if node is None:
-            return attrs.evolve(found, record=record, because=SERVER_DOWN)
+            return self._down(attrs.evolve(found, record=record))
         timers = node.effects[model.index].timers
         if timer_id in timers.ids:
-            return attrs.evolve(found, record=record, because=f"armed; the server's clock says {self._clock()}")
+            late_ms = self._clock_ms() - model.timers[timer_id].due_ms
+            if late_ms > self._run.plan.limits.timer_recheck_ms + LATE_MS:
+                late = "it is armed, its time has come, and the leader does nothing about it"
+                return attrs.evolve(found, record=record, hope=Hope.NOBODY, because=late)
+            return attrs.evolve(found, record=record, because="the leader has armed it")
         if timers.held_count >= self._truth.timers_max // 2:
             return attrs.evolve(found, record=record, because="nearer ones are held first")
         return attrs.evolve(
             found, record=record, hope=Hope.NOBODY, because="the leader has not armed it; only a restart would"
         )
 
-    def _clock(self) -> str:
-        return str(self._run.cluster.server.process.wall.now_ms())
+    def _down(self, found: Cause) -> Cause:
+        """While no server runs, everything waits for one."""
+        if self._run.cluster.server.failed is not None:
+            return attrs.evolve(found, hope=Hope.NOBODY, because="the server has failed, and nobody starts it again")
+        return attrs.evolve(found, because=SERVER_DOWN)
+
+    def _clock_ms(self) -> int:
+        return self._run.cluster.server.process.wall.now_ms()
+
+    def _until(self, epoch_ms: int) -> str:
+        left_ms = epoch_ms - self._clock_ms()
+        return f"due in {_long(left_ms)}" if left_ms > 0 else f"due for {_long(-left_ms)}"
 
     def _in_outbox(self, is_meant: Callable[[Any], bool]) -> str:
         """Where a message lies that is on its way between partitions."""
@@ -427,6 +450,29 @@ CAUSES: Final[Mapping[Status, Find]] = MappingProxyType(
 )
 
 
+# Claims that somebody comes to an end, by how they begin.
+OF_ENDING: Final = ("P5 ", "every client is answered", "the operator is answered")
+CUT_OFF: Final = (Ending.STUCK, Ending.STEPS_EXHAUSTED, Ending.TIME_EXHAUSTED)
+CHAINS_IN_A_STORY: Final = 3
+CHAINS_IN_A_REPORT: Final = 4
+
+
+def chains_behind(rehearsal: Rehearsal, ended: KernelOutcome) -> list[list[str]]:
+    """For each violation, who waits for whom, where that is what broke: somebody, or the run, did not come to an end.
+
+    Empty for the others, and behind the first few.
+    """
+    violations = rehearsal.watch.violations
+    meant = [one for one in violations if _is_of_ending(one, ended)][:CHAINS_IN_A_REPORT]
+    inquiry = Inquiry(rehearsal, ended) if meant else None
+    return [inquiry.behind(one) if inquiry is not None and one in meant else [] for one in violations]
+
+
+def _is_of_ending(violation: Violation, ended: KernelOutcome) -> bool:
+    is_cut_off = ended.ending in CUT_OFF and violation.what.startswith(ended.ending.value)
+    return is_cut_off or violation.claim.startswith(OF_ENDING)
+
+
 def _has_spoken_last(inv: Invocation) -> bool:
     """Whether nothing came to a running attempt since its last command, that might make it go on."""
     last = inv.journal[-1]
@@ -437,8 +483,12 @@ def _waits(asked: Asked) -> bool:
     return asked.fate is Fate.WAITING
 
 
-def _until(epoch_ms: int) -> str:
-    return f"due at {epoch_ms} ms by the server's clock"
+def _long(ms: int) -> str:
+    """A duration for people."""
+    for unit_ms, unit in ((3_600_000, "h"), (60_000, "min"), (1_000, "s")):
+        if ms >= 2 * unit_ms:
+            return f"{ms / unit_ms:.1f} {unit}"
+    return f"{ms} ms"
 
 
 def _seconds(ns: int) -> str:
