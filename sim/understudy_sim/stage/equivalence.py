@@ -89,6 +89,11 @@ class OutcomeSeen:
     def __init__(self) -> None:
         self.cells: dict[str, str] = {}
 
+    @property
+    def digest(self) -> str:
+        """A name of what came out: equal for equal outcomes."""
+        return f"{stable_seed(*(part for cell in sorted(self.cells.items()) for part in cell)):032x}"
+
     def attach(self, rehearsal: Rehearsal) -> None:
         """Nothing is looked at while it runs."""
 

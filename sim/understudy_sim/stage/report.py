@@ -47,6 +47,7 @@ class Report:
     cells: int = 0  # what was covered, as bits: see coverage.py
     schedule: Decided = UNSAID
     not_judged: tuple[str, ...] = ()  # which claims were not, of a guest, and why
+    outcome: str = ""  # a digest of what came out of it, where that was compared with undisturbed orders
     waiters: tuple[str, ...] | None = None  # who waited for what, where the run was stopped at a step on request
 
     @property

@@ -79,8 +79,10 @@ def _run_judged(
             elif not order:
                 return report  # Without any accident a claim breaks: there is nothing to compare with.
         allowed = application.allowed[scenario.name, seed, key] = allowed_by(outcomes)
-    judged = (*observers, OutcomeJudged(allowed))
-    return run_choices(scenario, application, choices_of(seed, variation), seed, variation, observers=judged)
+    judge = OutcomeJudged(allowed)
+    judged = (*observers, judge)
+    report = run_choices(scenario, application, choices_of(seed, variation), seed, variation, observers=judged)
+    return attrs.evolve(report, outcome=judge.digest)
 
 
 def choices_of(seed: int, variation: Variation) -> SeededChoices:

@@ -92,6 +92,7 @@ def search(wanted: Search, watch: Callable[[Summary], None], executor: Executor 
                 break
     summary.ended = summary.ended or _at_the_end(scope, strategy, summary)
     summary.left = strategy.left
+    summary.page = tuple(getattr(strategy, "page", tuple)())
     return summary
 
 

@@ -48,6 +48,7 @@ class Summary:
     not_judged: dict[str, None] = attrs.Factory(dict)
     ended: str = ""
     left: str = ""
+    page: tuple[str, ...] = ()  # what else the strategy has to say
 
     def add(self, report: Report, trial: Trial | None = None, *, base: Variation = AS_DRAWN) -> None:
         """Count one run's report in.  *base* is what all of the search's runs differ by: that is no variation."""

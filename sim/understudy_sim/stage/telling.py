@@ -68,6 +68,8 @@ def tell_summary(echo: Echo, scenario: Scenario, summary: Summary, seconds: floa
     if summary.ended:
         left = f"; left: {summary.left}" if summary.left else ""
         echo(f"  ended because {summary.ended}{left}")
+    for line in summary.page:
+        echo(f"  {line}")
     echo(
         f"  {summary.invocations:,} invocations, {summary.attempts:,} attempts, {summary.steps:,} steps and "
         f"{virtual_s:,} virtual seconds in {seconds:.1f} s ({rate:.1f} seeds/s)"

@@ -4,7 +4,7 @@ The golden run is of the seed as it is drawn, without faults, with as many of it
 with clients who insist.  Each point it passes is cut on each of its sides, at each of its victims: the process that
 passes, and those that work with it.  What was not synced is lost, but after a write it is kept, and on the side `torn`
 a write is torn.  Places where the same process would lose the same are one place.  A cut changes nothing of what came before it, so each run
-meets its point; one that does not fails.
+meets its point; how many did not is told.
 
 Outcomes are judged by all claims of the scenario and the product, and by equivalence (`stage/equivalence.py`): what
 came out must be what some undisturbed order of the same operations gives.
@@ -27,7 +27,7 @@ from understudy_sim.stage.report import Report
 from understudy_sim.stage.run import outline_of, run_seed
 from understudy_sim.stage.silence import silent
 from understudy_sim.stage.strategies.port import Scope, Trial
-from understudy_sim.stage.variation import PointCrash, Variation
+from understudy_sim.stage.variation import SIDES, PointCrash, Variation
 
 if TYPE_CHECKING:
     from understudy_sim.kernel.choices import Overrides
@@ -94,25 +94,40 @@ class CrashPoints:
         self.scope = scope
         self.points = 0
         self.places = 0
-        self.runs = 0
         self._application = Application(scope.scenario.app)
-        self._counts: dict[str, int] = {}
+        self._counts: dict[tuple[str, str], int] = {}  # cuts by point and side
+        self._outcomes: dict[str, None] = {}
+        self._missed = 0
         self._rest = self._all()
 
     @property
     def left(self) -> str:
-        """What was cut, and how it ended."""
-        counts = ", ".join(f"{name} {count}" for name, count in sorted(self._counts.items()))
-        return f"of {self.points:,} points, {self.places:,} places: {self.runs:,} runs asked for ({counts})"
+        """How many runs are still to come is known when they are asked for."""
+        return ""
+
+    def page(self) -> Sequence[str]:
+        """What was cut, at how many places on which side, and what came of it."""
+        points = list(dict.fromkeys(name for name, _ in self._counts))
+        lines = [f"{'cut':<18}" + "".join(f"{side:>8}" for side in SIDES)]
+        for point in sorted(points):
+            counts = (self._counts.get((point, side), 0) for side in SIDES)
+            lines.append(f"  {point:<16}" + "".join(f"{count:>8}" if count else f"{'':>8}" for count in counts))
+        missed = f", {self._missed} of them never came" if self._missed else ""
+        lines.append(
+            f"{self.points:,} points, {self.places:,} places, {sum(self._counts.values()):,} cuts{missed}; "
+            f"{len(self._outcomes)} different outcomes"
+        )
+        return lines
 
     def trials(self, count: int) -> Sequence[Trial]:
         """The next places."""
-        taken = [trial for _, trial in zip(range(count), self._rest, strict=False)]
-        self.runs += len(taken)
-        return taken
+        return [trial for _, trial in zip(range(count), self._rest, strict=False)]
 
     def told(self, trial: Trial, report: Report) -> None:
-        """Count how it ended."""
+        """Count what came of it."""
+        if trial.variation.crash_at is not None:
+            self._outcomes[report.outcome] = None
+            self._missed += not report.firings
 
     def _all(self) -> Iterator[Trial]:
         for index in range(self.scope.seeds or 1):
@@ -131,7 +146,7 @@ class CrashPoints:
         self.points += len({(one.process, one.point, one.nth) for one in seen.places})
         self.places += len(seen.places)
         for crash in crashes(seen.places):
-            name = f"{crash.point} {crash.side}"
+            name = (crash.point, crash.side)
             self._counts[name] = self._counts.get(name, 0) + 1
             yield Trial(seed, attrs.evolve(variation, crash_at=crash))
 
