@@ -4,8 +4,8 @@
         await loop.run_aio_coroutine(main())
 
 Callbacks run in the order asyncio promises, a batch to a step of the kernel; time is the kernel's, and connections are
-the network's (`aio_streams.py`).  There are no threads: what was meant for one runs in the loop, in its turn.  Tasks and
-futures hash by birth, so that asyncio's own sets of them have one order.  What has no counterpart in the simulated
+the network's (`aio_streams.py`).  There are no threads: what was meant for one runs in the loop, in its turn.  Tasks
+and futures hash by birth, so that asyncio's own sets of them have one order.  What has no counterpart in the simulated
 world is refused where it is called (`NotSimulated`).
 
 Not here: any scheduling decision.  The kernel sees one trio task per loop, and those that carry bytes.
@@ -19,6 +19,8 @@ import contextlib
 import contextvars
 import functools
 import heapq
+import importlib
+import socket
 import sys
 from asyncio import events
 from collections import deque
@@ -29,24 +31,19 @@ import sniffio
 import trio
 from trio.lowlevel import Abort, current_task, wait_task_rescheduled
 
+from understudy_sim.kernel import aio_import
 from understudy_sim.kernel.aio_streams import SimServer, SimTransport
 
 if TYPE_CHECKING:
     from understudy_sim.kernel.kernel import Kernel
 
-try:
-    import trio_asyncio
-    from trio_asyncio import _base, _handles
-except ImportError as missing:
-    raise ImportError(
-        "an asyncio application can only be rehearsed with trio-asyncio, which is not installed: "
-        "pip install 'understudy[guests]'"
-    ) from missing
+trio_asyncio: Final[Any] = aio_import.trio_asyncio()
 
 _COMPACT_AT: Final = 100
 # How long tasks may take to end once they are cancelled; then the process exits without them.
 _LEAVE_S: Final = 10
 _NS_PER_S: Final = 1_000_000_000
+_AsyncHandle: Final = importlib.import_module("trio_asyncio._handles").AsyncHandle
 
 
 class NotSimulated(NotImplementedError):
@@ -127,6 +124,9 @@ class SimAsyncioLoop(trio_asyncio.TrioEventLoop):  # type: ignore[misc]
         self._queue.clear()
         tasks: Any = sorted(asyncio.all_tasks(self), key=hash, reverse=True)
         return [task.closer() for task in tasks]
+
+    def __del__(self) -> None:
+        """A loop whose process was cut was never closed, and holds nothing of the real world."""
 
     def take_birth(self) -> int:
         """Number a task or future."""
@@ -227,7 +227,7 @@ class SimAsyncioLoop(trio_asyncio.TrioEventLoop):  # type: ignore[misc]
         try:
             for _ in range(len(queue)):
                 handle = queue.popleft()
-                if isinstance(handle, _handles.AsyncHandle):
+                if isinstance(handle, _AsyncHandle):
                     return handle
                 if not handle._cancelled:
                     handle._run()
@@ -302,6 +302,8 @@ class SimAsyncioLoop(trio_asyncio.TrioEventLoop):  # type: ignore[misc]
         self, host: Any, port: Any, *, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0
     ) -> Any:
         """One IPv4 address for a host of this run.  Raises socket.gaierror for any other name."""
+        if host is not None and self.sockets.is_address(host):
+            return [(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (host, int(port or 0)))]
         name = host.encode("ascii") if isinstance(host, str) else host
         return await self.trio_as_future(self.sockets.getaddrinfo, name, port, family, type, proto, flags)
 
@@ -471,4 +473,4 @@ class open_loop:  # noqa: N801  # used as a function, as trio-asyncio's is
                 await trio_asyncio.run_aio_future(task)
 
 
-assert hasattr(_base.BaseTrioEventLoop, "_main_loop_one"), "trio-asyncio has moved its main loop"
+assert hasattr(trio_asyncio.BaseTrioEventLoop, "_main_loop_one"), "trio-asyncio has moved its main loop"

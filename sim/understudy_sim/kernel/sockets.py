@@ -86,6 +86,10 @@ class SimSockets(trio.abc.HostnameResolver, trio.abc.SocketFactory):
         await trio.lowlevel.checkpoint()
         return self.book.host(sockaddr[0]), str(sockaddr[1])
 
+    def is_address(self, host: str) -> bool:
+        """Whether *host* is an address that was given out, and no name."""
+        return self.book.host(host) != host
+
     def host_of(self, address: str) -> str:
         """The process name behind an address or name."""
         return self.process.name if address in _LOCAL else self.book.host(address)
