@@ -13,12 +13,14 @@ from typing import Final
 from understudy_sim.mutants.edit import Mutant, MutantError
 from understudy_sim.mutants.planted_life import LIFE
 from understudy_sim.mutants.planted_medium import MEDIUM
+from understudy_sim.mutants.planted_own import OWN
+from understudy_sim.mutants.planted_real import REAL
 from understudy_sim.mutants.planted_rules import RULES
 from understudy_sim.mutants.planted_sdk import SDK
 from understudy_sim.mutants.planted_wire import WIRE
 
 MUTANTS: Final[tuple[Mutant, ...]] = tuple(
-    sorted((*RULES, *LIFE, *SDK, *MEDIUM, *WIRE), key=lambda mutant: (mutant.group, int(mutant.id[1:])))
+    sorted((*RULES, *LIFE, *SDK, *MEDIUM, *WIRE, *REAL, *OWN), key=lambda mutant: (mutant.group, int(mutant.id[1:])))
 )
 
 

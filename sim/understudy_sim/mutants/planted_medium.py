@@ -63,11 +63,8 @@ MEDIUM: Final[tuple[Mutant, ...]] = (
         id="L5",
         group="L storage and recovery",
         module="understudy_runtime.node",
-        before=(
-            "        file.pwrite(0, cbor2.dumps([FORMAT, folder.identity, folder.partition_count]))\n"
-            "        await file.fdatasync()\n"
-        ),
-        after="        file.pwrite(0, cbor2.dumps([FORMAT, folder.identity, folder.partition_count]))\n",
+        before="        file.pwrite(0, encode_format(folder))\n        await file.fdatasync()\n",
+        after="        file.pwrite(0, encode_format(folder))\n",
         why="the data folder's format file is renamed before its content is durable",
         needs=("crash", "disk"),
     ),

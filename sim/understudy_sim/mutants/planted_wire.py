@@ -47,7 +47,7 @@ WIRE: Final[tuple[Mutant, ...]] = (
     ),
     Mutant(
         id="Q1",
-        group="Q HTTP/2",
+        group="Q HTTP",
         module="understudy_runtime.http.h2_client",
         before="        for stream in [stream for stream in self._exchanges if stream > event.last_stream]:\n",
         after="        for stream in list(self._exchanges):\n",
@@ -56,7 +56,7 @@ WIRE: Final[tuple[Mutant, ...]] = (
     ),
     Mutant(
         id="Q2",
-        group="Q HTTP/2",
+        group="Q HTTP",
         module="understudy_runtime.http.h2_asgi",
         before="        if self._owed:\n            self._owner.wire.credit(self.stream, self._owed)\n",
         after="        if self._owed:\n",
@@ -66,7 +66,7 @@ WIRE: Final[tuple[Mutant, ...]] = (
     ),
     Mutant(
         id="Q3",
-        group="Q HTTP/2",
+        group="Q HTTP",
         module="understudy_runtime.http.h2_client",
         before="        self._inbox.append(part)\n        self._ended = part.ended\n",
         after="        self._inbox.append(part)\n        self._ended = part.ended and not part.data\n",
@@ -75,7 +75,7 @@ WIRE: Final[tuple[Mutant, ...]] = (
     ),
     Mutant(
         id="Q4",
-        group="Q HTTP/2",
+        group="Q HTTP",
         module="understudy_runtime.http.h2_wire",
         before="            if length <= 0:\n                self._blocked[stream] = lane\n                return 0\n",
         after="            if length <= 0:\n                return 0\n",
