@@ -3,8 +3,8 @@
 The golden run is of the seed as it is drawn, without faults, with as many of its operations as there is time for, and
 with clients who insist.  Each point it passes is cut on each of its sides, at each of its victims: the process that
 passes, and those that work with it.  What was not synced is lost, but after a write it is kept, and on the side `torn`
-a write is torn.  Places where the same process would lose the same are one place.  A cut changes nothing of what came before it, so each run
-meets its point; how many did not is told.
+a write is torn.  Places where the same process would lose the same are one place.  A cut changes nothing of what came
+before it, so each run meets its point; how many did not is told.
 
 Outcomes are judged by all claims of the scenario and the product, and by equivalence (`stage/equivalence.py`): what
 came out must be what some undisturbed order of the same operations gives.
