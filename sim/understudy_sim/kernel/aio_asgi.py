@@ -1,14 +1,16 @@
 """An asyncio ASGI application, called from trio: its scope, receive and send cross from one loop to the other.
 
 Both directions are open at once, and a part of the request that nobody took because its taker was cancelled is kept for
-the next one.
+the next one.  Once the server has given the request up, the application is told of a disconnect, and what it still
+sends goes nowhere, as with any ASGI server.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
@@ -21,6 +23,8 @@ Message = Any
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 AsgiApp = Callable[[Message, Receive, Send], Awaitable[None]]
+
+_DISCONNECT: Final[Mapping[str, str]] = MappingProxyType({"type": "http.disconnect"})
 
 
 async def call(loop: SimAsyncioLoop, app: AsgiApp, scope: Message, receive: Receive, send: Send) -> None:
@@ -56,6 +60,7 @@ class Crossing:
         self._wanted = Nudge()
         self._sent: deque[tuple[Message, Any]] = deque()
         self._offered = Nudge()
+        self._over = False
 
     # asyncio's side
 
@@ -63,6 +68,8 @@ class Crossing:
         """The next part of the request."""
         if self._kept:
             return self._kept.popleft()
+        if self._over:
+            return dict(_DISCONNECT)
         future = self._loop.create_future()
         self._takers.append(future)
         self._wanted.give()
@@ -70,6 +77,8 @@ class Crossing:
 
     async def send(self, message: Message) -> None:
         """Give a part of the answer; done when it is on its way."""
+        if self._over:
+            return
         future = self._loop.create_future()
         self._sent.append((message, future))
         self._offered.give()
@@ -77,16 +86,31 @@ class Crossing:
 
     # trio's side
 
+    def give_up(self) -> None:
+        """Nothing is carried any more: whoever waits for the server goes on."""
+        self._over = True
+        waiting, self._takers = self._takers, deque()
+        sent, self._sent = self._sent, deque()
+        for future in waiting:
+            if not future.done():
+                future.set_result(dict(_DISCONNECT))
+        for _, future in sent:
+            if not future.done():
+                future.set_result(None)
+
     async def carry_in(self, receive: Receive) -> None:
         """Receive whenever somebody wants a part."""
-        while True:
-            while not self._waits():
-                await self._wanted.taken()
-            message = await receive()
-            if self._waits():
-                self._takers.popleft().set_result(message)
-            else:
-                self._kept.append(message)
+        try:
+            while True:
+                while not self._waits():
+                    await self._wanted.taken()
+                message = await receive()
+                if self._waits():
+                    self._takers.popleft().set_result(message)
+                else:
+                    self._kept.append(message)
+        finally:
+            self.give_up()
 
     def _waits(self) -> bool:
         while self._takers and self._takers[0].done():
@@ -95,15 +119,26 @@ class Crossing:
 
     async def carry_out(self, send: Send) -> None:
         """Send whatever is offered, in order."""
-        while True:
-            while not self._sent:
-                await self._offered.taken()
-            message, future = self._sent.popleft()
-            try:
-                await send(message)
-            except Exception as error:
-                if not future.done():
-                    future.set_exception(error)
-            else:
-                if not future.done():
+        try:
+            while True:
+                while not self._sent:
+                    await self._offered.taken()
+                message, future = self._sent[0]
+                error = await _error_of(send, message)
+                self._sent.popleft()
+                if future.done():
+                    continue  # Its sender was cancelled meanwhile.
+                if error is None:
                     future.set_result(None)
+                else:
+                    future.set_exception(error)
+        finally:
+            self.give_up()
+
+
+async def _error_of(send: Send, message: Message) -> Exception | None:
+    try:
+        await send(message)
+    except Exception as error:
+        return error
+    return None

@@ -18,13 +18,15 @@ import trio
 
 from understudy_sim.kernel.choices import SeededChoices
 from understudy_sim.kernel.kernel import Kernel
-from understudy_sim.stage.endpoint import EndpointProcess
+from understudy_sim.stage.endpoint import NS_PER_MS, EndpointProcess
 
 if TYPE_CHECKING:
     from understudy_sim.kernel.aio_asgi import AsgiApp
     from understudy_sim.kernel.aio_loop import SimAsyncioLoop
 
 _MANIFESTS: Final = ", ".join(f"application/vnd.restate.endpointmanifest.v{number}+json" for number in (4, 3, 2))
+# How long a guest may take to end after its time for what it had in flight.
+PATIENCE_NS: Final = 15_000 * NS_PER_MS
 # Which claims need what only our own SDK tells.
 NOT_JUDGED: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -61,6 +63,14 @@ class GuestProcess(EndpointProcess):
 
     def _told_to_stop(self) -> None:
         self._loop.deliver_signal(signal.SIGTERM)
+        patience_ns = self._plan.limits.drain_timeout_ms * NS_PER_MS + PATIENCE_NS
+        self._kernel.call_later(patience_ns, self._kill, self.process.incarnation)
+
+    def _kill(self, incarnation: int) -> None:
+        """What a supervisor does with a process that was told to stop and did not."""
+        if self.process.alive and self.process.incarnation == incarnation:
+            self.process.crash(power=False)
+            self._kernel.call_later(self._back_after_ns, self._start_again)
 
 
 def discover(app: AsgiApp) -> dict[str, Any]:
