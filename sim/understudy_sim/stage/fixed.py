@@ -81,6 +81,7 @@ def fix(
     drawn: Sequence[str] = (),
     seed: int = 0,
     crash_at: PointCrash | None = None,
+    orders: int = 0,
 ) -> Fixed:
     """See `Scenario.fixed`."""
     assert schedule is None or not deviations, "deviations are from first come, first served: no other schedule"
@@ -93,6 +94,7 @@ def fix(
         tame=EVERYTHING,
         wild=tuple(drawn),
         crash_at=crash_at,
+        orders=orders,
     )
     return Fixed(scenario, Trial(seed, variation))
 

@@ -102,6 +102,8 @@ def _written(trial: Trial, report: Report) -> dict[str, Any]:
         written["drawn"] = drawn
     if variation.crash_at is not None:
         written["crash_at"] = variation.crash_at
+    if variation.orders:
+        written["orders"] = variation.orders
     return written
 
 
