@@ -218,7 +218,8 @@ def _conclusion(waiters: Mapping[str, Waiter], start: str, verdict: Verdict) -> 
             lines += [f"  {line}" for line in circle_lines(waiters, circle)]
     ends = [one for id_ in reached for one in waiters[id_].causes if one.hope in (Hope.NOBODY, Hope.ANYBODY)]
     for one in dict.fromkeys(ends):
-        because = f" ({one.because})" if one.because else ""
+        why = "nobody is left who could" if one.hope is Hope.ANYBODY else one.because
+        because = f" ({why})" if why else ""
         lines.append(f"  nobody can produce {one.record or one.what}{because}")
     return lines
 

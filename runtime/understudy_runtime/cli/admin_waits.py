@@ -100,7 +100,7 @@ def name(view: Mapping[str, Any]) -> str:
 def _state(view: Mapping[str, Any]) -> str:
     parts = [str(view["status"])]
     if view.get("created_at"):
-        parts.append(f"accepted {view['created_at']}")
+        parts.append(f"accepted {_instant(view['created_at'])}")
     if view.get("retry_count"):
         parts.append(f"{view['retry_count']} attempts failed in a row")
     return ", ".join(parts)
@@ -116,7 +116,8 @@ def _causes(view: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[Cause
         yield cause("slot")
     elif status == "running" and not (view.get("deadlock") or view.get("behind_deadlock")):
         # What it has asked for is not all it may wait for: only where the server names a circle does that stand for it.
-        yield cause("handler")
+        known_later = "what it awaits itself is known once it suspends"
+        yield attrs.evolve(cause("handler"), because=known_later)
     elif status == "backing-off" and not any(wait["kind"] == "retry" for wait in waits):
         yield cause("retry", detail=view.get("last_failure", ""), until=_until(view.get("next_retry_at")))
     for wait in waits:
@@ -132,4 +133,10 @@ def _cause(wait: Mapping[str, Any], names: Mapping[str, str]) -> Cause:
 
 
 def _until(instant: str | None) -> str:
-    return f"due at {instant}" if instant else ""
+    return f"due at {_instant(instant)}" if instant else ""
+
+
+def _instant(text: str) -> str:
+    """To the millisecond."""
+    whole, dot, rest = text.partition(".")
+    return f"{whole}{dot}{rest[:3]}Z" if dot else text

@@ -79,7 +79,7 @@ class Chronicler:
         self._known: dict[str, _Known] = {}
         self._locks: dict[tuple[str, str], str] = {}
         self._bodies: dict[int, tuple[str, str]] = {}  # body -> (process, invocation)
-        self._replayed = 0
+        self._is_over = False
 
     # --- the observer -------------------------------------------------------------------------------------------
 
@@ -101,6 +101,7 @@ class Chronicler:
         medium.on_sync = on_sync
 
     def stopped(self, rehearsal: Rehearsal, ended: KernelOutcome) -> None:
+        self._is_over = True
         for violation in rehearsal.watch.violations:
             if not any(one.kind == "violation" and one.what == _broken(violation) for one in self._events):
                 self._violated(violation)
@@ -135,7 +136,8 @@ class Chronicler:
         assert self._run is not None, "events come from a run"
         loop = self._run.kernel.loop
         runner = loop.current_runner
-        return loop.now_ns, loop.steps + (runner is None), WORLD if runner is None else _name(runner)
+        is_between = runner is None and not self._is_over
+        return loop.now_ns, loop.steps + is_between, WORLD if runner is None else _name(runner)
 
     def _add(
         self,
@@ -373,7 +375,6 @@ class Chronicler:
 
     def _replays(self, one: h.Replayed) -> None:
         place: dict[str, Fact] = {"partition": one.partition, "lsn": one.record.lsn}
-        self._replayed += 1
         what = f"{one.partition}/{one.record.lsn} {type(one.record.command).__name__}"
         self._add("replayed", what, invocation_of(one.record.command), facts=place)
 

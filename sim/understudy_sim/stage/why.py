@@ -42,6 +42,7 @@ _SERVING: Final = ("_serve", "hosted")
 NO_EVENT: Final = "no event is due in the whole world"
 # How late a timer may be beside the leader's own pace of looking.
 LATE_MS: Final = 2_000
+UP_TO_OTHERS: Final = "it is up to those who still run"
 SERVER_DOWN: Final = "the server is down: once it is back"
 
 
@@ -313,9 +314,7 @@ class Inquiry:
                 return self._other(model, inv, open_)
             case WaitKind.PROMISE:
                 found = attrs.evolve(cause("promise", detail=wait.detail), hope=self._anybody())
-                return attrs.evolve(
-                    found, because="" if found.hope is Hope.OUTSIDE else "unless who still runs does it"
-                )
+                return attrs.evolve(found, because="" if found.hope is Hope.OUTSIDE else UP_TO_OTHERS)
             case WaitKind.RUN:
                 again = "only an attempt can execute it: it is tried again"
                 return attrs.evolve(cause("run", detail=wait.detail), because=again)
@@ -353,7 +352,7 @@ class Inquiry:
         if on_its_way:
             return attrs.evolve(found, hope=Hope.COMES, because=on_its_way)
         hope = self._anybody()
-        return attrs.evolve(found, hope=hope, because="" if hope is Hope.OUTSIDE else "unless who still runs does it")
+        return attrs.evolve(found, hope=hope, because="" if hope is Hope.OUTSIDE else UP_TO_OTHERS)
 
     def _timer(self, model: PartitionModel, inv: Invocation, what: str, completion_id: int, found: Cause) -> Cause:
         """Whether a timer that would end the wait is armed."""

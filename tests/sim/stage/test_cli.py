@@ -75,7 +75,7 @@ def test_a_replay_can_stop_at_a_step() -> None:
     assert result.exit_code == 0
     assert last_json(result)["steps"] == 200
     assert last_json(result)["failed"] == 0
-    assert "Partition.run waits in" in result.output, "the server's loop is among those who wait"
+    assert "ServerProcess._main waits in" in result.output, "the server is among those who wait"
 
 
 @pytest.mark.parametrize(
