@@ -28,6 +28,8 @@ OF_SCHEDULES: Final = "schedule"
 ENOUGH: Final = 4
 SEARCHED_MAX: Final = 60
 SMALLER_AGAIN_MAX: Final = 40
+MOVED_MAX: Final = 4
+MOMENTS_MAX: Final = 40
 # A label that was asked more often than this stays drawn: writing all its answers out explains nothing.
 ANSWERS_MAX: Final = 8
 LASTS_NS: Final = (1_000_000, 10_000_000, 100_000_000, 1_000_000_000)
@@ -196,6 +198,36 @@ def search_again(tries: Tries) -> None:
             drop_operations(tries)
 
 
+def move_faults(tries: Tries) -> None:
+    """Half the operations, and the last fault at another moment: one that fell into a sync falls into every other."""
+    for number in range(MOVED_MAX):
+        strikes, calls = tries.best.variation.strikes or (), tries.ran.report.calls
+        if len(calls) <= ENOUGH or not 1 <= len(strikes) <= ENOUGH:
+            return
+        last_ns = max(one.at_ns for one in strikes)
+        moved = [one for one in strikes if one.at_ns == last_ns]
+        rest = tuple(one for one in strikes if one.at_ns < last_ns)
+        half = _half(calls, number)
+        ran = tries.look(calls=half, kept_calls=None, strikes=rest)
+        for at_ns in _spread(() if ran is None else ran.moments, MOMENTS_MAX):
+            there = (*rest, *(attrs.evolve(one, at_ns=at_ns) for one in moved))
+            if at_ns > max((one.at_ns for one in rest), default=0) and tries.vary(calls=half, strikes=there):
+                drop_operations(tries)
+                break
+
+
+def _half(calls: tuple[Operation, ...], number: int) -> tuple[Operation, ...]:
+    """The first half, the second, or every other one."""
+    middle = len(calls) // 2
+    return (calls[:middle], calls[middle:], calls[::2], calls[1::2])[number % 4]
+
+
+def _spread(moments: tuple[int, ...], most: int) -> tuple[int, ...]:
+    """At most so many of them, all over."""
+    step = max(1, -(-len(moments) // most))
+    return moments[::step]
+
+
 def _other_luck(tries: Tries, number: int) -> Trial:
     variation, report = tries.best.variation, tries.ran.report
     calls = report.calls
@@ -330,7 +362,7 @@ def minimal(tries: Tries) -> None:
 
 
 def neighbours(tries: Tries) -> Iterator[tuple[str, Trial]]:
-    """Runs that lack one thing of the best and held, nearest first: the last fault, operation, deviation, decision."""
+    """Runs that lack one thing of the best and held, nearest first: the last fault, deviation, operation, decision."""
     best, variation = tries.best, tries.best.variation
     held = {repr(trial) for trial in tries.held}
     for what, changes in _lacking(tries):
@@ -339,20 +371,30 @@ def neighbours(tries: Tries) -> Iterator[tuple[str, Trial]]:
             yield what, trial
 
 
+def missing(whole: Trial, trial: Trial) -> Trial:
+    """*trial*, in which a strike of *whole* is not left out but hits nobody: faults are over no earlier than there."""
+    left, strikes = trial.variation.strikes, whole.variation.strikes
+    if left is None or strikes is None or len(left) == len(strikes):
+        return trial
+    nobody = ("nobody", "nobody")
+    same = tuple(one if one in left else attrs.evolve(one, kind="stream_reset", on=nobody) for one in strikes)
+    return attrs.evolve(trial, variation=attrs.evolve(trial.variation, strikes=same))
+
+
 def _lacking(tries: Tries) -> Iterator[tuple[str, dict[str, Any]]]:
     variation = tries.best.variation
     strikes = variation.strikes or ()
     for index in sorted(range(len(strikes)), key=lambda index: -strikes[index].at_ns):
         what = f"{strikes[index].kind} of {' > '.join(strikes[index].on)}"
         yield f"without the {what}", {"strikes": (*strikes[:index], *strikes[index + 1 :])}
-    calls = tries.ran.report.calls
-    for index in reversed(range(len(calls))):
-        yield f"without {calls[index]}", {"calls": (*calls[:index], *calls[index + 1 :]), "kept_calls": None}
     schedule = variation.schedule
     deviations = schedule.deviations if schedule is not None else ()
     for index in reversed(range(len(deviations))):
         rest = attrs.evolve(FIFO, deviations=(*deviations[:index], *deviations[index + 1 :]))
         yield f"with {deviations[index].task} served in turn", {"schedule": rest}
+    calls = tries.ran.report.calls
+    for index in reversed(range(len(calls))):
+        yield f"without {calls[index]}", {"calls": (*calls[:index], *calls[index + 1 :]), "kept_calls": None}
     overrides = variation.overrides or {}
     for key in overrides:
         rest_of = {other: value for other, value in overrides.items() if other != key}
@@ -369,6 +411,7 @@ STAGES: Final[tuple[tuple[str, Stage], ...]] = (
     ("faults written out", write_strikes),
     ("faults", drop_strikes),
     ("operations again", drop_operations),
+    ("faults at other moments", move_faults),
     ("other runs", search_again),
     ("decisions", tame_decisions),
     ("schedule", drop_deviations),

@@ -97,7 +97,10 @@ def explained(scenario: Scenario, shrunk: Shrunk) -> str:
     if not shrunk.neighbours:
         return ""
     what, trial = shrunk.neighbours[0]
-    broken, held = chronicled(scenario, shrunk.trial), chronicled(scenario, trial)
+    broken = chronicled(scenario, shrunk.trial)
+    held = chronicled(scenario, reductions.missing(shrunk.trial, trial))
+    if any(event.fact("claim") == shrunk.claim for event in held.events if event.kind == "violation"):
+        held = chronicled(scenario, trial)
     return f"Nearest run that holds: {what}.\n{told(broken, held, ('breaks', 'holds'))}"
 
 

@@ -35,15 +35,19 @@ _SAYS_LITTLE: Final = (ENDED_EARLY, "the server does not fail")
 LONGER: Final = 3  # times as many steps as the run to shrink, and these more
 LONGER_STEPS: Final = 20_000
 TRIES_PER_COLLECTION: Final = 10
+# So long after a sync what follows it has begun.
+AFTER_NS: Final = 20_000
 
 
 @attrs.frozen
 class Ran:
-    """What one try was: its report, every decision it took, and its schedule as deviations."""
+    """What one try was: its report, every decision it took, its schedule as deviations, and when the server's disk was
+    in the middle of a sync or had just ended one: moments worth losing power in."""
 
     report: Report
     decisions: tuple[Choice, ...] = ()
     deviations: tuple[Deviation, ...] = ()
+    moments: tuple[int, ...] = ()
 
 
 Runner = Callable[[Trial], Ran]
@@ -51,10 +55,11 @@ Runner = Callable[[Trial], Ran]
 
 @attrs.define
 class Recorder:
-    """Observes decisions and deviations of a run."""
+    """Observes decisions, deviations and syncs of a run."""
 
     decisions: tuple[Choice, ...] = ()
     deviations: tuple[Deviation, ...] = ()
+    moments: list[int] = attrs.Factory(list)
     _recording: Recording | None = None
 
     def attach(self, rehearsal: Rehearsal) -> None:
@@ -65,6 +70,19 @@ class Recorder:
         if known is not None:
             recording.names = known
         loop.pick, loop.names = recording, recording.names
+        medium = rehearsal.cluster.server.host.medium
+        before = medium.on_sync
+        begun_ns: dict[int, int] = {}
+
+        def on_sync(ordinal: int, phase: str) -> None:
+            if phase == "before":
+                begun_ns[ordinal] = loop.now_ns
+            else:
+                self.moments += [(begun_ns[ordinal] + loop.now_ns) // 2, loop.now_ns + AFTER_NS]
+            if before is not None:
+                before(ordinal, phase)
+
+        medium.on_sync = on_sync
 
     def stopped(self, rehearsal: Rehearsal, ended: KernelOutcome) -> None:
         """Keep what was noted."""
@@ -85,7 +103,7 @@ def runner_of(scenario: Scenario) -> Runner:
         made += 1
         if made == 1 or made % TRIES_PER_COLLECTION == 0:
             collect(keep=made == 1)
-        return Ran(report, recorder.decisions, recorder.deviations)
+        return Ran(report, recorder.decisions, recorder.deviations, tuple(recorder.moments))
 
     return run
 
@@ -141,6 +159,16 @@ class Tries:
             return True
         self.best, self.ran = before
         return False
+
+    def look(self, **changes: Any) -> Ran | None:
+        """What the best run would show with these fields of its variation changed, whether it fails or not."""
+        if self.spent:
+            return None
+        self.runs += 1
+        trial = Trial(self.best.seed, attrs.evolve(self.best.variation, **changes, steps_max=self._cut_at))
+        ran = self._run(trial)
+        self.steps += ran.report.steps
+        return ran
 
     def vary(self, **changes: Any) -> bool:
         """Whether the best run, with these fields of its variation changed, still fails; then it is the best."""
