@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import attrs
 import click
 
-from understudy_sim.cli.shared import fixed_of, scenario_of, variation_of
+from understudy_sim.cli.shared import fixed_of, replay_line, scenario_of, variation_of
 from understudy_sim.stage.application import Application
 from understudy_sim.stage.faults import FaultSet
 from understudy_sim.stage.rehearsal import Observer
@@ -48,15 +49,17 @@ def meant(script: str, seed: int | None, faults: FaultSet | None, shrunk: str | 
         raise click.UsageError("which run? Name it with --seed SEED, or give a file written by `understudy shrink`")
     if sum(one is not None for one in (faults, shrunk, variation)) > 1:
         raise click.UsageError("one of --faults, --shrunk and --variation is enough")
-    line = f"{script} --seed {seed:#x}"
     if shrunk is not None:
-        varied, line = variation_of(shrunk), f"{line} --shrunk {shrunk}"
-    elif variation is not None:
-        varied, line = _varied(variation), f"{line} --variation '{variation}'"
-    else:
-        varied = Variation(faults=faults)
-        line = line if faults is None else f"{line} --faults {','.join(faults.kinds) or 'none'}"
-    return Meant(scenario=scenario_of(script), seed=seed, variation=varied, line=line)
+        line = f"{script} --seed {seed:#x} --shrunk {shlex.quote(shrunk)}"
+        return Meant(scenario=scenario_of(script), seed=seed, variation=variation_of(shrunk), line=line)
+    varied = Variation(faults=faults) if variation is None else _varied(variation)
+    return named(script, scenario_of(script), seed, varied)
+
+
+def named(script: str, scenario: Scenario, seed: int, variation: Variation) -> Meant:
+    """The run of the *scenario* in *script* that these name."""
+    line = replay_line(script, seed, variation).removeprefix("understudy replay ")
+    return Meant(scenario=scenario, seed=seed, variation=variation, line=line)
 
 
 def _varied(text: str) -> Variation:

@@ -10,9 +10,9 @@ from pathlib import Path
 import click
 
 from understudy_sim.cli.meant import Meant, meant
+from understudy_sim.cli.pages import write_page
 from understudy_sim.cli.repl import walk
 from understudy_sim.cli.shared import FAULTS, SEED
-from understudy_sim.stage.chronicler import Chronicler
 from understudy_sim.stage.faults import FaultSet
 from understudy_sim.stage.report import Report
 from understudy_sim.stage.search import Summary
@@ -51,7 +51,7 @@ def replay(
     if repl or (until is not None and sys.stdin.isatty() and html is None and not as_json):
         sys.exit(1 if walk(run, until) else 0)
     started = time.monotonic()
-    report = made(run, until, html)
+    report = run.run(steps_max=until) if html is None else write_page(html, run, until)
     took = time.monotonic() - started
     tell(run, report, until)
     if html is not None:
@@ -61,22 +61,6 @@ def replay(
         summary.add(report)
         click.echo(json.dumps({**summary.as_json(took), "seed": run.seed}))
     sys.exit(1 if report.failed else 0)
-
-
-def made(run: Meant, until: int | None, html: Path | None) -> Report:
-    """Make the run, and the page if one is wanted.  Raises click.UsageError."""
-    if html is None:
-        return run.run(steps_max=until)
-    from understudy_sim.report.page import page
-
-    chronicler = Chronicler()
-    report = run.run(chronicler, steps_max=until)
-    assert chronicler.chronicle is not None, "the run is over"
-    try:
-        html.write_text(page(chronicler.chronicle, report.stories, run.line), encoding="utf-8")
-    except OSError as error:
-        raise click.UsageError(f"{html} cannot be written: {error.strerror}") from error
-    return report
 
 
 def tell(run: Meant, report: Report, until: int | None) -> None:

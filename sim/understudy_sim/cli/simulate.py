@@ -13,6 +13,8 @@ from typing import Final
 
 import click
 
+from understudy_sim.cli.meant import named
+from understudy_sim.cli.pages import write_page
 from understudy_sim.cli.shared import FAULTS, SEED, replay_line, scenario_of, tell_shrunk
 from understudy_sim.stage.banner import banner
 from understudy_sim.stage.faults import FaultSet
@@ -55,6 +57,12 @@ HOW_STRATEGIES: Final = "; ".join(f"{name}: {known.does}" for name, known in STR
 @click.option("--faults", type=FAULTS, help="none, all, or kinds separated by commas (default: the scenario's).")
 @click.option("--cells", is_flag=True, help="Show what was covered, under which faults.")
 @click.option("--expect-failure", is_flag=True, help="Succeed when a claim breaks.")
+@click.option(
+    "--html",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="When a claim breaks, write the smallest run in which it does as a page to look at.",
+)
 @click.option("--json", "as_json", is_flag=True, help="End with one line of JSON.")
 def simulate(
     script: str,
@@ -69,6 +77,7 @@ def simulate(
     faults: FaultSet | None,
     cells: bool,
     expect_failure: bool,
+    html: Path | None,
     as_json: bool,
 ) -> None:
     """Rehearse the scenario in SCRIPT under many seeds.  Each seed is another order of events and other accidents.
@@ -99,7 +108,7 @@ def simulate(
     if cells:
         tell_matrix(click.echo, summary, allowed)
     if summary.failures:
-        tell_failures(script, scenario, summary)
+        tell_failures(script, scenario, summary, html)
     broke = bool(summary.failures) or bool(missed)
     if expect_failure:
         click.echo("a claim broke, as expected" if broke else "no claim broke, though a failure was expected")
@@ -121,8 +130,11 @@ def _searched(wanted: Search, scenario: Scenario) -> tuple[Summary, float]:
     return summary, time.monotonic() - started
 
 
-def tell_failures(script: str, scenario: Scenario, summary: Summary) -> None:
-    """Each claim that broke, with its story; then the first failing run made small, and how to replay it."""
+def tell_failures(script: str, scenario: Scenario, summary: Summary, html: Path | None = None) -> None:
+    """Each claim that broke, with its story; then the first failing run made small, and how to replay it.
+
+    The small run is written as a page to *html*, if that is given.
+    """
     runs_of: dict[str, list[Report]] = {}
     for report in summary.failures:
         for claim in dict.fromkeys(story.claim for story in report.stories):
@@ -139,5 +151,9 @@ def tell_failures(script: str, scenario: Scenario, summary: Summary) -> None:
     first = summary.failures[0]
     click.echo(f"\nmaking seed {first.seed:#x} smaller …", err=True)
     variation = summary.variation_of(first)
-    tell_shrunk(scenario, shrink_run(scenario, first, variation))
+    shrunk = shrink_run(scenario, first, variation)
+    tell_shrunk(scenario, shrunk)
+    if html is not None:
+        write_page(html, named(script, scenario, shrunk.trial.seed, shrunk.variation))
+        click.echo(f"the smallest run is in {html}")
     click.echo(f"replay the whole run with: {replay_line(script, first.seed, variation)}")

@@ -125,3 +125,11 @@ def test_replay_refuses_a_file_that_is_no_shrunk_run(tmp_path: Path) -> None:
     result = run(replay, TOUR, "--seed", "1", "--shrunk", str(file))
     assert result.exit_code == 2
     assert "is no shrunk run" in result.output
+
+
+def test_the_smallest_run_that_fails_is_written_as_a_page(tmp_path: Path) -> None:
+    page = tmp_path / "run.html"
+    result = run(simulate, NAIVE, "--seeds", "1", "--faults", "none", "--html", str(page))
+    assert result.exit_code == 1
+    assert f"the smallest run is in {page}" in result.stdout
+    assert "P13 handler code is deterministic" in page.read_text(encoding="utf-8")
