@@ -65,8 +65,8 @@ class Scenario:
 
         *operations* and *strikes* are all there are (None: as *seed* draws them).  The schedule is first come, first
         served but for *deviations*, unless *schedule* is another.  *decisions* force answers, by label (all of them) or
-        `label#n` (one, from 0); what is under a prefix of *drawn* is drawn from *seed*, and all the rest is tame.  With *orders* the outcome must be that
-        of one of so many undisturbed orders.
+        `label#n` (one, from 0); what is under a prefix of *drawn* is drawn from *seed*, and all the rest is tame.  With
+        *orders* the outcome must be that of one of so many undisturbed orders.
         """
         from understudy_sim.stage.fixed import fix
 
