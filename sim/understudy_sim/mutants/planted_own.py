@@ -72,7 +72,7 @@ OWN: Final[tuple[Mutant, ...]] = (
         after="    if not invocation.deployment_id:\n",
         why="an invocation of which nothing is journaled is bound to a deployment",
         needs=("schedule",),
-        scenario=ORDER_UPGRADE,
+        scenario=DOORBELL,
     ),
     Mutant(
         id="Y2",

@@ -31,19 +31,6 @@ REAL: Final[tuple[Mutant, ...]] = (
         scenario=FAN_OUT,
     ),
     Mutant(
-        id="A10",
-        group="A exactly once",
-        module="understudy_runtime.machine.journal_entries",
-        before=(
-            "    if invocation.open_completions.get(completion_id) != _RUN_COMPLETION:\n"
-            "        return\n"
-            '    if proposal.WhichOneof("result") == "failure":\n'
-        ),
-        after='    if proposal.WhichOneof("result") == "failure":\n',
-        why="a step's result is taken for whatever waits under its number",
-        needs=("crash",),
-    ),
-    Mutant(
         id="B1",
         group="B order and queues",
         module="understudy_runtime.machine.apply",
@@ -83,16 +70,7 @@ REAL: Final[tuple[Mutant, ...]] = (
         after="            self._queue += batch[count:]\n",
         why="what was too much for one frame goes to the end of the queue",
         needs=("schedule",),
-    ),
-    Mutant(
-        id="C9",
-        group="C locks",
-        module="understudy_runtime.machine.objects",
-        before="        self._touch_busy(found)\n        return found.inbox.pop(next(iter(found.inbox)))\n",
-        after="        return found.inbox.pop(next(iter(found.inbox)))\n",
-        why="the inbox's row keeps whoever was taken out of it",
-        needs=("crash",),
-        scenario=ACCOUNTS,
+        scenario=FAN_OUT,
     ),
     Mutant(
         id="C10",

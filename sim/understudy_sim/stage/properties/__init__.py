@@ -18,6 +18,7 @@ from understudy_sim.stage.properties.order import Order
 from understudy_sim.stage.properties.outstanding import Outstanding
 from understudy_sim.stage.properties.progress import Progress
 from understudy_sim.stage.properties.promptness import Promptness
+from understudy_sim.stage.properties.refusals import Refusals
 from understudy_sim.stage.properties.registrations import Registrations
 from understudy_sim.stage.properties.replay_closure import ReplayClosure
 from understudy_sim.stage.properties.single_holder import SingleHolder
@@ -43,4 +44,5 @@ PROPERTIES: Final[tuple[type[Property], ...]] = (
     WaitsInVain,
     Progress,
     Promptness,
+    Refusals,
 )

@@ -10,12 +10,13 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from understudy_runtime.model.events import LeadershipTaken
-from understudy_runtime.model.invocation import Result, Success
+from understudy_runtime.model.invocation import Failure, Result, Success
 
 from understudy_sim.stage.happenings import Answered, Replayed, Step
 from understudy_sim.stage.watch import Handler, Property
 
 NOT_FOUND = 404
+CONFLICT = 409
 
 
 class DurableAnswers(Property):
@@ -23,6 +24,7 @@ class DurableAnswers(Property):
     claim: ClassVar[str] = "what was acknowledged is durable"
 
     def handlers(self) -> Mapping[type, Handler]:
+        self._first: dict[str, int] = {}  # how many were told that theirs was the first request
         self._accepted_ns: dict[str, int] = {}  # when the present life of each invocation began
         return {
             Step: self._step,
@@ -48,10 +50,33 @@ class DurableAnswers(Property):
             return
         if event.answer.status == 200:
             self._compare(id_, event.answer.body, self.truth.endings.get(id_, ()))
+        elif event.answer.source == "invocation":
+            self._compare_failure(id_, event)
+        elif event.answer.status == 202:
+            self._compare_acknowledgement(id_, event)
 
     def _compare(self, id_: str, told: bytes, results: Sequence[Result]) -> None:
         if not any(isinstance(result, Success) and result.value == told for result in results):
             self.broken(f"a client was told {id_} answered {told[:80]!r}; the durable result is {results!r}", id_)
+
+    def _compare_failure(self, id_: str, event: Answered) -> None:
+        """A failure is answered with its code, unless the answer is about the question: it ran before, it is gone."""
+        told = event.answer.status
+        if told in (CONFLICT, NOT_FOUND):
+            return
+        codes = [result.code for result in self.truth.endings.get(id_, ()) if isinstance(result, Failure)]
+        self.hit("failures looked up")
+        if not any(code == told or not 200 <= code <= 999 for code in codes):
+            self.broken(f"a client was told {id_} failed with {told}; the durable results have {codes}", id_)
+
+    def _compare_acknowledgement(self, id_: str, event: Answered) -> None:
+        """Only one who asks is told that his request was the first."""
+        if b'"status":"Accepted"' not in event.answer.body.replace(b" ", b""):
+            return
+        lives = max(1, len(self.truth.endings.get(id_, ())))
+        count = self._first[id_] = self._first.get(id_, 0) + 1
+        if count > lives:
+            self.broken(f"{count} requests were told to be the first for {id_}, which began {lives} times", id_)
 
     def _not_found(self, event: Answered) -> None:
         """Nothing was there to attach to: then it was purged, or its time was over, or it never was."""

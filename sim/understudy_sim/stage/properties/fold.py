@@ -23,6 +23,19 @@ if TYPE_CHECKING:
     from understudy_runtime.machine.tables import Tables
 
 NOTIFICATION_FIRST = 0x8000
+# What a request says of its invocation for good.
+TERMS = (
+    "target",
+    "service_type",
+    "handler_type",
+    "idempotency_key",
+    "execution_time_ms",
+    "completion_retention_ms",
+    "journal_retention_ms",
+    "random_seed",
+    "retry_policy",
+    "schema_revision",
+)
 
 
 class Fold(Property):
@@ -58,6 +71,7 @@ class Fold(Property):
         for id_ in model.invocations:
             self._compared.pop(id_, None)
             self._compare_invocation(tables, model, id_)
+            self._compare_terms(tables, model, id_)
         for invocation in tables.live():
             if invocation.id not in model.invocations:
                 self.broken(f"{invocation.id} is {invocation.status.name} though the log does not say so")
@@ -83,11 +97,34 @@ class Fold(Property):
         elif wanted.status is Status.COMPLETED:
             if not same_result(wanted.result, found.result):
                 self.broken(f"{id_} ended with {found.result}, the rules say {wanted.result}", id_)
+            if found.expires_ms != wanted.expires_ms:
+                self.broken(f"{id_} is kept until {found.expires_ms}, the rules say {wanted.expires_ms}", id_)
             self._compare_journal(wanted, tables.entries(found), id_)
         else:
             self._compare_journal(wanted, tables.entries(found), id_)
+            self._compare_waits(wanted, found, id_)
         if list(found.callers) != wanted.callers:
             self.broken(f"{id_} is awaited by {list(found.callers)}, the rules say {wanted.callers}", id_)
+
+    def _compare_waits(self, wanted: Invocation, found: Any, id_: str) -> None:
+        """What it waits for, and where it stays."""
+        bound_to = found.protocol_version if found.deployment_id else None
+        stands = (found.birth, found.lease_entries, found.awaiting, bound_to)
+        rules = (wanted.birth, wanted.lease_entries, wanted.awaiting, wanted.protocol if wanted.is_pinned else None)
+        if stands != rules:
+            self.broken(f"{id_} (birth, entries of its lease, awaits, bound) is {stands}, the rules say {rules}", id_)
+        if found.open_completions != wanted.expects:
+            self.broken(f"{id_} waits for {found.open_completions}, the rules say {wanted.expects}", id_)
+
+    def _compare_terms(self, tables: Tables, model: PartitionModel, id_: str) -> None:
+        """What was said when it was accepted, as it was read back."""
+        wanted, found = model.invocations.get(id_), tables.invocation(id_)
+        if wanted is None or found is None:
+            return
+        for name in TERMS:
+            if getattr(found, name) != getattr(wanted.command, name):
+                was = getattr(wanted.command, name)
+                self.broken(f"{name} of {id_} is {getattr(found, name)!r} after a restart, it was {was!r}", id_)
 
     def _compare_journal(self, wanted: Invocation, found: Sequence[Entry], id_: str) -> None:
         start = self._compared.get(id_, 0)

@@ -17,6 +17,7 @@ from understudy_runtime.model.commands import (
     ProposedEntry,
     Purge,
     Record,
+    Refuse,
     Suspend,
     TimerFired,
 )
@@ -49,6 +50,7 @@ from understudy_sim.stage.properties.order import Order
 from understudy_sim.stage.properties.outstanding import Outstanding
 from understudy_sim.stage.properties.progress import LEASES_MAX, RECORDS_MAX, Progress
 from understudy_sim.stage.properties.promptness import Promptness, is_over
+from understudy_sim.stage.properties.refusals import Refusals
 from understudy_sim.stage.properties.registrations import Registrations
 from understudy_sim.stage.properties.single_holder import SingleHolder
 from understudy_sim.stage.properties.timers import Timers
@@ -603,3 +605,64 @@ def test_p17_lets_a_connection_be_as_bad_as_the_trouble_it_has_seen() -> None:
 )
 def test_p17_knows_when_a_wait_is_over(tree: Any, came: dict[int | str, bool], over: bool) -> None:
     assert is_over(tree, came) is over
+
+
+# P18
+
+
+def _refusal(stand: Stand, id_: str, message: str) -> None:
+    command = Refuse(id_, Failure(409, message), 1)
+    stand.step(command, effects=Effects(completed={id_: command.failure}))
+
+
+def _accepted(stand: Stand, id_: str, time_ms: int) -> None:
+    command = stand.truth.commands[id_]
+    stand.truth.models[0].invocations[id_] = Invocation(command, Status.INBOXED, [], 1)
+    stand.step(command, effects=Effects(accepted=[command]), time_ms=time_ms)
+
+
+def test_p18_accepts_one_refusal_of_the_youngest() -> None:
+    stand = two_invocations()
+    stand.put(Refusals)
+    _accepted(stand, FIRST, 1)
+    _accepted(stand, SECOND, 2)
+    _refusal(stand, SECOND, f"Obj/k/do ({SECOND}), which waits for Obj/k/do ({FIRST})")
+    assert stand.broken == []
+    assert stand.watch.hits["P18 refusals"] == 1
+
+
+def test_p18_refuses_a_second_victim_and_an_older_one() -> None:
+    stand = two_invocations()
+    stand.put(Refusals)
+    _accepted(stand, FIRST, 1)
+    _accepted(stand, SECOND, 2)
+    circle = f"Obj/k/do ({SECOND}), which waits for Obj/k/do ({FIRST})"
+    _refusal(stand, FIRST, circle)
+    assert len(stand.broken) == 1
+    assert "was accepted later" in stand.broken[0]
+    _refusal(stand, SECOND, circle)
+    assert "ended when" in stand.broken[-1]
+
+
+# P12, what the answers say
+
+
+def test_p12_wants_a_failure_answered_with_its_code() -> None:
+    stand = two_invocations()
+    stand.put(DurableAnswers)
+    stand.truth.endings[FIRST] = [Failure(402, "no money")]
+    stand.watch.tell(Answered(asked(), answer(FIRST, status=402, source="invocation")))
+    assert stand.broken == []
+    stand.watch.tell(Answered(asked(), answer(FIRST, status=500, source="invocation")))
+    assert len(stand.broken) == 1
+
+
+def test_p12_lets_one_request_be_the_first() -> None:
+    stand = two_invocations()
+    stand.put(DurableAnswers)
+    first, later = b'{"status": "Accepted"}', b'{"status":"PreviouslyAccepted"}'
+    for body in (first, later, later):
+        stand.watch.tell(Answered(asked(), answer(FIRST, body, status=202)))
+    assert stand.broken == []
+    stand.watch.tell(Answered(asked(), answer(FIRST, first, status=202)))
+    assert len(stand.broken) == 1
