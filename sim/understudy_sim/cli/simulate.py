@@ -15,13 +15,14 @@ import click
 
 from understudy_sim.cli.meant import named
 from understudy_sim.cli.pages import write_page
-from understudy_sim.cli.shared import FAULTS, SEED, replay_line, scenario_of, tell_shrunk
+from understudy_sim.cli.shared import FAULTS, SEED, replay_line, scenario_of, tell_shrunk, write_shrunk
 from understudy_sim.stage.banner import banner
 from understudy_sim.stage.faults import FaultSet
 from understudy_sim.stage.report import Report
 from understudy_sim.stage.resume import ForeignFile
 from understudy_sim.stage.scenario import Scenario
 from understudy_sim.stage.search import Search, Summary, search
+from understudy_sim.stage.shrink import NotRepeated
 from understudy_sim.stage.shrink import shrink as shrink_run
 from understudy_sim.stage.story import describe_story
 from understudy_sim.stage.strategies import DEFAULT, STRATEGIES
@@ -63,6 +64,12 @@ HOW_STRATEGIES: Final = "; ".join(f"{name}: {known.does}" for name, known in STR
     metavar="FILE",
     help="When a claim breaks, write the smallest run in which it does as a page to look at.",
 )
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE.py",
+    help="When a claim breaks, write the smallest run in which it does to a file that runs alone.",
+)
 @click.option("--json", "as_json", is_flag=True, help="End with one line of JSON.")
 def simulate(
     script: str,
@@ -78,6 +85,7 @@ def simulate(
     cells: bool,
     expect_failure: bool,
     html: Path | None,
+    output: Path | None,
     as_json: bool,
 ) -> None:
     """Rehearse the scenario in SCRIPT under many seeds.  Each seed is another order of events and other accidents.
@@ -108,7 +116,7 @@ def simulate(
     if cells:
         tell_matrix(click.echo, summary, allowed)
     if summary.failures:
-        tell_failures(script, scenario, summary, html)
+        tell_failures(script, scenario, summary, html, output)
     broke = bool(summary.failures) or bool(missed)
     if expect_failure:
         click.echo("a claim broke, as expected" if broke else "no claim broke, though a failure was expected")
@@ -130,10 +138,12 @@ def _searched(wanted: Search, scenario: Scenario) -> tuple[Summary, float]:
     return summary, time.monotonic() - started
 
 
-def tell_failures(script: str, scenario: Scenario, summary: Summary, html: Path | None = None) -> None:
+def tell_failures(
+    script: str, scenario: Scenario, summary: Summary, html: Path | None = None, output: Path | None = None
+) -> None:
     """Each claim that broke, with its story; then the first failing run made small, and how to replay it.
 
-    The small run is written as a page to *html*, if that is given.
+    The small run is written as a page to *html* and as a program to *output*, if they are given.
     """
     runs_of: dict[str, list[Report]] = {}
     for report in summary.failures:
@@ -151,9 +161,19 @@ def tell_failures(script: str, scenario: Scenario, summary: Summary, html: Path 
     first = summary.failures[0]
     click.echo(f"\nmaking seed {first.seed:#x} smaller …", err=True)
     variation = summary.variation_of(first)
-    shrunk = shrink_run(scenario, first, variation)
+    line = replay_line(script, first.seed, variation)
+    try:
+        shrunk = shrink_run(scenario, first, variation)
+    except NotRepeated as error:
+        click.echo(f"{error}\nreplay the whole run with: {line}")
+        return
     tell_shrunk(scenario, shrunk)
+    if output is not None:
+        difference = write_shrunk(output, script, scenario, first.seed, shrunk)
+        click.echo(f"\n{difference}\n\nthe smallest run is in {output}; run it again with: python {output}")
+    else:
+        click.echo(f"keep it as a file with: {line.replace('understudy replay', 'understudy shrink', 1)}")
     if html is not None:
         write_page(html, named(script, scenario, shrunk.trial.seed, shrunk.variation))
         click.echo(f"the smallest run is in {html}")
-    click.echo(f"replay the whole run with: {replay_line(script, first.seed, variation)}")
+    click.echo(f"replay the whole run with: {line}")

@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 from understudy_sim.cli.replay import replay
 from understudy_sim.cli.shrink import shrink
 from understudy_sim.cli.simulate import simulate
+from understudy_sim.stage.shrunk_file import load_fixed
 
 TOUR = "scenarios/ticket_tour.py"
 NAIVE = "scenarios/ticket_tour_naive.py"
@@ -101,6 +102,15 @@ def test_bad_usage_is_2_and_says_what_was_wrong(args: list[str], said: str, tmp_
     assert result.exit_code == 2
     assert said.format(tmp=tmp_path) in result.output
     assert "Traceback" not in result.output
+
+
+def test_a_search_writes_the_smallest_run_that_it_found(tmp_path: Path) -> None:
+    file = tmp_path / "small.py"
+    result = run(simulate, NAIVE, "--seed", "1", "--faults", "none", "--output", str(file))
+    assert result.exit_code == 1
+    assert f"run it again with: python {file}" in result.stdout
+    assert "Nearest run that holds:" in file.read_text()
+    assert load_fixed(file).run().failed
 
 
 def test_shrink_writes_a_file_that_replays(tmp_path: Path) -> None:
