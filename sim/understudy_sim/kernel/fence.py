@@ -6,6 +6,8 @@ RUN       user code inside a durable step: answered from the process's virtual c
 its own. HANDLER   user code outside one: answered the same way, and reported as a hazard with file and line.
 Real sockets and threads are an error in all three.  OUTSIDE (the scenario, the harness) is let through.
 
+Other threads than the run's are let through: a worker of a pool has some of its own.
+
 Everything is put back after the run.  Names bound early (`from time import time`) are found by a scan of
 `sys.modules`, redone only for modules that came since.  Methods of C types (`datetime.now`) are replaced in
 the type itself, so identity and `isinstance` stay what they were.
@@ -18,6 +20,7 @@ import enum
 import os
 import sys
 import sysconfig
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from types import FrameType, MappingProxyType
 from typing import Any
@@ -80,6 +83,7 @@ class Fence:
         self, kernel: Kernel, zone_of: Callable[[], Zone], report: Report, found: sites.Sites | None = None
     ) -> None:
         self.kernel = kernel
+        self._thread = threading.get_ident()
         self._zone_of = zone_of
         self._report = report
         self._sites = found if found is not None else sites.Sites()
@@ -95,7 +99,7 @@ class Fence:
     def _decide(self, site: sites.Site, real: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """What a call of *site* comes to: the real thing, an answer, or RealWorldUsed."""
         process = self.kernel.current_process
-        if process is None or len(args) >= _PURE_WITH.get(site.kind, 99):
+        if process is None or len(args) >= _PURE_WITH.get(site.kind, 99) or threading.get_ident() != self._thread:
             return real(*args, **kwargs)
         zone = self._zone_of()
         if zone is Zone.OUTSIDE:

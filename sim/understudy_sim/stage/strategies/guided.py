@@ -37,7 +37,9 @@ MIXED_PERCENT: Final = 20
 # Under `plan/<kind>`: of a thousand, what says that the kind exists; under `plan/<kind>/bite` how hard it bites.
 EXISTS: Final = 999
 BITES: Final = 3
-PLAIN_FIRST: Final = 60
+# How many seeds there are before anything is varied, and how many of the runs after that are seeds.
+PLAIN_FIRST: Final = 120
+PLAIN_ONE_IN: Final = 10
 
 
 @attrs.define
@@ -163,14 +165,15 @@ class Guided(Seeds):
     def __init__(self, name: str, scope: Scope) -> None:
         super().__init__(name, scope)
         self.corpus = Corpus(scope)
+        self._plain = 0
 
     def trial(self, index: int) -> Trial:
-        """The first ones are seeds, then one in ten is."""
-        varied = self.corpus.variation() if index >= PLAIN_FIRST and index % 10 else None
+        """The first ones are seeds, then one in PLAIN_ONE_IN is."""
+        varied = self.corpus.variation() if index >= PLAIN_FIRST and index % PLAIN_ONE_IN else None
         if varied is not None:
             return varied
-        past = index - PLAIN_FIRST
-        return super().trial(index if past < 0 else PLAIN_FIRST + past // 10)
+        self._plain += 1
+        return super().trial(self._plain - 1)
 
     def told(self, trial: Trial, report: Report) -> None:
         """Count it in."""
@@ -184,7 +187,7 @@ class Portfolio:
     `Scope.seeds` bounds the seeds, not the variations: all of an interval's seeds are run.
     """
 
-    FIRST: Final = 120
+    FIRST: Final = PLAIN_FIRST
     FOUR: Final = 4
 
     def __init__(self, name: str, scope: Scope) -> None:
