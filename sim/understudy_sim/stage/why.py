@@ -227,7 +227,9 @@ class Inquiry:
         failed = job.failed_last.failure.message if job.failed_last is not None else ""
         match job.phase:
             case Phase.BACKING_OFF:
-                until = self._until(node.invokers[model.index].retry_at_ms(job))
+                # By the loop's time: nobody runs any more whose clock the invoker could read.
+                left_ms = max(0, job.due_ms - round(self._run.kernel.now_ns / 1_000_000))
+                until = self._until(self._clock_ms() + left_ms)
                 yield cause("retry", detail=failed, until=until)
             case Phase.PARKED:
                 yield cause("place", detail=job.parked)
