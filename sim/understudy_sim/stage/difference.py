@@ -36,6 +36,7 @@ GIVEN: Final = frozenset(
 # What a page of two timelines leaves out.
 BRIEF: Final = frozenset({"sync", "synced", "flush", "send", "receive", "request", "response", "status", "end"})
 CONTEXT: Final = 3
+WINDOW: Final = 200  # so many events are at least looked at for what goes with what
 COLUMNS: Final = 118
 LINES_MAX: Final = 3  # of what differs itself
 _MILLISECONDS: Final = re.compile(r"\b\d{9,} ms\b")
@@ -129,7 +130,7 @@ class Comparison:
         if same is None and len(signs[0]) == len(signs[1]):
             return
         begin = max(0, (min(map(len, signs)) if same is None else same) - CONTEXT)
-        mine, theirs = (texts[begin : begin + 4 * limit] for texts in signs)
+        mine, theirs = (texts[begin : begin + max(WINDOW, 4 * limit)] for texts in signs)
         given = 0
         for tag, a, b, c, d in difflib.SequenceMatcher(None, mine, theirs, autojunk=False).get_opcodes():
             rows = [("=", 0, index) for index in range(a, b)] if tag == "equal" else []

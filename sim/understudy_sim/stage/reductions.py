@@ -26,7 +26,7 @@ OF_FAULTS: Final = ("fault.",)
 OF_SCHEDULES: Final = "schedule"
 # What needs no further luck; how often luck is tried, and how long what it brings is made smaller before it is judged.
 ENOUGH: Final = 4
-SEARCHED_MAX: Final = 60
+SEARCHED_MAX: Final = 40
 SMALLER_AGAIN_MAX: Final = 40
 MOVED_MAX: Final = 4
 MOMENTS_MAX: Final = 40
