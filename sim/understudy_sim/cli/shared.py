@@ -81,7 +81,7 @@ def scenario_of(script: str) -> Scenario:
     silence_for_good()
     try:
         scenario = load_scenario(script)
-        Application(scenario.app).load()
+        _ = Application(scenario.app).manifest
     except (NoScenario, NoApplication) as error:
         raise click.UsageError(str(error)) from error
     return scenario

@@ -30,8 +30,9 @@ _NAMES: Final = (
 
 def trio_asyncio() -> Any:
     """The package.  Raises ImportError, which says what to install."""
-    if "trio_asyncio" in sys.modules:
-        return sys.modules["trio_asyncio"]  # Somebody wants it, with all it does.
+    found = sys.modules.get("trio_asyncio")
+    if found is not None:
+        return found  # Somebody wants it, with all it does.
     try:
         with _asyncio_kept():
             return importlib.import_module("trio_asyncio")

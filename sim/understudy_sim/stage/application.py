@@ -77,6 +77,8 @@ class Application:
             return discover(guest)
         except NotDiscovered as error:
             raise NoApplication(f"{self.path} serves no endpoint: {error}") from error
+        except ImportError as error:
+            raise NoApplication(f"{self.path} is an ASGI application: {error}") from error
 
     @cached_property
     def deployment_id(self) -> str:
