@@ -764,7 +764,8 @@
       say("id", invocations[event[INV] - 1][1]);
     }
     for (const [name, value] of Object.entries(event[FACTS])) {
-      say(name.replace("_", " "), Array.isArray(value) ? value.join(", ") : value);
+      if (name.endsWith("_ns")) say(name.slice(0, -3), value ? long(value) : "");
+      else say(name.replace("_", " "), Array.isArray(value) ? value.join(", ") : value);
     }
     if (data.line) {
       facts.append(element("dt", "be there"), element("dd"));
@@ -852,6 +853,11 @@
     const facts = byId("facts");
     facts.append(`${data.steps} steps, ${seconds(data.ended, 3)} of virtual time, ${data.ending}; digest ${data.digest.slice(0, 12)}. `);
     facts.append(claims ? "" : element("b", "All claims hold, as far as it went."));
+    if (data.variation) {
+      const varied = element("details", undefined, "varied");
+      varied.append(element("summary", "Not as its seed alone would have it"), element("code", data.variation));
+      facts.after(varied);
+    }
     for (const story of data.stories) {
       const box = element("details", undefined, "story"), told = element("dl");
       box.open = story === data.stories[0];
