@@ -266,7 +266,7 @@ class Invoker:
             return
         if isinstance(placement, AttemptFailure):
             self._core.over(job, placement)
-            self._tell_ended(job, placement.how, placement.failure.message)
+            self._tell_ended(job, placement.how, placement.failure)
             self._core.task_ended(job)
             self._settle(self._core.settled(job))
             return
@@ -336,8 +336,7 @@ class Invoker:
         job = attempt.job
         self._core.over(job, failed)
         how = failed.how if failed is not None else ("suspended" if isinstance(end, Suspend) else "finished")
-        detail = "" if failed is None else failed.failure.message
-        self._tell_ended(job, how, detail)
+        self._tell_ended(job, how, None if failed is None else failed.failure)
         attempt.timeouts.over(self._now_ms())
         self._sweep_by(attempt.timeouts.due_ms)
         attempt.close_send()
@@ -351,7 +350,7 @@ class Invoker:
             attempt.is_over = True
             self._core.over(job, failed)
             how = "aborted" if job.is_revoked else "failed"
-            self._tell_ended(job, how, "" if job.is_revoked else cut)
+            self._tell_ended(job, how, None if failed is None else failed.failure)
         # Stream and attempt hold each other: apart they go at once, together they would wait for the collector.
         attempt.stream = None
         del self._running[job.invocation_id]
@@ -359,8 +358,9 @@ class Invoker:
         self._settle(self._core.settled(job))
         self._wake_for_ready()
 
-    def _tell_ended(self, job: Job, how: str, detail: str) -> None:
-        self._observe(AttemptEnded(self._leader.index, job.invocation_id, job.lease, job.attempt, how, detail))
+    def _tell_ended(self, job: Job, how: str, failure: Failure | None) -> None:
+        detail, code = ("", 0) if failure is None else (failure.message, failure.code)
+        self._observe(AttemptEnded(self._leader.index, job.invocation_id, job.lease, job.attempt, how, detail, code))
 
     def _cut(self, job: Job | None) -> None:
         if job is not None and job.runner is not None:

@@ -106,7 +106,10 @@ class AttemptStarted:
 
 @frozen
 class AttemptEnded:
-    """`how`: finished, suspended, failed, lost (stream broke), aborted, rejected (never reached the endpoint)."""
+    """`how`: finished, suspended, failed, lost (stream broke), aborted, rejected (never reached the endpoint).
+
+    `code` is that of the failure, 0 without one.
+    """
 
     partition: int
     invocation_id: str
@@ -114,6 +117,7 @@ class AttemptEnded:
     attempt: int
     how: str
     detail: str = ""
+    code: int = 0
 
 
 @frozen

@@ -236,7 +236,7 @@ class Attempt:
             output = vm.take_output()
             if output:
                 await self.link.send(output)
-            if self._awaits is not None:
+            if self._awaits is not None and not vm.is_input_closed:
                 self._awaits(tree)
             frames = await (self.link.receive() if not self._running else self._receive_or_run())
             if self._awaits is not None:

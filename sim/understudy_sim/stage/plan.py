@@ -29,6 +29,8 @@ BYTES_THOUSANDTHS: Final = 330
 REGISTERED_THOUSANDTHS: Final = 500
 UPGRADE_THOUSANDTHS: Final = 250
 KIND_EXISTS_THOUSANDTHS: Final = 750
+# Of a thousand seeds, so many have no faults at all: what goes wrong there, or twice, or late, has no excuse.
+CALM_THOUSANDTHS: Final = 80
 # Kinds that exist less often: each of them hides what others would show, or makes a rehearsal long.
 RARE: Final = MappingProxyType(
     {
@@ -108,11 +110,12 @@ class Plan:
 def draw_plan(choices: Choices, faults: FaultSet) -> Plan:
     """Draw a seed's plan; only kinds of *faults* exist in it."""
     intensity: dict[str, int] = {}
+    is_calm = choices.chance("plan/calm", CALM_THOUSANDTHS)
     for kind in PROMISES:
         # Drawn for every kind, allowed or not: leaving one out changes nothing else.
         exists = choices.chance(f"plan/{kind}", RARE.get(kind, KIND_EXISTS_THOUSANDTHS))
         bite = choices.integer(f"plan/{kind}/bite", 1, 3)
-        if exists and kind in faults:
+        if exists and kind in faults and not is_calm:
             intensity[kind] = bite
     damages = [kind for kind in intensity if kind in DAMAGE]
     if damages:  # One kind to a seed: nobody promises to notice what two have done together.
@@ -131,7 +134,7 @@ def draw_plan(choices: Choices, faults: FaultSet) -> Plan:
         intensity=intensity,
         clock_jump_ms_max=choices.one_of("plan/jump", (10_000, 1_000, 60_000, 300_000)),
         store_gone_thousandths=choices.one_of("plan/store_gone", (0, 700, 1_000, 1_000)),
-        upgrade=draw_upgrade(choices),
+        upgrade=None if is_calm else draw_upgrade(choices),
     )
 
 

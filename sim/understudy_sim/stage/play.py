@@ -34,6 +34,7 @@ from understudy_sim.stage.operations import Operation
 from understudy_sim.stage.plan import NS_PER_MS, NS_PER_S, Plan
 from understudy_sim.stage.properties.accepted_ends import AcceptedEnds
 from understudy_sim.stage.properties.exactly_once import ExactlyOnce
+from understudy_sim.stage.properties.causes import Causes
 from understudy_sim.stage.properties.leaks import Leaks
 from understudy_sim.stage.properties.linearizable import Linearizable, ObjectModel
 from understudy_sim.stage.properties.order import Order
@@ -118,6 +119,9 @@ class Stage(Control):
         self._stopped_ns: int | None = None
         super().__init__()
         self._property(Progress).watches(kernel.loop)
+        self._property(Causes).watches(
+            cluster.tally, is_moved=bool(plan.hops.moves_s), versions_differ=len(cluster.addresses) > 1
+        )
         self._property(Promptness).watches(
             kernel.loop, plan.limits, cluster.tally, lambda: cluster.server.process.wall.now_ms()
         )

@@ -8,6 +8,7 @@ from typing import Final
 
 from understudy_sim.stage.properties.accepted_ends import AcceptedEnds
 from understudy_sim.stage.properties.answer_stability import AnswerStability
+from understudy_sim.stage.properties.causes import Causes
 from understudy_sim.stage.properties.durable_answers import DurableAnswers
 from understudy_sim.stage.properties.exactly_once import ExactlyOnce
 from understudy_sim.stage.properties.fold import Fold
@@ -45,4 +46,5 @@ PROPERTIES: Final[tuple[type[Property], ...]] = (
     Progress,
     Promptness,
     Refusals,
+    Causes,
 )

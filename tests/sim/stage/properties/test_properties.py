@@ -42,6 +42,7 @@ from understudy_sim.stage.model_words import Effects, Invocation, Note
 from understudy_sim.stage.properties import PROPERTIES
 from understudy_sim.stage.properties.accepted_ends import AcceptedEnds
 from understudy_sim.stage.properties.answer_stability import AnswerStability
+from understudy_sim.stage.properties.causes import Causes
 from understudy_sim.stage.properties.durable_answers import DurableAnswers
 from understudy_sim.stage.properties.exactly_once import ExactlyOnce
 from understudy_sim.stage.properties.hazards import Hazards
@@ -666,3 +667,42 @@ def test_p12_lets_one_request_be_the_first() -> None:
     assert stand.broken == []
     stand.watch.tell(Answered(asked(), answer(FIRST, first, status=202)))
     assert len(stand.broken) == 1
+
+
+# P19
+
+
+def _calm(*, moved: bool = False, versions: bool = False) -> tuple[Stand, Tally]:
+    stand, tally = two_invocations(), Tally()
+    stand.put(Causes).watches(tally, is_moved=moved, versions_differ=versions)
+    return stand, tally
+
+
+def test_p19_refuses_an_attempt_that_is_lost_on_a_calm_day() -> None:
+    stand, _ = _calm()
+    stand.watch.tell(AttemptEnded(0, FIRST, 1, 1, "finished"))
+    assert stand.broken == []
+    stand.watch.tell(AttemptEnded(0, FIRST, 1, 1, "lost", "the connection broke"))
+    assert len(stand.broken) == 1
+
+
+def test_p19_lets_a_fault_a_stop_and_a_move_be_a_cause() -> None:
+    stand, tally = _calm()
+    tally.firing(Firing("partition", "server", 0, ("", 0)))
+    stand.watch.tell(AttemptEnded(0, FIRST, 1, 1, "lost"))
+    stopped, _ = _calm()
+    stopped.watch.tell(ServerStopped(1, "crash"))
+    stopped.watch.tell(AttemptEnded(0, FIRST, 1, 1, "rejected"))
+    moved, _ = _calm(moved=True)
+    moved.watch.tell(AttemptEnded(0, FIRST, 1, 1, "lost"))
+    assert stand.broken == stopped.broken == moved.broken == []
+
+
+def test_p19_lets_nothing_but_another_version_explain_a_mismatch() -> None:
+    stand, tally = _calm()
+    tally.firing(Firing("partition", "server", 0, ("", 0)))
+    stand.watch.tell(AttemptEnded(0, FIRST, 1, 1, "failed", "another step", 570))
+    assert len(stand.broken) == 1
+    other, _ = _calm(versions=True)
+    other.watch.tell(AttemptEnded(0, FIRST, 1, 1, "failed", "another step", 570))
+    assert other.broken == []
