@@ -29,6 +29,7 @@ class Ban:
 REAL_WORLD = "runtime/understudy_runtime/real_world.py"
 CLI = "runtime/understudy_runtime/cli/"
 STAGE_CLI = "sim/understudy_sim/cli/"
+REPL = "sim/understudy_sim/cli/repl.py"
 PYTEST_PLUGIN = "sim/understudy_sim/stage/pytest_plugin.py"
 STAGE_PLAY = "sim/understudy_sim/stage/play.py"
 STAGE_SEARCH = "sim/understudy_sim/stage/search.py"
@@ -147,7 +148,7 @@ CALLS: tuple[Ban, ...] = (
             ("sim/understudy_sim/stage/pages.py", "it asks between runs what memory this process has"),
         ),
     ),
-    Ban("input", "the product does not ask", files()),
+    Ban("input", "the product does not ask", files((REPL, "it asks what to do in a stopped run"))),
     Ban("print", "call observe(event), or click.echo on a command line", files((MUTANTS, TOOL))),
     Ban(
         "id",
@@ -155,7 +156,7 @@ CALLS: tuple[Ban, ...] = (
         files(("sim/understudy_sim/kernel/pristine.py", "it meets each object once; no order comes of it")),
     ),
     Ban("hash", "use xxhash or blake2b: hash() differs from process to process", files()),
-    Ban("eval", "say it in code", files()),
+    Ban("eval", "say it in code", files((REPL, "`py` is for whoever debugs a run, who may run anything anyway"))),
     Ban(
         "exec",
         "say it in code",
