@@ -12,6 +12,7 @@ from typing import Final
 
 from understudy_sim.kernel.faults.nemesis import Nemesis as KernelNemesis
 from understudy_sim.kernel.faults.port import Fault, Intensity, Planned, Shot, Target
+from understudy_sim.kernel.faults.port import Tally as Counted
 from understudy_sim.kernel.faults.table import FAULTS
 from understudy_sim.kernel.kernel import Kernel
 from understudy_sim.stage.aim import Aims
@@ -158,6 +159,17 @@ class Nemesis:
             if fired or counted.bit:
                 self._tally.counted(label, fired, counted.bit)
 
+    def strike(self, strike: Strike) -> bool:
+        """Do *strike* now, whatever its instant.  False when there is nothing to do it to."""
+        assert strike.kind not in (*OF_CALLS, *OF_POWER_CUTS), f"{strike.kind} waits for what happens anyway"
+        check_strikes((strike,), self._cluster)
+        self._nemesis.tally.setdefault(strike.kind, Counted())
+        return self._nemesis.fire(Planned(strike.kind, self._fault(strike.kind), ()), shot_of(strike)[1])
+
+    def undo(self) -> None:
+        """Undo what lasts of the strikes so far."""
+        self._nemesis.heal()
+
     def _phases(self) -> list[tuple[int, int]]:
         """When it hurts.  A strike after the last phase makes that longer."""
         phases = list(self._plan.hurts)
@@ -220,7 +232,7 @@ class Nemesis:
 
     def _intensity(self, kind: str, bite: int) -> Intensity:
         if kind == "clock_offset":  # Once, and before anybody looks.
-            return Intensity(every_ns=1, strength_ns=self._plan.clock_jump_ms_max * NS_PER_MS, count_max=1)
+            return Intensity(every_ns=1, strength_ns=self._plan.clock_jump_ms_max * NS_PER_MS, tries_max=1)
         strength_ms = self._plan.clock_jump_ms_max if kind in CLOCKS else 2_000
         return Intensity(
             every_ns=every_ns(self._plan, kind),
@@ -231,34 +243,49 @@ class Nemesis:
         )
 
     def _targets(self, kind: str) -> Iterable[Target]:
-        externals = [one.external.name for one in self._cluster.externals]
-        clients = self._cluster.client_names
-        streams = [(ENDPOINT, name) for name in externals]
-        endpoints = [one.process.name for one in self._cluster.endpoints]
-        hops = [*((SERVER, name) for name in endpoints), *((name, SERVER) for name in clients)]
-        if self._cluster.operator is not None:
-            hops.append((OPERATOR, SERVER))
-        match kind:
-            case _ if kind in OF_SERVER:
-                return [(SERVER,)]
-            case "power_failure":
-                return [(SERVER, *endpoints), (SERVER, *endpoints, *externals)]
-            case "jitter":
-                return [(EVERYWHERE,)]
-            case "endpoint_crash" | "endpoint_busy":
-                return [(name,) for name in endpoints]
-            case "endpoint_drain" | "endpoint_swap":
-                return [(ENDPOINT,)]
-            case "provider_down":
-                return [(name,) for name in externals]
-            case "refused_connect" | "hung_connect" | "unknown_host":
-                return [(name,) for name in (SERVER, ENDPOINT, *externals)]
-            case _ if kind in CLOCKS:
-                return [(SERVER,), (SERVER,), (ENDPOINT,)]
-            case "pause":
-                return [(name,) for name in (SERVER, ENDPOINT, *externals)]
-            case "stream_reset" | "cut_stream" | "half_open":
-                # As often at the services' streams as at the hops, which are streams in byte mode only.
-                return [*hops, *(streams * len(hops))]
-            case _:
-                return [*hops, *streams]
+        return targets_of(
+            kind,
+            services=[one.external.name for one in self._cluster.externals],
+            clients=self._cluster.client_names,
+            endpoints=[one.process.name for one in self._cluster.endpoints],
+            operated=self._cluster.operator is not None,
+        )
+
+
+def targets_of(
+    kind: str,
+    *,
+    services: Sequence[str],
+    clients: Sequence[str],
+    endpoints: Sequence[str] = (ENDPOINT,),
+    operated: bool = False,
+) -> Sequence[Target]:
+    """Whom a fault of *kind* can hurt, where these hosts are there; one that is worth more trouble is there twice."""
+    streams = [(ENDPOINT, name) for name in services]
+    hops = [*((SERVER, name) for name in endpoints), *((name, SERVER) for name in clients)]
+    if operated:
+        hops.append((OPERATOR, SERVER))
+    match kind:
+        case _ if kind in OF_SERVER:
+            return [(SERVER,)]
+        case "power_failure":
+            return [(SERVER, *endpoints), (SERVER, *endpoints, *services)]
+        case "jitter":
+            return [(EVERYWHERE,)]
+        case "endpoint_crash" | "endpoint_busy":
+            return [(name,) for name in endpoints]
+        case "endpoint_drain" | "endpoint_swap":
+            return [(ENDPOINT,)]
+        case _ if kind == "provider_down" or kind in OF_CALLS:
+            return [(name,) for name in services]
+        case "refused_connect" | "hung_connect" | "unknown_host":
+            return [(name,) for name in (SERVER, ENDPOINT, *services)]
+        case _ if kind in CLOCKS:
+            return [(SERVER,), (SERVER,), (ENDPOINT,)]
+        case "pause":
+            return [(name,) for name in (SERVER, ENDPOINT, *services)]
+        case "stream_reset" | "cut_stream" | "half_open":
+            # As often at the services' streams as at the hops, which are streams in byte mode only.
+            return [*hops, *(streams * len(hops))]
+        case _:
+            return [*hops, *streams]

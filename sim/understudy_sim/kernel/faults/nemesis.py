@@ -81,8 +81,7 @@ class Nemesis:
         if self._given is not None:
             return
         for planned in self.plan:
-            spent = self._aims[planned.label] >= planned.intensity.count_max
-            if planned.targets and not spent and not isinstance(planned.fault, _OfPowerCuts):
+            if planned.targets and not isinstance(planned.fault, _OfPowerCuts):
                 self._schedule(planned)
 
     def heal(self) -> None:
@@ -148,7 +147,10 @@ class Nemesis:
         undo()
 
     def _schedule(self, planned: Planned) -> None:
-        wait_ns = self.kernel.choices.integer(f"fault.{planned.label}.wait", 1, 2 * planned.intensity.every_ns)
+        label, intensity = planned.label, planned.intensity
+        if self._aims[label] >= intensity.count_max or self._draws[label] >= intensity.tries_max:
+            return
+        wait_ns = self.kernel.choices.integer(f"fault.{label}.wait", 1, 2 * intensity.every_ns)
         self.kernel.call_later(wait_ns, self._inject, planned)
 
     def _inject(self, planned: Planned) -> None:
@@ -158,8 +160,7 @@ class Nemesis:
         fire, shot = self._draw(planned)
         if fire and self._aims[label] < count_max and self._take_aim(planned, shot):
             self._aims[label] += 1
-        if self._aims[label] < count_max:
-            self._schedule(planned)
+        self._schedule(planned)
 
     def _take_aim(self, planned: Planned, shot: Shot) -> bool:
         def happen() -> bool:

@@ -21,7 +21,7 @@ _MS = 1_000_000
 @attrs.frozen
 class Intensity:
     """How hard a fault hits: on average every *every_ns*, for *lasts_low_ns* to *lasts_high_ns*, at most
-    *count_max* times.
+    *count_max* times, whether it fires or not *tries_max* times.
 
     *strength* means what the fault says (a delay, a jump; ns).
     """
@@ -31,6 +31,7 @@ class Intensity:
     lasts_high_ns: int = attrs.field(default=1_000 * _MS, validator=attrs.validators.ge(1))
     strength_ns: int = attrs.field(default=100 * _MS, validator=attrs.validators.ge(1))
     count_max: int = attrs.field(default=1_000, validator=attrs.validators.ge(0))
+    tries_max: int = attrs.field(default=1_000_000, validator=attrs.validators.ge(1))
 
 
 Target = tuple[str, ...]
