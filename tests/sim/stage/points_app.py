@@ -62,3 +62,23 @@ async def paid(stage: Stage) -> None:
     stage.eventually("it was paid", lambda: stage.state("Drawer", "front") == {"total": 5})
     stage.eventually("the bank was asked", lambda: 1 <= len(charges) <= 2)
     await stage.play()
+
+
+class NumberedBank(External[tuple[int, int]]):
+    """Takes every charge for a new one, and numbers it: asked twice, it has charged twice."""
+
+    name = "bank"
+    port = 7009
+    address_variable = "BANK_ADDRESS"
+
+    def answer(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        number = len(self.ledger) + 1
+        self.ledger.append((number, request["amount"]))
+        return {"number": number}
+
+
+@scenario(app="tests.sim.stage.points_app:app", workload=lambda choices: [PAY], faults=faults.none(), seeds=3)
+async def paid_carelessly(stage: Stage) -> None:
+    """It claims nothing about its bank, which is asked without a key."""
+    stage.external(NumberedBank)
+    await stage.play()

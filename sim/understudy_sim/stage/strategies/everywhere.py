@@ -42,8 +42,6 @@ TRIES_MAX: Final = 8
 TORN: Final = "torn"
 # At which points something may be torn: what is written and not synced.
 TORN_POINTS: Final = ("disk.write", "disk.sync", "journal.append")
-SERVER: Final = "server"
-ENDPOINT: Final = "endpoint"
 # Who else loses power there, beside the one who passes: alone, or (with +) together.
 VICTIMS: Final[Mapping[tuple[str, str], tuple[str, ...]]] = MappingProxyType(
     {
@@ -188,7 +186,7 @@ def crashes(places: Sequence[Place]) -> Iterator[PointCrash]:
         if one.point in TORN_POINTS and one.side == (AFTER if one.point == "disk.write" else BEFORE):
             sides.append(TORN)
         for side in sides:
-            for victim in ("", *(VICTIMS.get((one.point, side), ()) if one.process in (SERVER, ENDPOINT) else ())):
+            for victim in ("", *VICTIMS.get((one.point, side), ())):
                 if victim == one.process:
                     continue
                 key = (_kind(one.point), victim or one.process, side, one.step)
