@@ -49,7 +49,9 @@ def test_tour(server: Server, sdk: str, host: str, running: ExitStack, tmp_path:
     application = HOSTS[host](APP, tmp_path, {"PYTHONPATH": str(path)})
     running.callback(application.process.stop)
     client = Client(server.ingress, server.admin)
-    client.register(application.uri, use_http_11=application.use_http_11, force=True)
+    registered = client.register(application.uri, use_http_11=application.use_http_11, force=True)
+    # Hosts look for modules in their working directory first: a copy that is not the one rewritten would be served.
+    assert registered["sdk_version"].startswith("restate-sdk-python/" if sdk == "official_python" else "understudy")
     prefix = f"{host}-{sdk}"
     ann, bob, seat, other = (f"{prefix}-{name}" for name in ("ann", "bob", "seat", "other"))
     assert client.call(f"CartObject/{ann}/addTicket", seat) is True

@@ -33,12 +33,12 @@ PORT_TRIES_MAX = 50
 class Process:
     """One process of a pairing, with its log.  Use as a context manager."""
 
-    def __init__(self, command: Sequence[str], log: Path, environment: Mapping[str, str]) -> None:
+    def __init__(self, command: Sequence[str], log: Path, environment: Mapping[str, str], folder: Path = ROOT) -> None:
         self.log = log
         self._file = log.open("ab")  # One that is started again goes on where the one before it stopped.
         self._popen = subprocess.Popen(
             command,
-            cwd=ROOT,
+            cwd=folder,
             env={**os.environ, **environment},
             stdin=subprocess.DEVNULL,
             stdout=self._file,
@@ -187,14 +187,14 @@ def on_hypercorn(app: str, folder: Path, environment: Mapping[str, str], port: i
     """*app* (``module:name``) on hypercorn, which speaks HTTP/2 without TLS; at *port* if it is given."""
     port = port or free_port()
     command = [sys.executable, "-m", "hypercorn", "--bind", f"127.0.0.1:{port}", app]
-    return Application(Process(command, folder / "hypercorn.log", _with_peers(environment)), port)
+    return Application(_served(command, folder / "hypercorn.log", environment), port)
 
 
 def on_uvicorn(app: str, folder: Path, environment: Mapping[str, str]) -> Application:
     """*app* on uvicorn, which speaks HTTP/1.1 only."""
     port = free_port()
     command = [sys.executable, "-m", "uvicorn", "--host", "127.0.0.1", "--port", str(port), app]
-    return Application(Process(command, folder / "uvicorn.log", _with_peers(environment)), port, use_http_11=True)
+    return Application(_served(command, folder / "uvicorn.log", environment), port, use_http_11=True)
 
 
 def on_granian(app: str, folder: Path, environment: Mapping[str, str]) -> Application:
@@ -202,7 +202,7 @@ def on_granian(app: str, folder: Path, environment: Mapping[str, str]) -> Applic
     port = free_port()
     command = [sys.executable, "-m", "granian", "--interface", "asgi", "--host", "127.0.0.1", "--port", str(port)]
     command += ["--http", "2", "--no-ws", app]
-    return Application(Process(command, folder / "granian.log", _with_peers(environment)), port)
+    return Application(_served(command, folder / "granian.log", environment), port)
 
 
 def on_understudy_host(app: str, folder: Path, environment: Mapping[str, str]) -> Application:
@@ -224,6 +224,11 @@ def on_node(script: Path, folder: Path, environment: Mapping[str, str], *, use_h
         told["INTEROP_HTTP_1"] = "1"
     process = Process(["node", str(packages)], folder / f"{linked.stem}.log", told)
     return Application(process, port, use_http_11=use_http_11)
+
+
+def _served(command: Sequence[str], log: Path, environment: Mapping[str, str]) -> Process:
+    """A host of the peers, started where its application is: each looks for it in its working directory first."""
+    return Process(command, log, _with_peers(environment), Path(environment.get("PYTHONPATH", ROOT)))
 
 
 def _with_peers(environment: Mapping[str, str]) -> dict[str, str]:
