@@ -61,6 +61,15 @@ def write_strikes(tries: Tries) -> None:
     tries.vary(strikes=strikes, overrides=overrides or None)
 
 
+def without_extras(tries: Tries) -> None:
+    """No power cut at a point, and no comparison with undisturbed orders, where the claim does not need them."""
+    variation = tries.best.variation
+    if variation.crash_at is not None:
+        tries.vary(crash_at=None, orders=0)
+    if variation.orders:
+        tries.vary(orders=0)
+
+
 # --- faults -----------------------------------------------------------------------------------------------------------
 
 
@@ -202,7 +211,12 @@ def move_faults(tries: Tries) -> None:
     """Half the operations, and the last fault at another moment: one that fell into a sync falls into every other."""
     for number in range(MOVED_MAX):
         strikes, calls = tries.best.variation.strikes or (), tries.ran.report.calls
-        if len(calls) <= ENOUGH or not 1 <= len(strikes) <= ENOUGH:
+        if len(calls) <= ENOUGH or tries.spent:
+            return
+        if tries.best.variation.crash_at is not None:
+            _move_crash(tries, _half(calls, number))
+            continue
+        if not 1 <= len(strikes) <= ENOUGH:
             return
         last_ns = max(one.at_ns for one in strikes)
         moved = [one for one in strikes if one.at_ns == last_ns]
@@ -214,6 +228,16 @@ def move_faults(tries: Tries) -> None:
             if at_ns > max((one.at_ns for one in rest), default=0) and tries.vary(calls=half, strikes=there):
                 drop_operations(tries)
                 break
+
+
+def _move_crash(tries: Tries, half: tuple[Operation, ...]) -> None:
+    """The power cut at an earlier passing of its point."""
+    crash = tries.best.variation.crash_at
+    assert crash is not None, "there is one to move"
+    for nth in _spread(tuple(range(crash.nth, 0, -1)), MOMENTS_MAX):
+        if tries.vary(calls=half, kept_calls=None, crash_at=attrs.evolve(crash, nth=nth)):
+            drop_operations(tries)
+            return
 
 
 def _half(calls: tuple[Operation, ...], number: int) -> tuple[Operation, ...]:
@@ -404,6 +428,7 @@ def _lacking(tries: Tries) -> Iterator[tuple[str, dict[str, Any]]]:
 Stage = Callable[[Tries], None]
 STAGES: Final[tuple[tuple[str, Stage], ...]] = (
     ("operations written out", write_operations),
+    ("nothing but the run", without_extras),
     ("first come, first served", first_come),
     ("kinds of faults", drop_kinds),
     ("operations", drop_operations),

@@ -250,7 +250,8 @@ def _docstring(scenario: str, about: About) -> str:
         lines += ["", *about.difference.splitlines()]
     lines += ["", "Run it: python FILE, or pytest FILE.  All claims must hold: then it ends with 0."]
     text = "\n".join(line.rstrip() for line in lines)
-    return text.replace("\\", "\\\\").replace('"""', "'''") + "\n"
+    plain = text.replace("\\", "\\\\").replace('"""', "'''")
+    return "".join(one if one == "\n" or one.isprintable() else repr(one)[1:-1] for one in plain) + "\n"
 
 
 def _indented(title: str, text: str) -> list[str]:
