@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import outcome
@@ -236,7 +237,8 @@ class EndpointProcess:
             return
         if self.is_full:
             self.refused += 1
-            exchange.send(Refused(503))
+            with suppress(trio.BrokenResourceError):  # Nobody waits for it.
+                exchange.send(Refused(503))
             exchange.close()
             return
         head = opening.head

@@ -56,7 +56,7 @@ def test_each_kind_alone_bites_keeps_its_promise_and_can_be_left_out_and_written
     fired = [one for one in report.firings if one.kind == kind]
     strikes = tuple(one.strike for one in report.firings if one.strike is not None)
     assert rehearse(seed, kind, {}, strikes).digest == report.digest, "written down it is the same run"
-    services = {(f"{name}/{kind}", None): 0 for name in ("payments", "mail")}
+    services: dict[tuple[str, int | None], int] = {(f"{name}/{kind}", None): 0 for name in ("payments", "mail")}
     left_out = rehearse(seed, kind, {**services, **{(one.switch[0], None): 0 for one in fired}})
     assert kind not in {one.kind for one in left_out.firings if one.strike is not None}
     assert left_out.digest != report.digest, "it makes a difference"
