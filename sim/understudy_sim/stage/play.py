@@ -74,7 +74,7 @@ class StageMisuse(Exception):
 class _Always:
     name: str
     claim: Claim
-    reads_state: bool = False
+    reads_state: bool = True  # until it was judged and read none
 
 
 class Stage(Control):
@@ -98,6 +98,7 @@ class Stage(Control):
         self.seen: dict[str, bool] = {}
         self.played = False
         self.strikes: tuple[Strike, ...] | None = None  # instead of what the nemesis would draw
+        self.nemesis: Nemesis | None = None  # while it plays
         self._truth = truth
         self._properties = properties
         self._always: list[_Always] = []
@@ -352,7 +353,7 @@ class Stage(Control):
         self._require_before_play("stage.play")
         self._set_addresses()
         self.cluster.start(self.calls)
-        nemesis = Nemesis(self.kernel, self.plan, self.cluster, self.cluster.tally, self.strikes)
+        self.nemesis = nemesis = Nemesis(self.kernel, self.plan, self.cluster, self.cluster.tally, self.strikes)
         await nemesis.hurt()
         visitor = self.cluster.visitor
         if visitor is not None:
