@@ -111,7 +111,8 @@ LAYERS: Mapping[str, Layer] = MappingProxyType(
         "understudy_runtime.cli": Layer((*WHOLE_SDK, "understudy_runtime", "understudy_sim.cli"), HYPOTHESIS),
         "understudy_sim.kernel": Layer(("understudy_sim.kernel",), ("anyio", *SERVER_THIRD_PARTY, *HYPOTHESIS)),
         "understudy_sim.kernel.choices": Layer(("understudy_sim.kernel",), LOOPS),
-        "understudy_sim": Layer((*WHOLE_SDK, "understudy_runtime", "understudy_sim"), ("asyncio",)),
+        "understudy_sim": Layer((*WHOLE_SDK, "understudy_runtime", "understudy_sim"), ("asyncio", *HYPOTHESIS)),
+        "understudy_sim.drawn": Layer((*WHOLE_SDK, "understudy_runtime", "understudy_sim"), ("asyncio",)),
         # The reference model must not learn its rules from what it checks.
         "understudy_sim.stage.model": MODEL,
         "understudy_sim.stage.model_words": MODEL,

@@ -1,0 +1,1 @@
+"""Hypothesis draws what is rehearsed."""
