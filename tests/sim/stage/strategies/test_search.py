@@ -119,16 +119,18 @@ def test_variations_do_not_depend_on_who_works(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_worker_that_fails_is_told_and_nothing_more_is_begun() -> None:
-    class Broken(Inline):
+    waiting: Future[Any] = Future()
+    gone: Future[Any] = Future()
+    gone.set_exception(RuntimeError("the worker is gone"))
+    futures = [gone, waiting]
+
+    class Broken(Executor):
         def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-            self.submitted += 1
-            future: Future[Any] = Future()
-            if self.submitted == 2:
-                future.set_exception(RuntimeError("the worker is gone"))
-            return future if self.submitted >= 2 else super().submit(fn, *args, **kwargs)
+            return futures.pop(0)
 
     with pytest.raises(RuntimeError, match="the worker is gone"):
-        searched(Search(script=TINY, seeds=11), Broken())
+        searched(Search(script=TINY, seeds=9), Broken())
+    assert waiting.cancelled()
 
 
 @pytest.fixture
