@@ -134,6 +134,7 @@ class ProcessRunner(parts.Runner):  # type: ignore[misc]
         self.remains: list[Callable[[], Sequence[Callable[[], object]]]] = []
         self.held: list[Any] | None = None  # Tasks that became ready while the process is paused.
         self._frozen: dict[Any, list[Any]] = {}  # Tasks that stand still, each with itself once it could go on.
+        self._ices: dict[Any, int] = {}  # How often each of them was frozen.
         self._spawning_system = False
 
     def begin(self, async_fn: Callable[..., Awaitable[object]], args: tuple[Any, ...]) -> None:
@@ -170,14 +171,22 @@ class ProcessRunner(parts.Runner):  # type: ignore[misc]
             self.loop.woken.append(task)
 
     def freeze(self, task: Any) -> None:
-        """Let *task*, whose step it is, finish the step; whatever wakes it after that, it goes on after `thaw` only."""
+        """Let *task*, whose step it is, finish the step; whatever wakes it after that, it goes on after `thaw` only.
+
+        Twice frozen wants thawing twice.
+        """
         assert task._runner is self, "a runner freezes its own"
-        assert task not in self._frozen, "a task is frozen once"
-        self._frozen[task] = []
+        self._frozen.setdefault(task, [])
+        self._ices[task] = self._ices.get(task, 0) + 1
         self.reschedule = self._reschedule_the_warm  # Costs nothing while nobody is.
 
     def thaw(self, task: Any) -> None:
         """Let *task* go on."""
+        assert self._ices[task] > 0, "who thaws was frozen"
+        self._ices[task] -= 1
+        if self._ices[task]:
+            return
+        del self._ices[task]
         ready = self._frozen.pop(task)
         if not self._frozen:
             del self.reschedule

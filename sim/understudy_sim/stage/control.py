@@ -23,6 +23,7 @@ import attrs
 import trio
 from understudy_runtime.machine.apply import RULES_CURRENT
 
+from understudy_sim.kernel.kernel import MAIN
 from understudy_sim.kernel.process import State
 from understudy_sim.stage.asking import Ask, Asker
 from understudy_sim.stage.holding import At, NobodyPasses, PassLog, ScriptError, StillHeld, Watching
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 WAIT_S: Final = 3_600
 LOOK_NS: Final = NS_PER_S
 LOOK_NS_MAX: Final = 20 * NS_PER_S
-# All is quiet for so many looks, one after the other: nothing happens any more.
+# All is quiet for so many looks, one after the other, and the script does nothing else: nothing happens any more.
 QUIET_LOOKS: Final = 4
 WAITERS_MAX: Final = 30
 
@@ -151,7 +152,7 @@ class Control:
         until_ns = since_ns + round(within_s * NS_PER_S)
         while not come():
             left_ns = until_ns - self.kernel.now_ns
-            quiet = quiet + 1 if self._nothing_happens() else 0
+            quiet = quiet + 1 if self._nothing_happens() and self.kernel.process(MAIN).task_count == 1 else 0
             failed = self.cluster.server.failed
             if left_ns <= 0 or quiet > QUIET_LOOKS or failed is not None:
                 why = "the server has failed" if failed is not None else "all is quiet" if quiet else "time is over"
@@ -293,6 +294,8 @@ class Control:
         self.plan = self.cluster.plan = attrs.evolve(self.plan, upgrade=None)
         self.cluster.server.rules_max = RULES_CURRENT
         self.cluster.is_scripted = True
+        for external in self.cluster.externals:
+            external.healed = True  # It meets no faults that the seed would draw.
         self._set_addresses()
         self.cluster.start(self.calls)
         if serving:

@@ -94,11 +94,11 @@ class Watching:
         self._log.note("released", self)
         standing.let_go()
 
-    def comes(self, passing: Passing, runner: ProcessRunner) -> None:
-        """The one who was watched for passes."""
+    def comes(self, passing: Passing, runner: ProcessRunner | None) -> None:
+        """The one who was watched for passes; without *runner* somebody else has just cut it there."""
         self.passing = passing
         self._runner = runner
-        if self.holds:
+        if self.holds and runner is not None:
             self._standing = passing.hold()
             self._log.note("held", self)
 
@@ -178,7 +178,8 @@ class PassLog:
         if self._watching:
             self._watching = left
         for watching in came:
-            watching.comes(passing, self._kernel.process(passing.process).runner)
+            process = self._kernel.process(passing.process)
+            watching.comes(passing, process.runner if process.alive else None)
             if watching.holds:
                 self._holding.append(watching)
         if came:

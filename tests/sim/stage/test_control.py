@@ -385,6 +385,25 @@ def test_verbs_refuse_what_makes_no_sense() -> None:
     holds(script)
 
 
+def test_two_may_hold_the_same_one() -> None:
+    async def script(stage: Stage) -> None:
+        stage.external(Bank)
+        await stage.start()
+        call = stage.ask(PAY)
+        applied = stage.at("applied", side="after", where={"service": "Till"}).hold()
+        again = stage.at("applied", side="after", where={"service": "Till"}).hold()
+        await applied
+        await again
+        applied.release()
+        await stage.kernel.sleep_ns(1_000_000_000)
+        assert not call.done, "it is held by the other one still"
+        again.release()
+        await call.answer()
+        await stage.finish()
+
+    holds(script)
+
+
 def test_a_script_may_wait_for_two_things_at_once() -> None:
     async def script(stage: Stage) -> None:
         stage.external(Bank)
