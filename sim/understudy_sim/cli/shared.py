@@ -107,6 +107,8 @@ def write_shrunk(file: Path, script: str, scenario: Scenario, seed: int, shrunk:
     """Write the file; returns the first difference from the nearest run that holds, in words."""
     text, difference = written(script, scenario, shrunk, f"seed {seed:#x}")
     file.write_text(text)
+    if load_fixed(file).run().digest != shrunk.report.digest:
+        raise click.ClickException(f"{file} is not the run that was found: some of it cannot be written")
     return difference
 
 

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 import attrs
 
+from understudy_sim.stage.faults import only
 from understudy_sim.stage.operations import Operation
 from understudy_sim.stage.scenario import Scenario
 from understudy_sim.stage.strategies.port import Trial
@@ -82,6 +83,7 @@ def fix(
     seed: int = 0,
     crash_at: PointCrash | None = None,
     orders: int = 0,
+    faults: Sequence[str] | None = None,
 ) -> Fixed:
     """See `Scenario.fixed`."""
     assert schedule is None or not deviations, "deviations are from first come, first served: no other schedule"
@@ -95,6 +97,7 @@ def fix(
         wild=tuple(drawn),
         crash_at=crash_at,
         orders=orders,
+        faults=None if faults is None else only(*faults),
     )
     return Fixed(scenario, Trial(seed, variation))
 

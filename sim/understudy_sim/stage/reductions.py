@@ -368,7 +368,9 @@ def forget_seed(tries: Tries) -> None:
     if variation.tame == EVERYTHING and not variation.wild:
         tries.fails(Trial(0, attrs.evolve(variation, faults=None, salts=None, borrowed=None)))
     elif variation.tame == EVERYTHING and tries.best.seed:
-        tries.fails(Trial(0, attrs.evolve(variation, faults=None)))
+        tries.fails(Trial(0, variation))
+    if tries.best.variation.strikes is not None:
+        tries.vary(faults=None)
 
 
 # --- nothing more can be left out -------------------------------------------------------------------------------------

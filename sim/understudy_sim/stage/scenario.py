@@ -60,13 +60,14 @@ class Scenario:
         seed: int = 0,
         crash_at: PointCrash | None = None,
         orders: int = 0,
+        faults: Sequence[str] | None = None,
     ) -> Fixed:
         """One run of it, written out: what `understudy shrink` leaves in a file.
 
-        *operations* and *strikes* are all there are (None: as *seed* draws them).  The schedule is first come, first
-        served but for *deviations*, unless *schedule* is another.  *decisions* force answers, by label (all of them) or
-        `label#n` (one, from 0); what is under a prefix of *drawn* is drawn from *seed*, and all the rest is tame.  With
-        *orders* the outcome must be that of one of so many undisturbed orders.
+        *operations* and *strikes* are all there are (None: as *seed* draws them, of the kinds *faults*).  The schedule
+        is first come, first served but for *deviations*, unless *schedule* is another.  *decisions* force answers, by
+        label (all of them) or `label#n` (one, from 0); what is under a prefix of *drawn* is drawn from *seed*, and all
+        the rest is tame.  With *orders* the outcome must be that of one of so many undisturbed orders.
         """
         from understudy_sim.stage.fixed import fix
 
@@ -81,6 +82,7 @@ class Scenario:
             seed=seed,
             crash_at=crash_at,
             orders=orders,
+            faults=faults,
         )
 
 

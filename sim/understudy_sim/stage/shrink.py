@@ -85,6 +85,8 @@ def shrink(
         run = runner_of(scenario) if runner is None else runner
         kind = kind_of(report.violations[0])
         tries = Tries(run, Trial(report.seed, variation), runs_max=runs_max, steps_max=steps_max, kind=kind)
+        if not tries.is_failing:
+            raise NotRepeated(f"seed {report.seed:#x} did not break {kind!r} again: its name does not decide all of it")
         _reduce(tries, tell if tell is not None else _nobody)
         small = _confirmed(tries, run)
     claim = next(one.claim for one in small.report.violations if kind_of(one) == kind)

@@ -6,6 +6,7 @@ served, and every decision that is not tame.  See `fixed.py` for what runs it.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
@@ -59,9 +60,19 @@ def written(script: str, scenario: Scenario, shrunk: Shrunk, found: str) -> tupl
 
 def load_fixed(file: Path) -> Fixed:
     """The run that is written in *file*.  Raises ValueError when there is none, NoScenario when it cannot be read."""
-    from understudy_sim.stage.script import load_module
+    from understudy_sim.stage.script import NoScenario
 
-    found = [one for one in vars(load_module(str(file))).values() if isinstance(one, Fixed)]
+    spec = importlib.util.spec_from_file_location(f"fixed:{file.stem}", file)
+    if spec is None or spec.loader is None:
+        raise ValueError(f"{file} is no shrunk run: it is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except (NoScenario, FileNotFoundError) as error:
+        raise NoScenario(f"{file} cannot be read: {error}") from error
+    except Exception as error:
+        raise NoScenario(f"{file} cannot be run: {type(error).__name__}: {error}") from error
+    found = [one for one in vars(module).values() if isinstance(one, Fixed)]
     if not found:
         raise ValueError(f"{file} is no shrunk run: it has no scenario.fixed(...); write one with `understudy shrink`")
     return found[0]
@@ -90,6 +101,8 @@ def _written(trial: Trial, report: Report) -> dict[str, Any]:
     if drawn:
         written["seed"] = Literal(hex(trial.seed))
     written["operations"] = list(operations)
+    if variation.strikes is None and variation.faults is not None:
+        written["faults"] = variation.faults.kinds
     if variation.strikes is None or variation.strikes:
         written["strikes"] = None if variation.strikes is None else sorted(variation.strikes, key=lambda one: one.at_ns)
     if variation.schedule is None or schedule.kind != "fifo":

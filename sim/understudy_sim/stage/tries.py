@@ -142,6 +142,11 @@ class Tries:
         self._cut_at = None if self.steps >= STEPS_MAX else min(STEPS_MAX, LONGER * self.steps + LONGER_STEPS)
 
     @property
+    def is_failing(self) -> bool:
+        """Whether the best run breaks the claim: so it is from the first one on."""
+        return any(kind_of(one) == self.kind for one in self.ran.report.violations)
+
+    @property
     def spent(self) -> bool:
         """Whether no further run may be made."""
         return self.runs >= self.runs_max or self.steps >= self.steps_max
