@@ -84,6 +84,7 @@ MODULES: tuple[Ban, ...] = (
             (REAL_WORLD, DOOR),
             (FENCE, REPLACES),
             ("sim/understudy_sim/kernel/reaper.py", "its watchdog interrupts what spins, after the run"),
+            ("sim/understudy_sim/kernel/spin.py", "its watchdog interrupts what spins"),
             (MUTANTS, TOOL),
         ),
     ),

@@ -85,7 +85,7 @@ class SimSdkHost:
 
     def step_started(self, name: str) -> None:
         """The body of a step begins to run: its executions are counted (P3)."""
-        self._watch.tell(StepExecuted(self._invocation_id, name))
+        self._watch.tell(StepExecuted(self._invocation_id, name, self._attempt))
 
     def step_ended(self, name: str) -> None:
         """The body of a step has run: soon its attempt goes on (P17)."""
@@ -116,6 +116,7 @@ class EndpointProcess:
         self._watch = watch
         self._load = load
         self._bodies = bodies
+        self._body_last = 0
         self._bell = Bell()
         self._back_after_ns = 0
         self.process.on_down(self._process_down)
@@ -158,8 +159,7 @@ class EndpointProcess:
                 nursery.start_soon(self._serve, await listener.accept(), app, nursery)
 
     def _host(self, nursery: trio.Nursery, invocation_id: str) -> SimSdkHost:
-        attempt = next(self._bodies)  # Numbers what runs: attempts and bodies alike.
-        return SimSdkHost(self._kernel, self.process, nursery, self._watch, invocation_id, attempt)
+        return SimSdkHost(self._kernel, self.process, nursery, self._watch, invocation_id, self._body_last)
 
     async def _serve_bytes(self, app: App, nursery: trio.Nursery) -> None:
         """The application behind the in-house HTTP loops, over simulated streams; ends the process when drained."""
@@ -220,7 +220,7 @@ class EndpointProcess:
         return cast("App", AttendedApp(app, points, self.process, invocation_id))
 
     def _begins(self, invocation_id: str) -> int:
-        body = next(self._bodies)
+        body = self._body_last = next(self._bodies)
         self.running[body] = invocation_id
         self._watch.tell(BodyStarted(body, invocation_id))
         return body

@@ -52,15 +52,16 @@ class BodyEnded:
 
 @attrs.frozen
 class StepExecuted:
-    """The body of a `ctx.run` begins to run."""
+    """The body of a `ctx.run` begins to run.  `attempt` is the number of the handler's body it belongs to, if known."""
 
     invocation_id: str
     name: str
+    attempt: int = 0
 
 
 @attrs.frozen
 class StepEnded:
-    """The body of a `ctx.run` has ended, well or badly.  `attempt` numbers attempts at endpoints."""
+    """The body of a `ctx.run` has ended, well or badly.  `attempt` is the number of the handler's body."""
 
     attempt: int
     invocation_id: str

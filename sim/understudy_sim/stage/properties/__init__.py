@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Final
 
 from understudy_sim.stage.properties.accepted_ends import AcceptedEnds
+from understudy_sim.stage.properties.afterlife import Afterlife
 from understudy_sim.stage.properties.answer_stability import AnswerStability
 from understudy_sim.stage.properties.causes import Causes
 from understudy_sim.stage.properties.durable_answers import DurableAnswers
@@ -47,4 +48,5 @@ PROPERTIES: Final[tuple[type[Property], ...]] = (
     Promptness,
     Refusals,
     Causes,
+    Afterlife,
 )

@@ -55,6 +55,7 @@ class Loaded:
     """An application as the property wants it."""
 
     app: App
+    is_guest = False
 
     def load(self, place: str) -> App:
         return self.app

@@ -1,0 +1,306 @@
+"""Claims about how things go on: nobody spins, wake-ups come at once, nothing fails or lives on without a reason."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from understudy.protocol.messages import MessageType
+from understudy_runtime.limits import Limits
+from understudy_runtime.model.actions import ArmTimer
+from understudy_runtime.model.commands import (
+    Refuse,
+    TimerFired,
+)
+from understudy_runtime.model.events import AttemptEnded, AttemptStarted
+from understudy_runtime.model.invocation import Failure, Status
+from understudy_sim.kernel.loop import Budget, Ending, Loop
+from understudy_sim.kernel.trace import Trace
+from understudy_sim.stage.happenings import (
+    Answered,
+    AttemptWaits,
+    BodyEnded,
+    BodyStarted,
+    ServerStopped,
+    StepEnded,
+    StepExecuted,
+)
+from understudy_sim.stage.model_words import Effects, Invocation, Note
+from understudy_sim.stage.properties.afterlife import Afterlife
+from understudy_sim.stage.properties.causes import Causes
+from understudy_sim.stage.properties.durable_answers import DurableAnswers
+from understudy_sim.stage.properties.progress import LEASES_MAX, RECORDS_MAX, Progress
+from understudy_sim.stage.properties.promptness import Promptness, is_over
+from understudy_sim.stage.properties.refusals import Refusals
+from understudy_sim.stage.tally import Firing, Tally
+from understudy_sim.stage.watch import Watch
+
+from tests.sim.stage.properties.stands import Stand, answer, asked
+
+IDS = ("inv_14NAYWOkWeyC4HqaAv3eM70hJLaHxEfgB2", "inv_14NAYWOkWeyC0aId9wdult2E9t1kvQgwtr")
+FIRST, SECOND = IDS
+
+
+def two_invocations() -> Stand:
+    stand = Stand()
+    for id_ in IDS:
+        stand.invocation(id_)
+    return stand
+
+
+# P16
+
+
+def _taken_up(stand: Stand, times: int, *, grows: bool) -> None:
+    inv = Invocation(stand.truth.commands[FIRST], Status.INVOKED, [], 1)
+    stand.truth.models[0].invocations[FIRST] = inv
+    for lease in range(1, times + 1):
+        if grows:
+            inv.journal.append((MessageType.SLEEP, b""))
+        stand.start(FIRST, lease)
+
+
+def test_p16_lets_an_invocation_be_taken_up_for_something() -> None:
+    stand = two_invocations()
+    stand.put(Progress).watches(Loop(Trace(), lambda _: 0, Budget(), 1))
+    _taken_up(stand, 3 * LEASES_MAX, grows=True)
+    assert stand.broken == []
+
+
+def test_p16_calls_off_who_is_taken_up_for_nothing() -> None:
+    stand = two_invocations()
+    loop = Loop(Trace(), lambda _: 0, Budget(), 1)
+    stand.put(Progress).watches(loop)
+    _taken_up(stand, LEASES_MAX, grows=False)
+    assert len(stand.broken) == 1
+    assert "was taken up 8 times running" in stand.broken[0]
+    assert loop.ending is Ending.SPINS
+
+
+def test_p16_calls_off_records_that_move_nothing() -> None:
+    stand = two_invocations()
+    loop = Loop(Trace(), lambda _: 0, Budget(), 1)
+    stand.put(Progress).watches(loop)
+    for _ in range(RECORDS_MAX + 1):
+        stand.step(TimerFired(1, 1))
+    assert len(stand.broken) == 1
+    assert "the last one a TimerFired" in stand.broken[0]
+
+
+# P17
+
+
+def _prompt() -> tuple[Stand, Loop, Promptness, Tally]:
+    stand = two_invocations()
+    loop, tally = Loop(Trace(), lambda _: 0, Budget(), 1), Tally()
+    stand.watch = Watch(lambda: loop.now_ns)
+    prompt = stand.put(Promptness)
+    prompt.watches(loop, Limits(), tally, lambda: loop.now_ns // 1_000_000)
+    inv = Invocation(stand.truth.commands[FIRST], Status.INVOKED, [], 1)
+    stand.truth.models[0].invocations[FIRST] = inv
+    return stand, loop, prompt, tally
+
+
+def _passes(loop: Loop, seconds: int) -> None:
+    until_ns = loop.now_ns + seconds * 1_000_000_000
+    loop.call_at(until_ns, lambda _: None)
+    while loop.now_ns < until_ns:
+        loop._advance()
+
+
+def test_p17_accepts_what_follows_soon() -> None:
+    stand, loop, _, _ = _prompt()
+    stand.start(FIRST)
+    _passes(loop, 1)
+    stand.watch.tell(AttemptStarted(0, FIRST, 1, 1, 0))
+    stand.watch.tell(AttemptWaits(3, FIRST, (1, (2, 17))))
+    _passes(loop, 1_000)
+    inv = stand.truth.models[0].invocations[FIRST]
+    inv.journal.append(Note(MessageType.SLEEP_COMPLETION, 2, "void"))
+    stand.step(stand.truth.commands[FIRST], effects=Effects(invocations={FIRST: None}))
+    stand.watch.tell(AttemptWaits(3, FIRST, None))
+    _passes(loop, 1_000)
+    assert stand.broken == []
+    assert stand.watch.hits["P17 waits that are over"] == 1
+
+
+def test_p17_refuses_a_lease_without_an_attempt_and_a_timer_without_a_record() -> None:
+    stand, loop, _, _ = _prompt()
+    stand.start(FIRST)
+    stand.step(stand.truth.commands[FIRST], (ArmTimer(60_000, 7),))
+    _passes(loop, 58)
+    assert len(stand.broken) == 1
+    _passes(loop, 8)
+    assert len(stand.broken) == 2
+    assert "timer 7 of partition 0 was due" in stand.broken[1]
+
+
+def test_p17_refuses_a_wait_for_what_has_come_and_a_step_that_ended_for_nothing() -> None:
+    stand, loop, _, _ = _prompt()
+    stand.watch.tell(AttemptStarted(0, FIRST, 1, 1, 0))
+    stand.truth.models[0].invocations[FIRST].journal.append(Note(MessageType.SLEEP_COMPLETION, 2, "void"))
+    stand.watch.tell(AttemptWaits(3, FIRST, 2))
+    _passes(loop, 6)
+    stand.watch.tell(AttemptWaits(3, FIRST, 5))
+    stand.watch.tell(StepEnded(3, FIRST))
+    _passes(loop, 6)
+    assert [FIRST in what for what in stand.broken] == [True, True]
+
+
+def test_p17_lets_trouble_explain_a_delay_but_no_longer() -> None:
+    stand, loop, _, tally = _prompt()
+    stand.start(FIRST)
+    tally.firing(Firing("pause", "server", loop.now_ns, ("", 0), None, 20_000_000_000))
+    _passes(loop, 24)
+    assert stand.broken == []
+    _passes(loop, 2)
+    assert len(stand.broken) == 1
+
+
+def test_p17_lets_a_connection_be_as_bad_as_the_trouble_it_has_seen() -> None:
+    stand, loop, _, tally = _prompt()
+    stand.watch.tell(AttemptStarted(0, FIRST, 1, 1, 0))
+    tally.firing(Firing("half_open", "server", loop.now_ns, ("", 0)))
+    _passes(loop, 60)
+    stand.watch.tell(StepEnded(3, FIRST))
+    _passes(loop, 60)
+    assert stand.broken == []
+
+
+@pytest.mark.parametrize(
+    ("tree", "came", "over"),
+    [
+        (2, {2: True}, True),
+        (2, {3: True}, False),
+        (-1, {-1: False}, False),
+        ((1, (2, 3)), {3: True}, True),
+        ((2, (2, 3)), {3: True}, False),
+        ((2, (2, 3)), {2: False, 3: True}, True),
+        ((3, (2, 3)), {2: True}, False),
+        ((3, (2, 3)), {2: False}, True),
+        ((3, (2, 3)), {2: True, 3: True}, True),
+        ((4, (2, 3)), {2: False}, False),
+        ((4, (2, 3)), {2: True}, True),
+        ((4, (2, 3)), {2: False, 3: False}, True),
+        ((1, (2, (2, (3, 4)))), {3: False}, False),
+        ((1, (2, (2, (3, 4)))), {3: False, 4: False}, True),
+    ],
+)
+def test_p17_knows_when_a_wait_is_over(tree: Any, came: dict[int | str, bool], over: bool) -> None:
+    assert is_over(tree, came) is over
+
+
+# P18
+
+
+def _refusal(stand: Stand, id_: str, message: str) -> None:
+    command = Refuse(id_, Failure(409, message), 1)
+    stand.step(command, effects=Effects(completed={id_: command.failure}))
+
+
+def _accepted(stand: Stand, id_: str, time_ms: int) -> None:
+    command = stand.truth.commands[id_]
+    stand.truth.models[0].invocations[id_] = Invocation(command, Status.INBOXED, [], 1)
+    stand.step(command, effects=Effects(accepted=[command]), time_ms=time_ms)
+
+
+def test_p18_accepts_one_refusal_of_the_youngest() -> None:
+    stand = two_invocations()
+    stand.put(Refusals)
+    _accepted(stand, FIRST, 1)
+    _accepted(stand, SECOND, 2)
+    _refusal(stand, SECOND, f"Obj/k/do ({SECOND}), which waits for Obj/k/do ({FIRST})")
+    assert stand.broken == []
+    assert stand.watch.hits["P18 refusals"] == 1
+
+
+def test_p18_refuses_a_second_victim_and_an_older_one() -> None:
+    stand = two_invocations()
+    stand.put(Refusals)
+    _accepted(stand, FIRST, 1)
+    _accepted(stand, SECOND, 2)
+    circle = f"Obj/k/do ({SECOND}), which waits for Obj/k/do ({FIRST})"
+    _refusal(stand, FIRST, circle)
+    assert len(stand.broken) == 1
+    assert "was accepted later" in stand.broken[0]
+    _refusal(stand, SECOND, circle)
+    assert "ended when" in stand.broken[-1]
+
+
+# P12, what the answers say
+
+
+def test_p12_wants_a_failure_answered_with_its_code() -> None:
+    stand = two_invocations()
+    stand.put(DurableAnswers)
+    stand.truth.endings[FIRST] = [Failure(402, "no money")]
+    stand.watch.tell(Answered(asked(), answer(FIRST, status=402, source="invocation")))
+    assert stand.broken == []
+    stand.watch.tell(Answered(asked(), answer(FIRST, status=500, source="invocation")))
+    assert len(stand.broken) == 1
+
+
+def test_p12_lets_one_request_be_the_first() -> None:
+    stand = two_invocations()
+    stand.put(DurableAnswers)
+    first, later = b'{"status": "Accepted"}', b'{"status":"PreviouslyAccepted"}'
+    for body in (first, later, later):
+        stand.watch.tell(Answered(asked(), answer(FIRST, body, status=202)))
+    assert stand.broken == []
+    stand.watch.tell(Answered(asked(), answer(FIRST, first, status=202)))
+    assert len(stand.broken) == 1
+
+
+# P19
+
+
+def _calm(*, moved: bool = False, versions: bool = False) -> tuple[Stand, Tally]:
+    stand, tally = two_invocations(), Tally()
+    stand.put(Causes).watches(tally, is_moved=moved, versions_differ=versions)
+    return stand, tally
+
+
+def test_p19_refuses_an_attempt_that_is_lost_on_a_calm_day() -> None:
+    stand, _ = _calm()
+    stand.watch.tell(AttemptEnded(0, FIRST, 1, 1, "finished"))
+    assert stand.broken == []
+    stand.watch.tell(AttemptEnded(0, FIRST, 1, 1, "lost", "the connection broke"))
+    assert len(stand.broken) == 1
+
+
+def test_p19_lets_a_fault_a_stop_and_a_move_be_a_cause() -> None:
+    stand, tally = _calm()
+    tally.firing(Firing("partition", "server", 0, ("", 0)))
+    stand.watch.tell(AttemptEnded(0, FIRST, 1, 1, "lost"))
+    stopped, _ = _calm()
+    stopped.watch.tell(ServerStopped(1, "crash"))
+    stopped.watch.tell(AttemptEnded(0, FIRST, 1, 1, "rejected"))
+    moved, _ = _calm(moved=True)
+    moved.watch.tell(AttemptEnded(0, FIRST, 1, 1, "lost"))
+    assert stand.broken == stopped.broken == moved.broken == []
+
+
+def test_p19_lets_nothing_but_another_version_explain_a_mismatch() -> None:
+    stand, tally = _calm()
+    tally.firing(Firing("partition", "server", 0, ("", 0)))
+    stand.watch.tell(AttemptEnded(0, FIRST, 1, 1, "failed", "another step", 570))
+    assert len(stand.broken) == 1
+    other, _ = _calm(versions=True)
+    other.watch.tell(AttemptEnded(0, FIRST, 1, 1, "failed", "another step", 570))
+    assert other.broken == []
+
+
+# P20
+
+
+def test_p20_lets_steps_run_while_their_attempt_does_and_not_after() -> None:
+    stand = two_invocations()
+    stand.put(Afterlife)
+    stand.watch.tell(BodyStarted(1, FIRST))
+    stand.watch.tell(StepExecuted(FIRST, "charge", 1))
+    stand.watch.tell(StepEnded(1, FIRST))
+    stand.watch.tell(BodyEnded(1))
+    assert stand.broken == []
+    stand.watch.tell(StepEnded(1, FIRST))
+    stand.watch.tell(StepExecuted(FIRST, "mail", 1))
+    assert len(stand.broken) == 2
