@@ -27,6 +27,7 @@ OF_SCHEDULES: Final = "schedule"
 # What needs no further luck; how often luck is tried, and how long what it brings is made smaller before it is judged.
 ENOUGH: Final = 4
 SEARCHED_MAX: Final = 40
+SCHEDULES_MAX: Final = 12  # of them, where only the schedule is not small
 SMALLER_AGAIN_MAX: Final = 40
 MOVED_MAX: Final = 4
 MOMENTS_MAX: Final = 40
@@ -199,8 +200,10 @@ def search_again(tries: Tries) -> None:
     """Other runs of the same plan, with half the operations and no other kinds of faults: where a fault must come in
     one moment of many, another moment of a smaller run often does as well."""
     for number in range(SEARCHED_MAX):
-        calls, firings = tries.ran.report.calls, tries.ran.report.firings
-        if tries.spent or (len(calls) <= ENOUGH and len(firings) <= ENOUGH):
+        if tries.spent or tries.best.variation.tame:
+            return  # Where everything is tame there is no luck.
+        small = len(tries.ran.report.calls) <= ENOUGH and len(tries.ran.report.firings) <= ENOUGH
+        if small and (tries.best.variation.schedule == FIFO or number >= SCHEDULES_MAX):
             return
         trial = _other_luck(tries, number)
         if tries.attempt(trial, _smaller_again, SMALLER_AGAIN_MAX):
@@ -263,8 +266,7 @@ def _other_luck(tries: Tries, number: int) -> Trial:
     changes: dict[str, Any] = {"salts": salts, "calls": tuple(calls[index] for index in sorted(order[:wanted]))}
     if report.firings:
         changes |= {"strikes": None, "faults": _only(tuple(one.kind for one in report.firings))}
-    if number % 2:
-        changes["schedule"] = None
+    changes["schedule"] = None if number % 2 and len(calls) > ENOUGH else FIFO
     return Trial(tries.best.seed, attrs.evolve(variation, **changes))
 
 
