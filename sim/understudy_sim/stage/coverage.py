@@ -37,7 +37,7 @@ from understudy_sim.stage.tally import Firing
 
 # How long after a fault is over it still counts as being about (virtual time): restarts and retries fall into this.
 WINDOW_NS: Final = 1_000_000_000
-# Classes of faults, the letter each has in a matrix, and the kinds of faults in them.
+# Classes of faults, the letter each has in a matrix, and the kinds of faults in them.  A new kind needs a row here.
 NONE: Final = "none"
 CLASSES: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = MappingProxyType(
     {
@@ -63,8 +63,8 @@ CLASSES: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = MappingProxyType(
         "service": (
             "x",
             (
-                *("provider_slow", "provider_error", "provider_silent", "provider_late", "provider_twice"),
-                "provider_down",
+                *("provider_slow", "provider_late", "provider_error", "provider_lies", "provider_silent"),
+                *("provider_twice", "provider_down"),
             ),
         ),
         "other": ("?", ()),

@@ -15,12 +15,14 @@ from understudy_sim.stage.coverage import (
     RECORDS,
     ROWS,
     cell,
+    cells_in,
     reachable,
 )
 from understudy_sim.stage.faults import FaultSet
 from understudy_sim.stage.summary import Summary
 
 RECENT: Final = 50
+COLUMN_MIN: Final = 4
 PARTS: Final = (
     (MOVES, "invocations move"),
     (JOURNAL, "attempts journal"),
@@ -49,38 +51,41 @@ def tell_cells(echo: Echo, summary: Summary, faults: FaultSet) -> None:
 
 def tell_matrix(echo: Echo, summary: Summary, faults: FaultSet) -> None:
     """Every row with the classes of faults that were about when it happened; fits 100 columns."""
-    legend = ", ".join(f"{letter} {name}" for name, (letter, _) in CLASSES.items())
-    echo("what was covered, under which faults: " + legend)
-    echo("  a letter: seen while such a fault was about (o: while none was); a dot: not seen, though it could be")
-    within = reachable(faults)
-    _records(echo, summary.cells, within)
+    matrix = _Matrix(summary.cells, reachable(faults))
+    echo("what was covered: a letter where it was seen while such a fault was about, a dot where it was not")
+    names = [f"{letter} {name}" for name, (letter, _) in CLASSES.items()]
+    echo("  " + ", ".join(names[class_] for class_ in matrix.classes))
+    matrix.tell_records(echo)
     for part, title in PARTS:
         echo(f"\n{title}")
         for number, row in enumerate(ROWS):
             if row.part == part:
-                echo(f"  {row!s:<48}{_classes(number, summary.cells, within)}".rstrip())
+                echo(f"  {row!s:<48}{matrix.letters(number)}".rstrip())
 
 
-def _records(echo: Echo, seen: int, within: int) -> None:
-    """One line per kind of record, one column per status."""
-    numbers = {(row.what, row.where): number for number, row in enumerate(ROWS) if row.part == RECORDS}
-    whats = dict.fromkeys(what for what, _ in numbers)
-    wheres = list(dict.fromkeys(where for _, where in numbers))
-    width = CLASS_COUNT
-    echo("\nrecords, by the status of the invocation they are about")
-    echo(f"{'':<24}" + "".join(f"{where[:width]:<{width}} " for where in wheres).rstrip())
-    for what in whats:
-        cells = [
-            _classes(numbers[what, where], seen, within) if (what, where) in numbers else " " * width
-            for where in wheres
-        ]
-        echo(f"{what:<24}{' '.join(cells)}".rstrip())
+class _Matrix:
+    """What was *seen* of what is *within* reach; classes that are in neither have no column."""
 
+    def __init__(self, seen: int, within: int) -> None:
+        self.seen, self.within = seen, within
+        told = {number % CLASS_COUNT: None for number in cells_in(seen | within)}
+        self.classes = [class_ for class_ in range(CLASS_COUNT) if class_ in told]
 
-def _classes(row: int, seen: int, within: int) -> str:
-    """The letters of one row's cells."""
-    letters = []
-    for class_, letter in enumerate(LETTERS):
-        number = cell(row, class_)
-        letters.append(letter if seen >> number & 1 else "." if within >> number & 1 else " ")
-    return "".join(letters)
+    def letters(self, row: int) -> str:
+        """One row's cells."""
+        found = ""
+        for class_ in self.classes:
+            number = cell(row, class_)
+            found += LETTERS[class_] if self.seen >> number & 1 else "." if self.within >> number & 1 else " "
+        return found
+
+    def tell_records(self, echo: Echo) -> None:
+        """One line per kind of record, one column per status."""
+        numbers = {(row.what, row.where): number for number, row in enumerate(ROWS) if row.part == RECORDS}
+        wheres = list(dict.fromkeys(where for _, where in numbers))
+        width = max(len(self.classes), COLUMN_MIN)
+        echo("\nrecords, by the status of the invocation they are about")
+        echo(f"{'':<24}" + "".join(f"{where[:width]:<{width}} " for where in wheres).rstrip())
+        for what in dict.fromkeys(what for what, _ in numbers):
+            cells = [self.letters(numbers[what, where]) if (what, where) in numbers else "" for where in wheres]
+            echo(f"{what:<24}{' '.join(f'{one:<{width}}' for one in cells)}".rstrip())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from understudy_sim.stage.shrunk_file import load_fixed
 
 TOUR = "scenarios/ticket_tour.py"
 NAIVE = "scenarios/ticket_tour_naive.py"
+TINY = "tests/sim/stage/strategies/tiny.py"
 KEYS = {
     "seeds",
     "failed",
@@ -30,6 +32,14 @@ KEYS = {
     "sometimes",
     "byte_share",
     "digest",
+    "varied",
+    "failing_variations",
+    "schedules",
+    "cells",
+    "cells_digest",
+    "quiet",
+    "ended",
+    "not_judged",
 }
 
 
@@ -91,6 +101,8 @@ def test_a_replay_can_stop_at_a_step() -> None:
         ([TOUR, "--seed", "1", "--seeds", "3"], "--seed runs one seed"),
         ([f"{TOUR}::nothing"], "no scenario named 'nothing'"),
         (["README.md"], "is no Python file"),
+        ([TOUR, "--strategy", "luck"], "'portfolio'"),
+        ([TOUR, "--seeds", "1", "--resume", "README.md"], "README.md is no file of a search"),
         (["{tmp}/shop/tour.py"], "run this from {tmp}, whose shop/ it looks for"),
     ],
 )
@@ -143,3 +155,36 @@ def test_the_smallest_run_that_fails_is_written_as_a_page(tmp_path: Path) -> Non
     assert result.exit_code == 1
     assert f"the smallest run is in {page}" in result.stdout
     assert "P13 handler code is deterministic" in page.read_text(encoding="utf-8")
+
+
+def test_a_failing_variation_is_replayed_by_the_line_that_is_printed() -> None:
+    found = run(simulate, NAIVE, "--strategy", "fifo", "--seeds", "1", "--faults", "none", "--json")
+    assert found.exit_code == 1
+    line = next(line for line in found.stdout.splitlines() if line.startswith("  replay"))
+    _, command, *arguments = shlex.split(line.partition("replay")[2])
+    assert command == "replay"
+    assert "--variation" in arguments
+    again = run(replay, *arguments, "--json")
+    assert again.exit_code == 1
+    assert last_json(again)["digest"] == last_json(found)["digest"]
+
+
+def test_a_failing_seed_is_told_with_what_it_drew_and_nothing_is_wider_than_a_terminal() -> None:
+    found = run(simulate, NAIVE, "--seeds", "1", "--cells")
+    assert all(f"\n  {name} " in found.stdout for name in ("drawn", "schedule", "trouble", "faults", "bounds"))
+    told = found.stdout.partition("broken in")[0]
+    assert max(map(len, told.splitlines())) <= 100
+
+
+def test_a_search_can_be_taken_up_again(tmp_path: Path) -> None:
+    file = str(tmp_path / "runs.jsonl")
+    first = last_json(run(simulate, TINY, "--seeds", "3", "--resume", file, "--json"))
+    whole = last_json(run(simulate, TINY, "--seeds", "6", "--resume", file, "--json"))
+    assert (first["seeds"], whole["seeds"]) == (3, 6)
+    assert whole["digest"] == last_json(run(simulate, TINY, "--seeds", "6", "--json"))["digest"]
+
+
+def test_a_search_says_which_rule_ended_it() -> None:
+    quiet = run(simulate, TINY, "--until-quiet", "4")
+    assert "ended because no new cell in 4 runs" in quiet.stdout
+    assert "ended because 2 seeds are run" in run(simulate, TINY, "--seeds", "2").stdout
