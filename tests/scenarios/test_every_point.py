@@ -1,6 +1,6 @@
 """The tour under a power cut at every point, sampled: every so many places of a few golden runs that differ in kind.
 
-All places of one seed take minutes: `understudy simulate scenarios/ticket_tour.py --strategy crash-points --seed 3`.
+All places of one seed take minutes: `understudy simulate scenarios/ticket_tour.py --strategy crash-points`.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ import attrs
 from understudy_sim.stage import faults
 from understudy_sim.stage.application import Application
 from understudy_sim.stage.equivalence import undisturbed
-from understudy_sim.stage.operations import Operation
+from understudy_sim.stage.operations import Call, Operation
 from understudy_sim.stage.points import AFTER, BEFORE, POINTS, Passing
 from understudy_sim.stage.report import Report
 from understudy_sim.stage.run import outline_of, run_seed
@@ -113,7 +113,7 @@ class CrashPoints:
         missed = f", {self._missed} of them never came" if self._missed else ""
         lines.append(
             f"{self.points:,} points, {self.places:,} places, {sum(self._counts.values()):,} cuts{missed}; "
-            f"{len(self._outcomes)} different outcomes"
+            f"different outcomes: {len(self._outcomes)}"
         )
         return lines
 
@@ -164,18 +164,27 @@ class CrashPoints:
 
 
 def some_of(calls: Sequence[Operation], count: int) -> tuple[int, ...]:
-    """Indexes of *count* of *calls*: of every client its first and its last, then its second, and so on."""
+    """Indexes of *count* of *calls*: of every client its first, then in turn what nobody does yet, or else its last."""
     by_client: dict[str, list[int]] = {}
     for index, one in enumerate(calls):
         by_client.setdefault(one.client, []).append(index)
-    kept: list[int] = []
+    kept = [waiting.pop(0) for waiting in by_client.values()][:count]
+    kinds = {_kind_of(calls[index]) for index in kept}
     while len(kept) < count and any(by_client.values()):
         for waiting in by_client.values():
             if waiting and len(kept) < count:
-                kept.append(waiting.pop(0))
-            if waiting and len(kept) < count:
-                kept.append(waiting.pop())
+                new = next((index for index in waiting if _kind_of(calls[index]) not in kinds), waiting[-1])
+                waiting.remove(new)
+                kept.append(new)
+                kinds.add(_kind_of(calls[new]))
     return tuple(sorted(kept))
+
+
+def _kind_of(operation: Operation) -> tuple[str, str]:
+    """What an operation does: two of one kind show less than two of different kinds."""
+    if isinstance(operation, Call):
+        return operation.service, operation.handler
+    return type(operation).__name__, ""
 
 
 def crashes(places: Sequence[Place]) -> Iterator[PointCrash]:
