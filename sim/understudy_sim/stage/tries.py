@@ -89,6 +89,7 @@ class Recorder:
         assert self._recording is not None, "attached before"
         self.decisions = tuple(rehearsal.choices.recorded)
         self.deviations = tuple(Deviation(task=task, nth=nth, by=by) for task, nth, by in self._recording.passed)
+        self._recording = None  # It knows every task of the run: let the dead go.
 
 
 def runner_of(scenario: Scenario) -> Runner:

@@ -10,15 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from understudy_sim.kernel.choices import SeededChoices
 from understudy_sim.stage import faults, reductions
+from understudy_sim.stage.application import Application
 from understudy_sim.stage.operations import Call
 from understudy_sim.stage.plan import Plan, draw_plan
 from understudy_sim.stage.report import Report, Story
-from understudy_sim.stage.run import ENDED_EARLY
+from understudy_sim.stage.run import ENDED_EARLY, run_seed
+from understudy_sim.stage.script import load_scenario
 from understudy_sim.stage.shrink import NotRepeated, Shrunk, shrink
+from understudy_sim.stage.silence import silent
 from understudy_sim.stage.strategies.port import Trial
 from understudy_sim.stage.tally import Firing
-from understudy_sim.stage.tries import Ran, Tries, kind_of
-from understudy_sim.stage.variation import AS_DRAWN, Deviation, Strike
+from understudy_sim.stage.tries import Ran, Tries, kind_of, runner_of
+from understudy_sim.stage.variation import AS_DRAWN, Deviation, Schedule, Strike, Variation
 from understudy_sim.stage.watch import Violation
 
 CLAIM = "P3 what is done is done once"
@@ -244,3 +247,18 @@ def test_a_run_that_does_nothing_is_no_smaller_run() -> None:
     tries = Tries(run, Trial(7), runs_max=100, steps_max=10**9)
     reductions.drop_operations(tries)
     assert len(tries.ran.report.calls) == 1
+
+
+@pytest.mark.parametrize("kind", ["random", "pct", "drawn"])
+def test_a_rehearsal_written_as_deviations_is_the_same_rehearsal(kind: str) -> None:
+    run = runner_of(load_scenario("scenarios/ticket_tour.py"))
+    schedule = Schedule(kind=kind, changes=3 if kind == "pct" else 0)
+    with silent():
+        ran = run(Trial(1, Variation(schedule=schedule)))
+        written = Schedule(kind="fifo", deviations=ran.deviations)
+        again = run(Trial(1, Variation(schedule=written)))
+        plain = run_seed(load_scenario("scenarios/ticket_tour.py"), Application("scenarios.ticket_tour:app"), 1)
+    assert ran.deviations or kind == "drawn"
+    assert again.report.digest == ran.report.digest
+    assert again.deviations == ran.deviations
+    assert kind != "drawn" or plain.digest == ran.report.digest, "whoever records changes nothing"
