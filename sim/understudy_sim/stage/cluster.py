@@ -161,7 +161,8 @@ class Cluster:
         if not self._is_open or self.server.ingress is None:
             return False
         listens = self.kernel.network.listens
-        return all(listens(one.process.name, ENDPOINT_PORT) for one in self.endpoints)
+        port = HTTP_PORT if self.plan.hops.in_bytes else ENDPOINT_PORT
+        return all(listens(one.process.name, port) for one in self.endpoints)
 
     @property
     def done(self) -> bool:

@@ -19,6 +19,7 @@ import trio
 from understudy_sim.kernel.choices import SeededChoices
 from understudy_sim.kernel.kernel import Kernel
 from understudy_sim.stage.endpoint import NS_PER_MS, EndpointProcess
+from understudy_sim.stage.points import BEFORE
 
 if TYPE_CHECKING:
     from understudy_sim.kernel.aio_asgi import AsgiApp
@@ -56,10 +57,18 @@ class GuestProcess(EndpointProcess):
             self.loading = False
 
             async def answered(scope: Any, receive: Any, send: Any, invocation_id: str) -> None:
+                await self._arrives(invocation_id)
                 await aio_asgi.call(loop, app, scope, receive, send)
 
             async with trio.open_nursery() as nursery:
                 await self._serve_asgi(answered, nursery)
+
+    async def _arrives(self, invocation_id: str) -> None:
+        """An attempt is here.  The other points of attempts are our own SDK's."""
+        points = self.points
+        if points is not None and invocation_id and points.wants("handler.start"):
+            nth = points.number("handler.start", self.process.name)
+            await points.through("handler.start", self.process, BEFORE, nth, points.invocation(invocation_id))
 
     def _told_to_stop(self) -> None:
         self._loop.deliver_signal(signal.SIGTERM)
