@@ -9,6 +9,7 @@ import pytest
 from understudy_sim.mutants.catalogue import MUTANTS, mutant_by_id
 from understudy_sim.mutants.edit import Mutant, MutantError
 from understudy_sim.mutants.hook import source_of
+from understudy_sim.mutants.real_bugs import REAL_BUGS
 from understudy_sim.stage.scenario import Scenario
 
 
@@ -31,3 +32,10 @@ def test_every_mutant_is_hunted_in_a_scenario_that_holds_without_it(path: str) -
     scenario = getattr(importlib.import_module(module), name)
     assert isinstance(scenario, Scenario)
     assert not scenario.fails
+
+
+def test_every_real_bug_has_a_mutant_or_a_reason() -> None:
+    known = [mutant.id for mutant in MUTANTS]
+    for bug in REAL_BUGS:
+        assert bug.mutants or bug.why_not, bug.what
+        assert all(id_ in known for id_ in bug.mutants), bug
