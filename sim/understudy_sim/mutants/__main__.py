@@ -2,10 +2,12 @@
 
 quiet ID     200 seeds without faults: a mutant that needs a fault must not be found
 suite ID     the test suite against an edited copy of the repository: likewise
+with ID …    a command of `understudy`, or a Python file, with the mutant in the code
 """
 
 from __future__ import annotations
 
+import runpy
 import sys
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import click
 from understudy_sim.mutants.apart import hunt_apart
 from understudy_sim.mutants.catalogue import mutant_by_id
 from understudy_sim.mutants.edit import Mutant, MutantError
+from understudy_sim.mutants.hook import forget_product, install
 from understudy_sim.mutants.hunt import Task
 from understudy_sim.mutants.suite import run_suite
 from understudy_sim.mutants.table import line
@@ -61,6 +64,26 @@ def suite(mutant_ids: str, arguments: tuple[str, ...]) -> None:
     click.echo(f"{mutant_ids}: {'the suite passes' if result.passed else 'caught by ' + ', '.join(result.failed)}")
     if not result.passed:
         raise SystemExit(1)
+
+
+@main.command("with", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.argument("mutant_id", metavar="ID")
+@click.argument("arguments", nargs=-1, required=True, type=click.UNPROCESSED, metavar="COMMAND…")
+def with_planted(mutant_id: str, arguments: tuple[str, ...]) -> None:
+    """Run COMMAND, which is one of `understudy` (as in `simulate SCRIPT`) or a Python file, with the mutant ID.
+
+    It is planted in this process alone: leave `--jobs` at 1.
+    """
+    mutant = _find(mutant_id)
+    forget_product()
+    install(mutant)
+    if arguments[0].endswith(".py"):
+        sys.argv = list(arguments)
+        runpy.run_path(arguments[0], run_name="__main__")
+        return
+    from understudy_runtime.cli.main import understudy
+
+    understudy.main(list(arguments), prog_name="understudy")
 
 
 if __name__ == "__main__":

@@ -4,21 +4,30 @@ from __future__ import annotations
 
 from typing import Final
 
-from understudy_sim.mutants.edit import DEADLOCK, DOORBELL, FAN_OUT, PROMISE_RACE, TRIP, Mutant
+from understudy_sim.mutants.edit import DEADLOCK, DOORBELL, FAN_OUT, PROMISE_RACE, TRIP, Edit, Mutant
 
 SDK: Final[tuple[Mutant, ...]] = (
     Mutant(
         id="A12",
         group="A exactly once",
-        module="understudy.vm.core",
-        before="            if not pending:\n                return self._unresolved(tree)\n",
-        after=(
-            "            is_open = tree in self._runs and self._runs[tree].standing is _ISSUED\n"
-            "            if not pending or (is_open and self._state is _PROCESSING and len(pending) == 1):\n"
-            "                return self._unresolved(tree)\n"
-        ),
+        module="understudy.vm.vm",
+        before="        if completion_id not in self._known and completion_id not in self._ready:\n",
+        after="        if completion_id not in self._ready:\n",
         why="a step whose result is the last of the journal is executed again",
         needs=("crash",),
+        also=(
+            Edit(
+                "understudy.vm.core",
+                "        if not pending or pending[0][0] != key:\n",
+                "        if not pending or pending[0][0] != key or (len(pending) == 1 and key in self._runs):\n",
+            ),
+            Edit(
+                "understudy.vm.core",
+                "            if not pending:\n                return self._unresolved(tree)\n",
+                "            if not pending or (len(pending) == 1 and tree in self._runs and tree not in ready):\n"
+                "                return self._unresolved(tree)\n",
+            ),
+        ),
     ),
     Mutant(
         id="D6",
