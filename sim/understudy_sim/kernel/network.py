@@ -378,7 +378,7 @@ class Network:
                 continue
             del self._blocked[link]
             both = ((one.forward, one.backward) for one in self.connections.values())
-            pipes += [pipe for pair in both for pipe in pair if pipe.held and pipe.link == link]
+            pipes += [pipe for ends in both for pipe in ends if pipe.held and pipe.link == link]
         for pipe in order(pipes):
             pipe.release_at_once()
         for connect in connects:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from understudy_sim.kernel.faults.bit_rot import BitRot
+from understudy_sim.kernel.faults.clock_drift import ClockDrift
+from understudy_sim.kernel.faults.clock_freeze import ClockFreeze
 from understudy_sim.kernel.faults.clock_jump import ClockJump
-from understudy_sim.kernel.faults.clocks import ClockDrift, ClockFreeze, ClockOffset, ClockSlew
+from understudy_sim.kernel.faults.clock_offset import ClockOffset
+from understudy_sim.kernel.faults.clock_slew import ClockSlew
 from understudy_sim.kernel.faults.crash import Crash
 from understudy_sim.kernel.faults.cut_stream import CutStream
-from understudy_sim.kernel.faults.damage import BitRot, MisdirectedWrite
 from understudy_sim.kernel.faults.failing_sync import FailingSync
 from understudy_sim.kernel.faults.full_disk import FullDisk
 from understudy_sim.kernel.faults.group_crash import GroupCrash
@@ -19,6 +22,7 @@ from understudy_sim.kernel.faults.hung_connect import HungConnect
 from understudy_sim.kernel.faults.jitter import Jitter
 from understudy_sim.kernel.faults.latency import Latency
 from understudy_sim.kernel.faults.lost_writes import LostWrites, TornTail
+from understudy_sim.kernel.faults.misdirected_write import MisdirectedWrite
 from understudy_sim.kernel.faults.partition import Partition
 from understudy_sim.kernel.faults.pause import Pause
 from understudy_sim.kernel.faults.port import Fault
