@@ -29,16 +29,18 @@ from understudy_sim.stage.chronicle_words import (
     invocation_of,
     item_text,
     result_text,
+    shortened,
     target_text,
     value_text,
 )
 from understudy_sim.stage.history import Acted
 from understudy_sim.stage.rehearsal import Rehearsal
 from understudy_sim.stage.tally import Firing
-from understudy_sim.stage.variation import AS_DRAWN
+from understudy_sim.stage.variation_text import to_text
 from understudy_sim.stage.watch import Violation
 
 WORLD: Final = ""
+WHAT_CHARACTERS_MAX: Final = 400
 
 
 @attrs.define
@@ -79,12 +81,14 @@ class Chronicler:
         self._known: dict[str, _Known] = {}
         self._locks: dict[tuple[str, str], str] = {}
         self._bodies: dict[int, tuple[str, str]] = {}  # body -> (process, invocation)
+        self._broken: list[tuple[str, str]] = []
         self._is_over = False
 
     # --- the observer -------------------------------------------------------------------------------------------
 
     def attach(self, rehearsal: Rehearsal) -> None:
         assert self._run is None, "a chronicler writes of one run"
+        assert self.chronicle is None, "a chronicler writes of one run"
         self._run = rehearsal
         rehearsal.watch.subscribe(self._handlers())
         rehearsal.kernel.trace.on_note = self._note
@@ -103,7 +107,7 @@ class Chronicler:
     def stopped(self, rehearsal: Rehearsal, ended: KernelOutcome) -> None:
         self._is_over = True
         for violation in rehearsal.watch.violations:
-            if not any(one.kind == "violation" and one.what == _broken(violation) for one in self._events):
+            if (violation.claim, violation.what) not in self._broken:
                 self._violated(violation)
         is_told = rehearsal.variation.steps_max is not None and ended.ending is Ending.STEPS_EXHAUSTED
         ending = f"stopped after step {ended.steps}, as it was told to" if is_told else ended.ending.value
@@ -111,12 +115,11 @@ class Chronicler:
             ending = "the scenario came to its end"
         if not is_told:
             self._add("end", ending, process=WORLD)
-        variation = rehearsal.variation
         messages = self._messages()
         self.chronicle = Chronicle(
             scenario=rehearsal.scenario.name,
             seed=self._seed(rehearsal),
-            variation="" if variation == AS_DRAWN else repr(variation),
+            variation=to_text(attrs.evolve(rehearsal.variation, steps_max=None)),
             digest=ended.digest,
             steps=ended.steps,
             ended_ns=ended.time_ns,
@@ -125,6 +128,13 @@ class Chronicler:
             messages=messages,
             invocations=tuple(self._named.values()),
         )
+        self._forget()
+
+    def _forget(self) -> None:
+        """Hold nothing of the run: its world goes when it is over."""
+        self._run = None
+        self._sent.clear()
+        self._on_the_way.clear()
 
     def _seed(self, rehearsal: Rehearsal) -> int:
         return int(getattr(rehearsal.choices, "seed", 0))
@@ -156,7 +166,7 @@ class Chronicler:
                 step=step,
                 process=current if process is None else process,
                 kind=kind,
-                what=what,
+                what=shortened(what, WHAT_CHARACTERS_MAX),
                 invocation=invocation,
                 facts=tuple((facts or {}).items()),
             )
@@ -429,11 +439,8 @@ class Chronicler:
         self._add("response", f"{one.status} {one.source}".rstrip(), one.invocation_id, facts=facts)
 
     def _violated(self, one: Violation) -> None:
-        self._add("violation", _broken(one), one.invocation_id, facts={"claim": one.claim})
-
-
-def _broken(violation: Violation) -> str:
-    return f"{violation.claim}: {violation.what}"
+        self._broken.append((one.claim, one.what))
+        self._add("violation", f"{one.claim}: {one.what}", one.invocation_id, facts={"claim": one.claim})
 
 
 def _name(runner: ProcessRunner) -> str:

@@ -70,7 +70,9 @@ class Inquiry:
     def node(self) -> Node | None:
         """The running server, if there is one that has opened its partitions."""
         node = self._run.cluster.server.node
-        return node if node is not None and node.partitions and node.invokers else None
+        if node is None or min(len(node.invokers), len(node.effects)) < self._run.plan.partition_count:
+            return None
+        return node
 
     def name(self, invocation_id: str) -> str:
         """`inv #3 CartObject/ann/checkout`."""

@@ -6,9 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+import trio
 from click.testing import CliRunner
+from trio.testing import MockClock
 from understudy_runtime.cli.admin_waits import Unknown, told
 from understudy_runtime.cli.why import why
+
+from tests.runtime.admin.stand import Stand
+from tests.runtime.admin.test_waits import send, tangling
 
 CREATED = "2026-01-02T03:04:05.678000000Z"
 
@@ -110,6 +115,41 @@ async def test_what_is_over_unknown_or_nothing_is_said() -> None:
     assert "it is over: the answer is on its way" in text
     assert not is_stuck
     assert "there are more than the 1" in (await asked(FakeAdmin(ASLEEP, complete=False)))[0]
+
+
+class OfNode:
+    """The admin of a node that runs, without sockets between."""
+
+    def __init__(self, stand: Stand) -> None:
+        self.stand = stand
+
+    async def get(self, path: str, *, may_be_gone: bool = False) -> Any:
+        return await self.stand.get(path)
+
+    async def close(self) -> None:
+        pass
+
+
+async def test_what_a_node_says_is_understood(autojump_clock: MockClock) -> None:
+    async with tangling(partition_count=2) as stand:
+        first = await send(stand, "/Left/a/over", "b")
+        await trio.sleep(1.5)
+        behind = await send(stand, "/Left/a/over", "c")
+        asleep = await send(stand, "/Waiter/wait", "sleep")
+        failing = await send(stand, "/Waiter/wait", "retry")
+        flow = await send(stand, "/Flow/f/run")
+        await trio.sleep(5)
+        lines, is_stuck = await told(OfNode(stand), "")  # type: ignore[arg-type]
+        assert is_stuck
+        assert any("a circle of 3" in line for line in lines)
+        lines, is_stuck = await told(OfNode(stand), behind)  # type: ignore[arg-type]
+        assert is_stuck
+        assert lines[0] == f"Left/a/over …{behind[-8:]} ({behind})"
+        assert f"  waits for the lock of Left/a, held by Left/a/over …{first[-8:]}" in lines
+        for one, said in ((asleep, "the end of its sleep"), (failing, "the shop is closed"), (flow, "approved")):
+            lines, is_stuck = await told(OfNode(stand), one)  # type: ignore[arg-type]
+            assert not is_stuck
+            assert any(said in line for line in lines), lines
 
 
 @pytest.mark.parametrize(
