@@ -47,6 +47,7 @@ HOW_STRATEGIES: Final = "; ".join(f"{name}: {known.does}" for name, known in STR
     help=f"Which runs to make.  {HOW_STRATEGIES}.",
 )
 @click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Processes to use.")
+@click.option("--runs", type=click.IntRange(min=1), help="Stop after so many runs, of however many seeds.")
 @click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="Stop after this long.")
 @click.option("--until-quiet", type=click.IntRange(min=1), metavar="N", help="Stop after N runs without a new cell.")
 @click.option(
@@ -78,6 +79,7 @@ def simulate(
     first_seed: int,
     strategy: str,
     jobs: int,
+    runs: int | None,
     seconds: float | None,
     until_quiet: int | None,
     resume: Path | None,
@@ -90,7 +92,8 @@ def simulate(
 ) -> None:
     """Rehearse the scenario in SCRIPT under many seeds.  Each seed is another order of events and other accidents.
 
-    The search ends when the seeds are run; with --seconds or --until-quiet and no --seeds, when that rule says so.
+    The search ends when the seeds are run; with --runs, --seconds or --until-quiet and no --seeds, when that rule
+    says so.
     """
     scenario = scenario_of(script)
     if seed is not None and (seeds is not None or first_seed):
@@ -100,6 +103,7 @@ def simulate(
         first_seed=first_seed if seed is None else seed,
         seeds=1 if seed is not None else seeds,
         jobs=jobs,
+        runs=runs,
         seconds=seconds,
         until_quiet=until_quiet,
         strategy=strategy,
@@ -149,12 +153,15 @@ def tell_failures(
     for report in summary.failures:
         for claim in dict.fromkeys(story.claim for story in report.stories):
             runs_of.setdefault(claim, []).append(report)
+    drawn: dict[tuple[int, str], None] = {}
     for claim, reports in list(runs_of.items())[:CLAIMS_TOLD_MAX]:
         first = reports[0]
         story = next(one for one in first.stories if one.claim == claim)
         click.echo(f"\nbroken in {len(reports)} run{'s' if len(reports) > 1 else ''}: {describe_story(story)}")
-        for line in banner(first):
+        known = (first.seed, first.digest) in drawn
+        for line in ["  drawn      as above"] if known else banner(first):
             click.echo(line)
+        drawn[first.seed, first.digest] = None
         click.echo(f"  replay     {replay_line(script, first.seed, summary.variation_of(first))}")
     for claim, reports in list(runs_of.items())[CLAIMS_TOLD_MAX:]:
         click.echo(f"\nbroken in {len(reports)} runs, first {reports[0].seed:#x}: {claim}")

@@ -18,6 +18,7 @@ from understudy_sim.stage.report import Report
 
 WIDTH: Final = 100
 INDENT: Final = 13
+GLUE: Final = "\x1f"
 
 
 def banner(report: Report) -> list[str]:
@@ -34,8 +35,11 @@ def banner(report: Report) -> list[str]:
 
 
 def _wrapped(name: str, parts: Sequence[str]) -> list[str]:
+    """A row, broken between its parts only."""
+    text = ", ".join(part.replace(" ", GLUE) for part in parts)
     first = f"  {name:<{INDENT - 2}}"
-    return textwrap.wrap(", ".join(parts), WIDTH, initial_indent=first, subsequent_indent=" " * INDENT)
+    lines = textwrap.wrap(text, WIDTH, initial_indent=first, subsequent_indent=" " * INDENT, break_on_hyphens=False)
+    return [line.replace(GLUE, " ") for line in lines]
 
 
 def _sizes(plan: Plan) -> list[str]:

@@ -89,13 +89,13 @@ def decided(policy: Policy) -> Decided:
             words = f"priorities, {policy.changes} changes in {policy.horizon:,} decisions"
             return Decided(words, policy.decisions)
         case Delays():
-            return Decided(f"first come, first served, {len(policy.places)} delays")
+            return Decided(f"first come first served, {len(policy.places)} delays")
         case Surveyed():
-            return Decided("first come, first served, surveyed", len(policy.turns), tuple(policy.turns))
+            return Decided("first come first served, surveyed", len(policy.turns), tuple(policy.turns))
         case Deviating():
-            return Decided(f"first come, first served, {policy.met} deviations")
+            return Decided(f"first come first served, {policy.met} deviations")
         case FirstReady():
-            return Decided("first come, first served")
+            return Decided("first come first served")
         case RandomPick():
             return Decided("random")
     return Decided(type(policy).__name__)

@@ -40,14 +40,15 @@ class Search:
     """What to run, and when to stop.
 
     *seeds* bounds a strategy's seeds (None: the scenario's own number, or no bound where another rule or the strategy
-    itself ends the search), *seconds* the time, *until_quiet* the runs without a new cell.  *resume* names a file of
-    finished runs to go on with.
+    itself ends the search), *runs* the runs, *seconds* the time, *until_quiet* the runs without a new cell.  *resume*
+    names a file of finished runs to go on with.
     """
 
     script: str
     first_seed: int = 0
     seeds: int | None = None
     jobs: int = 1
+    runs: int | None = None
     seconds: float | None = None
     until_quiet: int | None = None
     strategy: str = DEFAULT
@@ -57,7 +58,8 @@ class Search:
 
     def seeds_max(self, scenario: Scenario) -> int | None:
         """How many seeds there are to run."""
-        endless = self.seconds is not None or self.until_quiet is not None or STRATEGIES[self.strategy].ends
+        ends = any(rule is not None for rule in (self.runs, self.seconds, self.until_quiet))
+        endless = ends or STRATEGIES[self.strategy].ends
         return self.seeds if self.seeds is not None or endless else scenario.seeds
 
 
@@ -100,6 +102,8 @@ def _reason(wanted: Search, summary: Summary, began: float) -> str:
     """Why to stop now; empty: go on."""
     if wanted.stop_at_failure and summary.failures:
         return "a claim broke"
+    if wanted.runs is not None and summary.seeds >= wanted.runs:
+        return f"{wanted.runs:,} runs are made"
     if wanted.until_quiet is not None and summary.quiet >= wanted.until_quiet:
         return f"no new cell in {wanted.until_quiet:,} runs"
     if wanted.seconds is not None and time.monotonic() - began >= wanted.seconds:

@@ -51,11 +51,16 @@ def behind(turns: Sequence[Turn], deviations: Sequence[Deviation]) -> tuple[Turn
 
 
 class DelayBounded:
-    """Exhaustive by number of deviations, breadth first.  `Scope.seeds` bounds the runs."""
+    """Exhaustive by number of deviations, breadth first; seed after seed (`Scope.seeds`; None: the first one)."""
 
     def __init__(self, name: str, scope: Scope) -> None:
         self.name = name
         self.scope = scope
+        self._seed = scope.first_seed
+        self._begin()
+
+    def _begin(self) -> None:
+        """A seed: its run without a deviation comes first."""
         self._level: Iterator[tuple[Deviation, ...]] = iter([()])
         self._known = 1  # runs of this level that were not asked for yet
         self._depth = 0
@@ -68,15 +73,13 @@ class DelayBounded:
     def left(self) -> str:
         """How many runs of this level, and of the next as far as it is known."""
         if not self._known and not self._waiting and not self._gave_up:
-            return f"none: every schedule was run, the last with {self._depth} deviations"
+            return f"none: every schedule of seed {self._seed} was run, the last with {self._depth} deviations"
         at_least = "at least " if self._gave_up else ""
         more = f", {at_least}{self._waiting:,} with {self._depth + 1}" if self._waiting else ""
-        return f"{self._known:,} schedules with {self._depth} deviations{more}"
+        return f"of seed {self._seed} {self._known:,} schedules with {self._depth} deviations{more}"
 
     def trials(self, count: int) -> Sequence[Trial]:
         """The next ones of this level, or the first ones of the next when all of this one are told."""
-        if self.scope.seeds is not None:
-            count = min(count, self.scope.seeds - self._ran)
         if not self._known and self._ran == self._told:
             self._descend()
         taken = [self._trial(deviations) for _, deviations in zip(range(count), self._level, strict=False)]
@@ -85,7 +88,11 @@ class DelayBounded:
         return taken
 
     def _descend(self) -> None:
+        """All of a level are told: the next one, or the next seed."""
         if not self._parents:
+            if self._seed + 1 < self.scope.first_seed + (self.scope.seeds or 1):
+                self._seed += 1
+                self._begin()
             return
         self._depth += 1
         self._known, self._waiting = self._waiting, 0
@@ -94,7 +101,7 @@ class DelayBounded:
 
     def _trial(self, deviations: tuple[Deviation, ...]) -> Trial:
         schedule = Schedule(kind="fifo", deviations=deviations, surveyed=True)
-        return Trial(self.scope.first_seed, attrs.evolve(self.scope.variation, schedule=schedule))
+        return Trial(self._seed, attrs.evolve(self.scope.variation, schedule=schedule))
 
     def told(self, trial: Trial, report: Report) -> None:
         """Learn where a run could have gone on otherwise."""

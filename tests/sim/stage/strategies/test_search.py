@@ -79,8 +79,9 @@ def test_a_broken_claim_ends_a_search_where_that_is_wanted() -> None:
 
 
 def test_an_exhaustive_strategy_needs_no_number_of_seeds() -> None:
-    summary = searched(Search(script=TINY, first_seed=2, strategy="delays", seeds=20))
+    summary = searched(Search(script=TINY, first_seed=2, strategy="delays", runs=20))
     assert summary.seeds == 20
+    assert summary.ended == "20 runs are made"
     assert "with 2 deviations" in summary.left or "with 1 deviations" in summary.left
 
 

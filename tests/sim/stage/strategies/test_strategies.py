@@ -114,12 +114,14 @@ def test_delays_run_fifo_then_every_single_deviation_once(tiny: Scenario) -> Non
 
 def test_delays_end_and_say_so(tiny: Scenario, shown: Show) -> None:
     """A made-up program: two decisions of two tasks each, so four schedules."""
-    strategy = DelayBounded("delays", Scope(scenario=tiny))
+    strategy = DelayBounded("delays", Scope(scenario=tiny, first_seed=4, seeds=2))
     turns = (Turn("a", 1, 2), Turn("b", 1, 2))
     like = attrs.evolve(shown(0), schedule=Decided("made up", 2, turns))
-    found = [trial.variation.schedule for trial, _ in explore(strategy, lambda trials: iter([like] * len(trials)))]
-    assert [len(one.deviations) for one in found if one is not None] == [0, 1, 1, 2]
-    assert strategy.left == "none: every schedule was run, the last with 2 deviations"
+    found = [trial for trial, _ in explore(strategy, lambda trials: iter([like] * len(trials)))]
+    schedules = [trial.variation.schedule for trial in found]
+    assert [len(one.deviations) for one in schedules if one is not None] == [0, 1, 1, 2] * 2
+    assert [trial.seed for trial in found] == [4] * 4 + [5] * 4
+    assert strategy.left == "none: every schedule of seed 5 was run, the last with 2 deviations"
 
 
 def test_what_lies_behind_a_deviation() -> None:
