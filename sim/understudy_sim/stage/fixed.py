@@ -84,6 +84,8 @@ def fix(
     crash_at: PointCrash | None = None,
     orders: int = 0,
     faults: Sequence[str] | None = None,
+    salts: Mapping[str, int] | None = None,
+    borrowed: Mapping[str, int] | None = None,
 ) -> Fixed:
     """See `Scenario.fixed`."""
     assert schedule is None or not deviations, "deviations are from first come, first served: no other schedule"
@@ -98,6 +100,8 @@ def fix(
         crash_at=crash_at,
         orders=orders,
         faults=None if faults is None else only(*faults),
+        salts=None if salts is None else dict(salts),
+        borrowed=None if borrowed is None else dict(borrowed),
     )
     return Fixed(scenario, Trial(seed, variation))
 

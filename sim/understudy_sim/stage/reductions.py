@@ -327,7 +327,7 @@ def write_decisions(tries: Tries) -> None:
     answers: dict[str, list[Choice]] = {}
     for one in wild_decisions(tries.ran, tries.best):
         answers.setdefault(one.label, []).append(one)
-    # Other streams than the seed's own cannot be named in a file: then all of it is written.
+    # Other streams than the seed's own are worth getting rid of: then all of it is written.
     longest = ANSWERS_MAX if not (variation.salts or variation.borrowed) else len(tries.ran.decisions)
     short = [label for label, given in answers.items() if len(given) <= longest]
     written = {(one.label, one.ordinal): one.value for label in short for one in answers[label] if one.value != one.low}

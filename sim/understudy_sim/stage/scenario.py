@@ -61,13 +61,16 @@ class Scenario:
         crash_at: PointCrash | None = None,
         orders: int = 0,
         faults: Sequence[str] | None = None,
+        salts: Mapping[str, int] | None = None,
+        borrowed: Mapping[str, int] | None = None,
     ) -> Fixed:
         """One run of it, written out: what `understudy shrink` leaves in a file.
 
         *operations* and *strikes* are all there are (None: as *seed* draws them, of the kinds *faults*).  The schedule
         is first come, first served but for *deviations*, unless *schedule* is another.  *decisions* force answers, by
         label (all of them) or `label#n` (one, from 0); what is under a prefix of *drawn* is drawn from *seed*, and all
-        the rest is tame.  With *orders* the outcome must be that of one of so many undisturbed orders.
+        the rest is tame.  *salts* and *borrowed* say, by prefix, what is drawn from other streams of it or as another
+        seed would.  With *orders* the outcome must be that of one of so many undisturbed orders.
         """
         from understudy_sim.stage.fixed import fix
 
@@ -83,6 +86,8 @@ class Scenario:
             crash_at=crash_at,
             orders=orders,
             faults=faults,
+            salts=salts,
+            borrowed=borrowed,
         )
 
 

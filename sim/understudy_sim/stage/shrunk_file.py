@@ -93,7 +93,6 @@ def _scenario(script: str) -> str:
 def _written(trial: Trial, report: Report) -> dict[str, Any]:
     """The arguments of `Scenario.fixed` that are not as by default."""
     variation = trial.variation
-    assert not variation.salts, "a run to be written takes nothing from other streams"
     operations = report.calls if variation.calls is None or variation.kept_calls is not None else variation.calls
     drawn = EVERYTHING if not variation.tame else variation.wild
     schedule = FIFO if variation.schedule is None else variation.schedule
@@ -113,6 +112,9 @@ def _written(trial: Trial, report: Report) -> dict[str, Any]:
         written["decisions"] = Decisions(variation.overrides, report)
     if drawn:
         written["drawn"] = drawn
+    for name in ("salts", "borrowed"):
+        if getattr(variation, name):
+            written[name] = dict(getattr(variation, name))
     if variation.crash_at is not None:
         written["crash_at"] = variation.crash_at
     if variation.orders:

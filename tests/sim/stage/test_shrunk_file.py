@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from understudy_sim import Act, Attach, Call, Deploy, Deviation, Schedule, Settle, Strike, scenario_in
+from understudy_sim import Act, Attach, Call, Deploy, Deviation, PointCrash, Schedule, Settle, Strike, scenario_in
 from understudy_sim.stage.fixed import Fixed, decision_key, fix
 from understudy_sim.stage.operations import Operation
 from understudy_sim.stage.report import Report
@@ -109,6 +109,19 @@ def test_a_schedule_of_another_kind_and_drawn_faults_are_written_too(report: Rep
     )
     assert read(written(fixed, report), tmp_path).trial.variation.schedule == fixed.trial.variation.schedule
     assert read(written(fixed, report), tmp_path).trial.variation.strikes is None
+    other = fix(
+        scenario_in(TOUR),
+        operations=[RESERVE],
+        strikes=None,
+        faults=["pause"],
+        drawn=[""],
+        seed=7,
+        salts={"net.": 3},
+        borrowed={"plan/": 9},
+        crash_at=PointCrash(process="server", point="disk.sync", nth=3, side="torn"),
+        orders=5,
+    )
+    assert read(written(other, report), tmp_path).trial == other.trial
 
 
 def test_it_reads_as_a_person_would_write_it(report: Report) -> None:
