@@ -86,13 +86,14 @@ def _placed(chunks: Sequence[Chunk], marks: Sequence[Mark]) -> Iterator[tuple[in
             yield chunk.number, (CONTROLS.get(chunk.item, str(chunk.item)), invocation)
             continue
         at += len(chunk.item)
-        begun: list[str] = []
+        begun: list[Mark] = []
         while index < len(marks) and marks[index].at < at:
-            begun.append(marks[index].what)
-            invocation = marks[index].invocation
+            begun.append(marks[index])
             index += 1
-        what = ", ".join(dict.fromkeys(begun)) or f"{len(chunk.item)} bytes more"
-        yield chunk.number, (shortened(what, TEXT_CHARACTERS_MAX), invocation)
+        what = ", ".join(dict.fromkeys(mark.what for mark in begun)) or f"{len(chunk.item)} bytes more"
+        about = next((mark.invocation for mark in begun if mark.invocation), "") if begun else invocation
+        yield chunk.number, (shortened(what, TEXT_CHARACTERS_MAX), about)
+        invocation = begun[-1].invocation if begun else invocation
 
 
 def _lines(data: bytes) -> Iterator[Mark]:
