@@ -32,7 +32,7 @@ STAGE_CLI = "sim/understudy_sim/cli/"
 REPL = "sim/understudy_sim/cli/repl.py"
 PYTEST_PLUGIN = "sim/understudy_sim/stage/pytest_plugin.py"
 STAGE_PLAY = "sim/understudy_sim/stage/play.py"
-STAGE_SEARCH = "sim/understudy_sim/stage/search.py"
+STAGE_WORKERS = "sim/understudy_sim/stage/workers.py"
 STAGE_TELLING = "sim/understudy_sim/stage/telling.py"
 STAGE_RUN = "sim/understudy_sim/stage/run.py"
 MUTANTS = "sim/understudy_sim/mutants/"
@@ -56,7 +56,7 @@ MODULES: tuple[Ban, ...] = (
             (REAL_WORLD, DOOR),
             (CLI, TOOL),
             (STAGE_CLI, TOOL),
-            (STAGE_SEARCH, TOOL),
+            (STAGE_WORKERS, TOOL),
             (STAGE_TELLING, TOOL),
             (MUTANTS, TOOL),
             (FENCE, REPLACES),
@@ -85,6 +85,7 @@ MODULES: tuple[Ban, ...] = (
             (FENCE, REPLACES),
             ("sim/understudy_sim/kernel/reaper.py", "its watchdog interrupts what spins, after the run"),
             ("sim/understudy_sim/kernel/spin.py", "its watchdog interrupts what spins"),
+            (STAGE_WORKERS, "an executor may have threads: they take turns"),
             (MUTANTS, TOOL),
         ),
     ),
@@ -93,7 +94,7 @@ MODULES: tuple[Ban, ...] = (
     Ban(
         "multiprocessing",
         "a process is the operator's to start; `--jobs` alone uses a pool",
-        files((STAGE_CLI, TOOL), (MUTANTS, TOOL), (STAGE_SEARCH, TOOL)),
+        files((STAGE_CLI, TOOL), (MUTANTS, TOOL), (STAGE_WORKERS, TOOL)),
     ),
     Ban(
         "subprocess",

@@ -1,4 +1,4 @@
-"""Delay-bounded search: every schedule with no deviation from first come first served, then with one, then with two …
+"""Delay-bounded search: every schedule with no deviation from first come first served, then with one, with two, so on.
 
 After M. Emmi, S. Qadeer, Z. Rakamarić, "Delay-Bounded Scheduling", POPL 2011: most bugs need few delays, and what has
 been tried is known exactly.  All runs are of one seed, so that nothing but the schedule differs.
