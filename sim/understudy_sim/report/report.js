@@ -31,6 +31,8 @@
   const INV_ROW = 16, LOCK_ROW = 14, HEAD_ROW = 20, LEVEL = 5, LEVELS_MAX = 8;
   const ROW = 20, NAMED_MAX = 24, ROWS_MAX = 24;
 
+  const list = byId("list"), rows = byId("rows");
+
   const on = GROUPS.map((group) => group[0] !== "disk");
   let chosen = -1, hovered = null, words = [], only = null, compress = true, mouse = null;
   let shown = [], matching = null, hits = [];
@@ -181,6 +183,7 @@
     matching = words.length || only ? new Set(shown) : null;
     byId("count").textContent = `${shown.length} of ${events.length}`;
     byId("rows").style.height = `${shown.length * ROW}px`;
+    list.scrollTop = Math.max(0, shown.findIndex((index) => index >= chosen) * ROW - list.clientHeight / 2);
     fillList();
     drawSoon();
   }
@@ -699,8 +702,6 @@
   }
 
   // --- the list ------------------------------------------------------------------------------------------------
-
-  const list = byId("list"), rows = byId("rows");
 
   function fillList() {
     const first = Math.max(0, Math.floor(list.scrollTop / ROW) - 8);

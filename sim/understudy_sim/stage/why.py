@@ -115,10 +115,10 @@ class Inquiry:
         stuck = judged(self.waiters).stuck
         return self.find(text) in stuck if text else bool(stuck)
 
-    def behind(self, violation: Violation) -> list[str]:
-        """Who waits for whom behind a claim about an end."""
+    def behind(self, violation: Violation, told: dict[str, None]) -> list[str]:
+        """Who waits for whom behind a claim about an end; whom *told* has was told of behind another one."""
         if violation.invocation_id in self.waiters:
-            return self.told(violation.invocation_id)
+            return chain(self.waiters, violation.invocation_id, judged(self.waiters), told)
         return everything(self.waiters, CHAINS_IN_A_STORY) if self.waiters else []
 
     def _asked_for(self, invocation_id: str) -> list[str]:
@@ -468,7 +468,8 @@ def chains_behind(rehearsal: Rehearsal, ended: KernelOutcome) -> list[list[str]]
     violations = rehearsal.watch.violations
     meant = [one for one in violations if _is_of_ending(one, ended)][:CHAINS_IN_A_REPORT]
     inquiry = Inquiry(rehearsal, ended) if meant else None
-    return [inquiry.behind(one) if inquiry is not None and one in meant else [] for one in violations]
+    told: dict[str, None] = {}
+    return [inquiry.behind(one, told) if inquiry is not None and one in meant else [] for one in violations]
 
 
 def _is_of_ending(violation: Violation, ended: KernelOutcome) -> bool:

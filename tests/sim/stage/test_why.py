@@ -126,11 +126,11 @@ def test_a_deadlock_that_was_not_declared_is_told_with_its_chain() -> None:
     _, report = asked(waiting_app.undeclared, lambda inquiry: None)
     stories = [one for one in report.stories if one.claim.startswith("P5")]
     assert len(stories) == 4
-    assert all(
-        "a circle of 4; the end of any of them, by a cancel, lets the others on:"
-        in [line.strip() for line in story.chain]
-        for story in stories
-    )
+    first, *others = [[line.strip() for line in story.chain] for story in stories]
+    assert "a circle of 4; the end of any of them, by a cancel, lets the others on:" in first
+    for lines in others:
+        assert lines[0].endswith(": see above")
+        assert lines[1] == "verdict: it can never go on by itself"
 
 
 # --- a planted bug ------------------------------------------------------------------------------------------------
