@@ -32,6 +32,7 @@ STAGE_CLI = "sim/understudy_sim/cli/"
 REPL = "sim/understudy_sim/cli/repl.py"
 PYTEST_PLUGIN = "sim/understudy_sim/stage/pytest_plugin.py"
 STAGE_PLAY = "sim/understudy_sim/stage/play.py"
+STAGE_SEARCH = "sim/understudy_sim/stage/search.py"
 STAGE_WORKERS = "sim/understudy_sim/stage/workers.py"
 STAGE_TELLING = "sim/understudy_sim/stage/telling.py"
 STAGE_RUN = "sim/understudy_sim/stage/run.py"
@@ -56,7 +57,7 @@ MODULES: tuple[Ban, ...] = (
             (REAL_WORLD, DOOR),
             (CLI, TOOL),
             (STAGE_CLI, TOOL),
-            (STAGE_WORKERS, TOOL),
+            (STAGE_SEARCH, TOOL),
             (STAGE_TELLING, TOOL),
             (MUTANTS, TOOL),
             (FENCE, REPLACES),
