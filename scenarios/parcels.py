@@ -178,7 +178,7 @@ class Claims:
         for handlers, attempts_max in ((("Parcels", "ship"), SHIP_ATTEMPTS_MAX), (("Messages", "announce"), 2)):
             for command in self.stage.accepted(*handlers):
                 id_ = command.invocation_id
-                allowed = attempts_max * self.stage.runs(id_)
+                allowed = attempts_max * self.stage.runs(id_) + self.stage.put_off(id_)
                 if self.stage.attempts(id_) > allowed:
                     return (
                         f"{id_} had {self.stage.attempts(id_)} attempts, its policy and its beginnings allow {allowed}"

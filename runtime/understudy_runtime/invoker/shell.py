@@ -390,7 +390,9 @@ class Invoker:
         return round(trio.current_time() * 1000)
 
     def _back_off(self, job: Job, delay_ms: int) -> None:
-        self._observe(RetryScheduled(self._leader.index, job.invocation_id, job.lease, delay_ms))
+        is_asked_for = job.failed is not None and job.failed.retry_delay_ms is not None
+        failures = 0 if is_asked_for else job.failures
+        self._observe(RetryScheduled(self._leader.index, job.invocation_id, job.lease, delay_ms, failures))
         job.due_ms = due_ms = self._now_ms() + delay_ms
         self._sequence += 1
         entry = (due_ms, self._sequence, job.invocation_id, job.lease, job.attempt)

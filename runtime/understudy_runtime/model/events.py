@@ -139,10 +139,15 @@ class WorkParked:
 
 @frozen
 class RetryScheduled:
+    """A failed attempt is followed by another, after so long.  *failures* of this lease led to it by the policy; 0: the
+    endpoint itself asked for the delay.
+    """
+
     partition: int
     invocation_id: str
     lease: int
     delay_ms: int
+    failures: int = 0
 
 
 @frozen

@@ -40,6 +40,7 @@ from understudy_sim.stage.properties.linearizable import Linearizable, ObjectMod
 from understudy_sim.stage.properties.order import Order
 from understudy_sim.stage.properties.progress import Progress
 from understudy_sim.stage.properties.promptness import Promptness
+from understudy_sim.stage.properties.retries import Retries
 from understudy_sim.stage.properties.timers import Timers
 from understudy_sim.stage.server import SERVER
 from understudy_sim.stage.serializability import Transaction, verdict
@@ -268,6 +269,11 @@ class Stage(Control):
     def attempts(self, invocation_id: str) -> int:
         """How many attempts of an invocation were started."""
         return self._truth.attempts.get(invocation_id, 0)
+
+    def put_off(self, invocation_id: str) -> int:
+        """How many attempts of an invocation followed because its endpoint asked to be tried again, policy or not."""
+        retries: Retries = self._property(Retries)
+        return retries.asked_for.get(invocation_id, 0)
 
     def runs(self, invocation_id: str) -> int:
         """How often an invocation was taken up: when it began, after each wait and each pause, and at each restart of

@@ -23,6 +23,7 @@ from understudy_sim.stage.properties.promptness import Promptness
 from understudy_sim.stage.properties.refusals import Refusals
 from understudy_sim.stage.properties.registrations import Registrations
 from understudy_sim.stage.properties.replay_closure import ReplayClosure
+from understudy_sim.stage.properties.retries import Retries
 from understudy_sim.stage.properties.single_holder import SingleHolder
 from understudy_sim.stage.properties.timers import Timers
 from understudy_sim.stage.properties.waits_in_vain import WaitsInVain
@@ -49,4 +50,5 @@ PROPERTIES: Final[tuple[type[Property], ...]] = (
     Refusals,
     Causes,
     Afterlife,
+    Retries,
 )

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+import attrs
 import pytest
 from understudy.protocol.messages import MessageType
 from understudy_runtime.limits import Limits
 from understudy_runtime.model.actions import ArmTimer
 from understudy_runtime.model.commands import (
+    AttemptOutput,
+    GaveUp,
     Refuse,
     TimerFired,
 )
-from understudy_runtime.model.events import AttemptEnded, AttemptStarted
-from understudy_runtime.model.invocation import Failure, Status
+from understudy_runtime.model.events import AttemptEnded, AttemptStarted, RetryScheduled
+from understudy_runtime.model.invocation import Failure, RetryPolicy, Status
 from understudy_sim.kernel.loop import Budget, Ending, Loop
 from understudy_sim.kernel.trace import Trace
 from understudy_sim.stage.happenings import (
@@ -32,6 +35,7 @@ from understudy_sim.stage.properties.durable_answers import DurableAnswers
 from understudy_sim.stage.properties.progress import LEASES_MAX, RECORDS_MAX, Progress
 from understudy_sim.stage.properties.promptness import Promptness, is_over
 from understudy_sim.stage.properties.refusals import Refusals
+from understudy_sim.stage.properties.retries import Retries
 from understudy_sim.stage.tally import Firing, Tally
 from understudy_sim.stage.watch import Watch
 
@@ -243,6 +247,8 @@ def test_p12_wants_a_failure_answered_with_its_code() -> None:
 def test_p12_lets_one_request_be_the_first() -> None:
     stand = two_invocations()
     stand.put(DurableAnswers)
+    command = stand.truth.commands[FIRST]
+    stand.step(command, effects=Effects(accepted=[command]))
     first, later = b'{"status": "Accepted"}', b'{"status":"PreviouslyAccepted"}'
     for body in (first, later, later):
         stand.watch.tell(Answered(asked(), answer(FIRST, body, status=202)))
@@ -304,3 +310,49 @@ def test_p20_lets_steps_run_while_their_attempt_does_and_not_after() -> None:
     stand.watch.tell(StepEnded(1, FIRST))
     stand.watch.tell(StepExecuted(FIRST, "mail", 1))
     assert len(stand.broken) == 2
+
+
+# P21
+
+
+def _failing(times: int) -> Stand:
+    stand = two_invocations()
+    policy = RetryPolicy(delay_ms_first=100, factor_thousandths=2000, delay_ms_max=1000, attempts_max=3)
+    stand.truth.commands[FIRST] = attrs.evolve(stand.truth.commands[FIRST], retry_policy=policy)
+    stand.put(Retries)
+    for attempt in range(1, times + 1):
+        stand.watch.tell(AttemptEnded(0, FIRST, 1, attempt, "failed"))
+    return stand
+
+
+def _gives_up(stand: Stand) -> None:
+    end = GaveUp(Failure(500, "again"), pause=False)
+    stand.step(AttemptOutput(FIRST, 1, 1, 3, end=end), effects=Effects(invocations={FIRST: None}))
+
+
+def test_p21_accepts_back_offs_that_grow_and_an_end_in_time() -> None:
+    stand = _failing(2)
+    stand.watch.tell(RetryScheduled(0, FIRST, 1, 230, 2))
+    stand.watch.tell(RetryScheduled(0, FIRST, 1, 7, 0))  # the endpoint asked for it
+    stand.watch.tell(AttemptEnded(0, FIRST, 1, 3, "lost"))
+    _gives_up(stand)
+    assert stand.broken == []
+
+
+def test_p21_refuses_a_back_off_and_an_end_the_policy_does_not_know() -> None:
+    early = _failing(2)
+    early.watch.tell(RetryScheduled(0, FIRST, 1, 103, 2))
+    early.watch.tell(RetryScheduled(0, FIRST, 1, 103, 1))
+    _gives_up(early)
+    assert len(early.broken) == 3
+    restarted = _failing(3)
+    restarted.watch.tell(ServerStopped(1, "crash"))
+    _gives_up(restarted)
+    assert "gave up after 0 failures" in restarted.broken[0]
+
+
+def test_p21_lets_an_endpoint_ask_for_more_tries_than_the_policy_has() -> None:
+    stand = _failing(4)
+    stand.watch.tell(RetryScheduled(0, FIRST, 1, 1_000, 0))
+    _gives_up(stand)
+    assert stand.broken == []
