@@ -20,7 +20,6 @@ import contextvars
 import functools
 import heapq
 import importlib
-import socket
 import sys
 from asyncio import events
 from collections import deque
@@ -302,8 +301,9 @@ class SimAsyncioLoop(trio_asyncio.TrioEventLoop):  # type: ignore[misc]
         self, host: Any, port: Any, *, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0
     ) -> Any:
         """One IPv4 address for a host of this run.  Raises socket.gaierror for any other name."""
-        if host is not None and self.sockets.is_address(host):
-            return [(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (host, int(port or 0)))]
+        found = self.sockets.numeric(host, port)
+        if found:
+            return found
         name = host.encode("ascii") if isinstance(host, str) else host
         return await self.trio_as_future(self.sockets.getaddrinfo, name, port, family, type, proto, flags)
 

@@ -86,9 +86,11 @@ class SimSockets(trio.abc.HostnameResolver, trio.abc.SocketFactory):
         await trio.lowlevel.checkpoint()
         return self.book.host(sockaddr[0]), str(sockaddr[1])
 
-    def is_address(self, host: str) -> bool:
-        """Whether *host* is an address that was given out, and no name."""
-        return self.book.host(host) != host
+    def numeric(self, host: str | None, port: str | int | None) -> list[Any]:
+        """What getaddrinfo finds for *host* if it is an address that was given out; nothing where it is a name."""
+        if host is None or self.book.host(host) == host:
+            return []
+        return [(stdlib.AF_INET, stdlib.SOCK_STREAM, stdlib.IPPROTO_TCP, "", (host, int(port or 0)))]
 
     def host_of(self, address: str) -> str:
         """The process name behind an address or name."""
