@@ -100,9 +100,13 @@ MODULES: tuple[Ban, ...] = (
     Ban(
         "subprocess",
         "a process is the operator's to start",
-        files((MUTANTS, TOOL)),
+        files((MUTANTS, TOOL), (f"{STAGE_CLI}torture.py", TOOL)),
     ),
-    Ban("tempfile", "write below the data folder through world.disk", files((MUTANTS, TOOL))),
+    Ban(
+        "tempfile",
+        "write below the data folder through world.disk",
+        files((MUTANTS, TOOL), (f"{STAGE_CLI}torture.py", TOOL)),
+    ),
     Ban(
         "logging",
         "call observe(event); the command line turns events into logs",
@@ -110,12 +114,12 @@ MODULES: tuple[Ban, ...] = (
             (CLI, TOOL),
             (ENDPOINT, "hazards are told to whoever runs an endpoint"),
             ("sdk/understudy/logging.py", "handlers log, and not again while they replay"),
+            ("sim/understudy_sim/kernel/reaper.py", "what the dead log while they are freed is about nobody"),
+            ("sim/understudy_sim/stage/guest_sdk.py", "it silences the official SDK, which logs every accident"),
         ),
     ),
     Ban("pickle", "values lie in CBOR with numbered fields", files()),
 )
-            ("sim/understudy_sim/kernel/reaper.py", "what the dead log while they are freed is about nobody"),
-            ("sim/understudy_sim/stage/guest_sdk.py", "it silences the official SDK, which logs every accident"),
 
 ATTRIBUTES: tuple[Ban, ...] = (
     Ban("os.urandom", "use world.entropy(n)", files((REAL_WORLD, DOOR), (FENCE, REPLACES), (ENDPOINT, DOOR))),

@@ -11,7 +11,7 @@ from __future__ import annotations
 import array
 import hashlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import attrs
 
@@ -132,6 +132,43 @@ class Trace:
             yield Note(names[(-head >> 8) - 1], tuple(words[at + 1 : at + 1 + count]))
             at += 1 + count
         assert at == len(words), "a trace ends at an entry"
+
+    def call_at(self, word: int, then: Callable[[], object]) -> None:
+        """Call *then*, once, when word number *word* is about to enter (or at the next step or note, where an owner of
+        many notes has written it).  Every entry costs more from now on."""
+        append, extend = self.words.append, self.words.extend
+        waiting = [then]
+
+        def look() -> None:
+            if len(self.words) >= word and waiting:
+                waiting.pop()()
+
+        def looking_append(value: int) -> None:
+            look()
+            append(value)
+
+        def looking_extend(values: Iterable[int]) -> None:
+            look()
+            extend(values)
+
+        self.append, self.extend = looking_append, looking_extend
+
+    def stored(self) -> tuple[bytes, list[str]]:
+        """The words, little-endian, and the names of the kinds: what `restored` takes in another process."""
+        words = self.words[:]
+        if sys.byteorder == "big":
+            words.byteswap()
+        return words.tobytes(), list(self._kinds)
+
+    @classmethod
+    def restored(cls, words: bytes, kinds: Sequence[str]) -> Trace:
+        """What `stored` gave."""
+        trace = cls()
+        trace.words.frombytes(words)
+        if sys.byteorder == "big":
+            trace.words.byteswap()
+        trace._kinds = {kind: number for number, kind in enumerate(kinds)}
+        return trace
 
     def picks(self) -> list[int]:
         """Every scheduling decision in order: what `policies.ReplayPicks` wants."""
