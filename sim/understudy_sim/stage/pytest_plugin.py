@@ -91,11 +91,13 @@ class ScenarioItem(pytest.Item):
             raise ScenarioBroke(f"{self.scenario.name} is declared to fail, and none of {seeds} seeds broke a claim")
 
     def _story(self, report: Report) -> str:
+        from understudy_sim.stage.banner import banner
         from understudy_sim.stage.story import describe_run, describe_story
 
         stories = "\n\n".join(describe_story(story) for story in report.stories)
         replay = f"understudy replay {self.path} --seed {report.seed:#x}"
-        return f"seed {report.seed:#x}\n{stories}\n\n{describe_run(report)}\nreplay it with: {replay}"
+        drawn = "\n".join(banner(report))
+        return f"seed {report.seed:#x}\n{stories}\n{drawn}\n\n{describe_run(report)}\nreplay it with: {replay}"
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         if isinstance(excinfo.value, ScenarioBroke):
