@@ -39,6 +39,8 @@ OPERATIONS_MAX: Final = 6
 # How many undisturbed orders say what may come out.
 ORDERS: Final = 40
 TRIES_MAX: Final = 8
+# 2**32 divided by the golden ratio: its multiples are spread evenly.
+SCATTER: Final = 2_654_435_769
 TORN: Final = "torn"
 # At which points something may be torn: what is written and not synced.
 TORN_POINTS: Final = ("disk.write", "disk.sync", "journal.append")
@@ -137,16 +139,17 @@ class CrashPoints:
         with silent():
             golden = run_seed(self.scope.scenario, self._application, seed, attrs.evolve(variation, orders=0), [seen])
         _, calls = outline_of(self.scope.scenario, self._application, seed, variation)
-        for order in range(ORDERS):  # What is to be compared with must hold by itself.
-            yield Trial(seed, undisturbed(variation, calls, order))
+        yield Trial(seed, undisturbed(variation, calls, 0))
         if golden.failed:
             return  # It says so itself: there is nothing to compare with.
         self.points += len({(one.process, one.point, one.nth) for one in seen.places})
         self.places += len(seen.places)
-        for crash in crashes(seen.places):
+        for crash in scattered(tuple(crashes(seen.places))):
             name = (crash.point, crash.side)
             self._counts[name] = self._counts.get(name, 0) + 1
             yield Trial(seed, attrs.evolve(variation, crash_at=crash))
+        for order in range(1, ORDERS):  # What was compared with must hold by itself.
+            yield Trial(seed, undisturbed(variation, calls, order))
 
     def _golden(self, seed: int) -> Variation:
         """The seed without accidents, with insistent clients and not too many operations."""
@@ -161,6 +164,12 @@ class CrashPoints:
         if kept is None and base.calls is None and len(calls) > OPERATIONS_MAX:
             kept = some_of(calls, OPERATIONS_MAX)
         return attrs.evolve(base, overrides=overrides, kept_calls=kept)
+
+
+def scattered(cuts: Sequence[PointCrash]) -> list[PointCrash]:
+    """*cuts* so that any first part of them is spread over the run: a search may be stopped early."""
+    order = sorted(range(len(cuts)), key=lambda index: (index * SCATTER) % 2**32)
+    return [cuts[index] for index in order]
 
 
 def some_of(calls: Sequence[Operation], count: int) -> tuple[int, ...]:

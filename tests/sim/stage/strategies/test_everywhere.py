@@ -74,15 +74,17 @@ def test_of_many_operations_every_client_keeps_its_first_and_what_nobody_else_do
 
 def test_every_place_of_the_golden_run_gets_its_cut() -> None:
     strategy, trials = trials_of(paid)
-    assert [one.variation.crash_at for one in trials[:ORDERS]] == [None] * ORDERS
-    names = [one.variation.crash_at for one in trials[ORDERS:]]
-    assert all(one is not None for one in names)
+    names = [one.variation.crash_at for one in trials if one.variation.crash_at is not None]
+    assert len(trials) - len(names) == ORDERS, "undisturbed orders are run for themselves, too"
+    assert trials[0].variation.crash_at is None, "the golden run comes first"
     assert len(set(names)) == len(names) > 300
+    early = {(name.process, name.point) for name in names[: len(names) // 5]}
+    assert len(early) > 10, "whoever stops early has been everywhere"
     again = trials_of(paid)[1]
     assert again == trials, "a search is the same search anywhere"
-    sample = trials[ORDERS::25]
+    sample = trials[1::25]
     for trial, report in zip(sample, run(paid, strategy, sample), strict=True):
-        assert report.firings, f"nobody was cut at {trial.variation.crash_at}"
+        assert report.firings or trial.variation.crash_at is None, f"nobody was cut at {trial.variation.crash_at}"
         assert not report.failed, report.stories
     told = strategy.page()
     assert told[0].split() == ["cut", "before", "after", "torn"]
