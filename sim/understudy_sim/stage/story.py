@@ -29,7 +29,7 @@ def tell(violation: Violation, truth: Truth, history: History, tally: Tally, cha
         claim=violation.claim,
         operation=_operation(invocation_id, truth, history, violation),
         fault=_fault(tally.firings, violation.at_ns),
-        difference=violation.what.partition("\n")[0] if chain else violation.what,
+        difference=violation.what.partition("\n")[0] if chain and violation.invocation_id else violation.what,
         at_ns=violation.at_ns,
         chain=tuple(chain),
     )
