@@ -126,15 +126,6 @@ REAL: Final[tuple[Mutant, ...]] = (
         scenario=PROMISE_RACE,
     ),
     Mutant(
-        id="D14",
-        group="D replay",
-        module="understudy.vm.vm",
-        before="        if completion_id not in self._known and completion_id not in self._ready:\n",
-        after="        if completion_id not in self._ready:\n",
-        why="a step whose result is in the journal, and not read yet, is made ready to execute again",
-        needs=("crash",),
-    ),
-    Mutant(
         id="E5",
         group="E timers",
         module="understudy_runtime.effects.timers",

@@ -46,7 +46,7 @@ REAL_BUGS: Final[tuple[RealBug, ...]] = (
     RealBug(
         "sdk-core#84; sdk-typescript#734",
         "in a replay the SDK executes steps again",
-        ("A12", "D14"),
+        ("A12",),
     ),
     RealBug(
         "restate#787",

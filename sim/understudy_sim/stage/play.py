@@ -45,6 +45,7 @@ from understudy_sim.stage.properties.timers import Timers
 from understudy_sim.stage.server import SERVER
 from understudy_sim.stage.serializability import Transaction, verdict
 from understudy_sim.stage.temporal import Lead
+from understudy_sim.stage.stored import orphaned_entries
 from understudy_sim.stage.truth import Truth
 from understudy_sim.stage.variation import Strike
 from understudy_sim.stage.visitor import LOOK_NS as VISIT_LOOK_NS
@@ -422,6 +423,8 @@ class Stage(Control):
         if server.failed is not None or not server.process.alive:
             return
         self._check_counts()
+        orphans = sum(orphaned_entries(medium) for medium in server.host.stores.values())
+        self._property(Leaks).check({"stored journal entries of nobody": orphans})
         server.process.crash()
         until_ns = self.kernel.now_ns + COLD_NS_MAX
         while self.kernel.now_ns < until_ns and server.failed is None and server.ingress is None:
