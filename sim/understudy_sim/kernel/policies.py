@@ -80,30 +80,33 @@ class Priorities:
     def __call__(self, ready: Sequence[Any], /) -> int:
         assert len(ready) >= 2, "one ready task is no decision"
         decision = self.decisions = self.decisions + 1
-        if ready[0] is self._head:
+        head = ready[0]
+        if head is self._head:
             self._passed += 1
             if self._passed > STARVED_MAX:
                 self._head = None
                 return 0
         else:
-            self._head, self._passed = ready[0], 0
-        index = self._highest(ready)
+            self._head, self._passed = head, 0
+        try:
+            index = self._highest(ready)
+        except KeyError:
+            for task in ready:
+                self._priorities.setdefault(task._counter, mixed(self._key, task._counter))
+            index = self._highest(ready)
         if decision in self._points:
             self._priorities[ready[index]._counter] = self._points[decision]
             index = self._highest(ready)
         return index
 
     def _highest(self, ready: Sequence[Any]) -> int:
+        """The place of the highest priority.  Raises KeyError when a task has none yet."""
         priorities = self._priorities
-        highest, found = None, 0
-        for index, task in enumerate(ready):
-            ordinal = task._counter
-            priority = priorities.get(ordinal)
-            if priority is None:
-                priority = priorities[ordinal] = mixed(self._key, ordinal)
-            if highest is None or priority > highest:
-                highest, found = priority, index
-        return found
+        if len(ready) == 2:  # Most decisions.
+            first, second = ready
+            return 0 if priorities[first._counter] >= priorities[second._counter] else 1
+        values = [priorities[task._counter] for task in ready]
+        return values.index(max(values))
 
 
 class Delays:
