@@ -101,8 +101,6 @@ def _state(view: Mapping[str, Any]) -> str:
     parts = [str(view["status"])]
     if view.get("created_at"):
         parts.append(f"accepted {_instant(view['created_at'])}")
-    if view.get("retry_count"):
-        parts.append(f"{view['retry_count']} attempts failed in a row")
     return ", ".join(parts)
 
 
@@ -116,8 +114,10 @@ def _causes(view: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[Cause
         yield cause("slot")
     elif status == "running" and not (view.get("deadlock") or view.get("behind_deadlock")):
         # What it has asked for is not all it may wait for: only where the server names a circle does that stand for it.
-        known_later = "what it awaits itself is known once it suspends"
-        yield attrs.evolve(cause("handler"), because=known_later)
+        because = "what it awaits itself is known once it suspends"
+        if view.get("retry_count") and view.get("last_failure"):
+            because = f"{view['retry_count']} in a row failed before, the last one so: {view['last_failure']}"
+        yield attrs.evolve(cause("handler"), because=because)
     elif status == "backing-off" and not any(wait["kind"] == "retry" for wait in waits):
         yield cause("retry", detail=view.get("last_failure", ""), until=_until(view.get("next_retry_at")))
     for wait in waits:

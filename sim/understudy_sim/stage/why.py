@@ -25,7 +25,7 @@ from understudy_sim.kernel.kernel import KernelOutcome
 from understudy_sim.kernel.loop import Ending
 from understudy_sim.kernel.waiters import user_frame
 from understudy_sim.stage.chronicle import Event
-from understudy_sim.stage.chronicle_words import target_text
+from understudy_sim.stage.chronicle_words import shortened, target_text
 from understudy_sim.stage.endpoint import relative
 from understudy_sim.stage.history import Asked, Fate
 from understudy_sim.stage.model import CANCEL_SIGNAL, PartitionModel
@@ -258,6 +258,9 @@ class Inquiry:
         where = self._body(inv.command.invocation_id)
         waits = list(self._open(model, inv, inv.expects))
         handler = cause("handler", detail=f": attempt {job.attempt}{where}")
+        if job.failures and job.failed_last is not None:
+            last = shortened(job.failed_last.failure.message, 160)
+            handler = attrs.evolve(handler, because=f"{job.failures} in a row failed before, the last one so: {last}")
         if not where:
             lost = "no endpoint runs it: its stream is on its way, or lost, which keep-alive or a time-out finds out"
             yield attrs.evolve(handler, because=lost)
@@ -375,18 +378,19 @@ class Inquiry:
         node = self.node
         if node is None:
             return self._down(attrs.evolve(found, record=record))
-        timers = node.effects[model.index].timers
-        if timer_id in timers.ids:
-            late_ms = self._clock_ms() - model.timers[timer_id].due_ms
-            if late_ms > self._run.plan.limits.timer_recheck_ms + LATE_MS:
-                late = "it is armed, its time has come, and the leader does nothing about it"
-                return attrs.evolve(found, record=record, hope=Hope.NOBODY, because=late)
-            return attrs.evolve(found, record=record, because="the leader has armed it")
-        if timers.held_count >= self._truth.timers_max // 2:
-            return attrs.evolve(found, record=record, because="nearer ones are held first")
-        return attrs.evolve(
-            found, record=record, hope=Hope.NOBODY, because="the leader has not armed it; only a restart would"
-        )
+        armed = node.effects[model.index].timers.ids
+        due_ms = model.timers[timer_id].due_ms
+        is_late = self._clock_ms() - due_ms > self._run.plan.limits.timer_recheck_ms + LATE_MS
+        is_behind = any(one in armed and timer.due_ms <= due_ms for one, timer in model.timers.items())
+        found = attrs.evolve(found, record=record)
+        if timer_id in armed and not is_late:
+            return attrs.evolve(found, because="the leader has armed it")
+        if timer_id in armed:
+            late = "it is armed, its time has come, and the leader does nothing about it"
+            return attrs.evolve(found, hope=Hope.NOBODY, because=late)
+        if is_behind and not is_late:
+            return attrs.evolve(found, because="the leader holds nearer ones, and will arm it behind them")
+        return attrs.evolve(found, hope=Hope.NOBODY, because="the leader has not armed it; only a restart would")
 
     def _down(self, found: Cause) -> Cause:
         """While no server runs, everything waits for one."""

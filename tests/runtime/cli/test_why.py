@@ -94,6 +94,10 @@ async def test_who_runs_may_go_on_whatever_it_asked_for() -> None:
     ("shown", "said"),
     [
         (view("a", "ready"), "waits for a slot to run in"),
+        (
+            view("a", "running", retry_count=3, last_failure="no luck"),
+            "3 in a row failed before, the last one so: no luck",
+        ),
         (view("a", "scheduled", {"kind": "start", "until": CREATED}), "waits for its time, due at 2026"),
         (view("a", "backing-off", last_failure="no luck", next_retry_at=CREATED), "the last one failed (no luck)"),
         (view("a", "parked", parked={"reason": "the deployment is gone"}), "a place to run at: the deployment is gone"),
