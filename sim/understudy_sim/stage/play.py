@@ -33,8 +33,8 @@ from understudy_sim.stage.nemesis import Nemesis
 from understudy_sim.stage.operations import Operation
 from understudy_sim.stage.plan import NS_PER_MS, NS_PER_S, Plan
 from understudy_sim.stage.properties.accepted_ends import AcceptedEnds
-from understudy_sim.stage.properties.exactly_once import ExactlyOnce
 from understudy_sim.stage.properties.causes import Causes
+from understudy_sim.stage.properties.exactly_once import ExactlyOnce
 from understudy_sim.stage.properties.leaks import Leaks
 from understudy_sim.stage.properties.linearizable import Linearizable, ObjectModel
 from understudy_sim.stage.properties.order import Order
@@ -42,8 +42,8 @@ from understudy_sim.stage.properties.progress import Progress
 from understudy_sim.stage.properties.promptness import Promptness
 from understudy_sim.stage.properties.retries import Retries
 from understudy_sim.stage.properties.timers import Timers
-from understudy_sim.stage.server import SERVER
 from understudy_sim.stage.serializability import Transaction, verdict
+from understudy_sim.stage.server import SERVER
 from understudy_sim.stage.temporal import Lead
 from understudy_sim.stage.stored import orphaned_entries
 from understudy_sim.stage.truth import Truth
@@ -122,8 +122,12 @@ class Stage(Control):
         self._stopped_ns: int | None = None
         super().__init__()
         self._property(Progress).watches(kernel.loop)
+        network = kernel.network.profile
         self._property(Causes).watches(
-            cluster.tally, is_moved=bool(plan.hops.moves_s), versions_differ=len(cluster.addresses) > 1
+            cluster.tally,
+            is_moved=bool(plan.hops.moves_s),
+            versions_differ=len(cluster.addresses) > 1,
+            connects_late=network.latency_high_ns * network.tail_factor > plan.limits.connect_timeout_ms * NS_PER_MS,
         )
         self._property(Promptness).watches(
             kernel.loop, plan.limits, cluster.tally, lambda: cluster.server.process.wall.now_ms()

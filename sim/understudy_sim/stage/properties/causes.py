@@ -28,6 +28,7 @@ class Causes(Property):
     def handlers(self) -> Mapping[type, Handler]:
         self.versions_differ = False
         self._is_calm = True
+        self._broken_off: tuple[str, ...] = BROKEN_OFF
         self._tally: Tally | None = None
         return {
             AttemptStarted: lambda _: self.hit("attempts looked at"),
@@ -36,10 +37,14 @@ class Causes(Property):
             EndpointStopped: self._troubled,
         }
 
-    def watches(self, tally: Tally, *, is_moved: bool, versions_differ: bool) -> None:
-        """*tally* knows the faults; *is_moved*: the endpoint is registered elsewhere while attempts run."""
+    def watches(self, tally: Tally, *, is_moved: bool, versions_differ: bool, connects_late: bool = False) -> None:
+        """*tally* knows the faults; *is_moved*: the endpoint is registered elsewhere while attempts run.
+
+        *connects_late*: the network is so slow on a good day that a connection may take longer than one waits for it.
+        """
         self._tally = tally
         self._is_calm = not is_moved
+        self._broken_off = ("lost",) if connects_late else BROKEN_OFF
         self.versions_differ = versions_differ
 
     def _troubled(self, _: ServerStopped | EndpointStopped) -> None:
@@ -49,7 +54,7 @@ class Causes(Property):
         id_ = event.invocation_id
         if event.code in (JOURNAL_MISMATCH, PROTOCOL_VIOLATION) and not self.versions_differ:
             self.broken(f"attempt {event.attempt} of {id_} failed with {event.code}: {event.detail}", id_)
-        elif event.how in BROKEN_OFF and self._is_undisturbed():
+        elif event.how in self._broken_off and self._is_undisturbed():
             self.broken(f"attempt {event.attempt} of {id_} was {event.how} with nothing wrong: {event.detail}", id_)
 
     def _is_undisturbed(self) -> bool:
