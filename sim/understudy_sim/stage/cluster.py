@@ -507,7 +507,7 @@ class Cluster:
     def swap(self, *, bidi: bool, older: bool) -> None:
         """From the server's next start on, the endpoint says this of itself."""
         self._bidi, self._version = bidi, VERSIONS[older]
-        self.tally.noted(f"swapped to version {self._version}, {'both ways at once' if bidi else 'one way, then back'}")
+        self.tally.noted(f"now version {self._version}, {'bidi' if bidi else 'in turns'}")
 
     def _restart_later(self) -> None:
         """The server stopped by itself, as promised for a disk that fails: somebody starts it again."""
