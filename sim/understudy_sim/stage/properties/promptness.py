@@ -81,6 +81,7 @@ class Promptness(Property):
         self._tally: Tally | None = None
         self._wall_ms: Callable[[], int] = lambda: 0
         self._has_slots = False
+        self._drain_ns = 0
         self._expected: dict[Hashable, _Expected] = {}
         self._running: dict[str, int] = {}  # invocation -> when the attempt the server believes in began
         self._waiting: dict[str, _Waiting] = {}
@@ -114,6 +115,7 @@ class Promptness(Property):
         """Measure by the time of *loop*; *tally* knows the faults, *wall_ms* is the server's clock."""
         self._loop, self._tally, self._wall_ms = loop, tally, wall_ms
         self._has_slots = limits.attempts_max >= SLOTS_PLENTY
+        self._drain_ns = limits.drain_timeout_ms * NS_PER_MS
 
     # --- what is to follow what --------------------------------------------------------------------------------
 
@@ -158,7 +160,9 @@ class Promptness(Property):
         last_ns = self._down_ns
         for firing in self._tally.firings:
             if not firing.kind.startswith("provider_"):
-                last_ns = max(last_ns, firing.at_ns + firing.lasts_ns)
+                # Who is told to stop begins nothing new, for as long as it has for what is under way.
+                drains_ns = self._drain_ns if firing.kind.endswith("_drain") else 0
+                last_ns = max(last_ns, firing.at_ns + firing.lasts_ns + drains_ns)
         return last_ns + 1
 
     # --- the server --------------------------------------------------------------------------------------------
