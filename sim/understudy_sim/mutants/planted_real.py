@@ -6,7 +6,7 @@ from typing import Final
 
 from understudy_sim.mutants.edit import (
     ACCOUNTS,
-    APPROVAL,
+    DEADLOCK,
     DOORBELL,
     FAN_OUT,
     KILN,
@@ -192,7 +192,7 @@ REAL: Final[tuple[Mutant, ...]] = (
         after="    if invocation.status is Status.SCHEDULED:\n        complete_invocation(turn, invocation, CANCELLED",
         why="who is cancelled in an inbox waits on",
         needs=("workload",),
-        scenario=RENDER_FARM,
+        scenario=DEADLOCK,
     ),
     Mutant(
         id="H9",
@@ -235,26 +235,6 @@ REAL: Final[tuple[Mutant, ...]] = (
         after="            if name in found.state:\n                batch[prefix + name] = found.state[name]\n",
         why="a value that was cleared comes back after a restart",
         needs=("crash",),
-    ),
-    Mutant(
-        id="J3",
-        group="J state",
-        module="understudy.vm.vm",
-        before="        self._state_map.clear()\n        self._state_is_partial = False\n",
-        after="        self._state_map.clear()\n",
-        why="who clears all its state asks the server for it again",
-        needs=("workload",),
-        scenario=NOTEBOOK,
-    ),
-    Mutant(
-        id="J4",
-        group="J state",
-        module="understudy.vm.vm",
-        before="        self._state_map[key] = None\n",
-        after="        self._state_map.pop(key, None)\n",
-        why="a value just cleared is asked for at the server again, where only a part of the state was sent",
-        needs=("workload",),
-        scenario=NOTEBOOK,
     ),
     Mutant(
         id="K6",
@@ -336,7 +316,7 @@ REAL: Final[tuple[Mutant, ...]] = (
         after="        self._signal_index_next = index + (not self.is_replaying)\n",
         why="in a replay all awakeables are the first one",
         needs=("schedule",),
-        scenario=APPROVAL,
+        scenario=DOORBELL,
     ),
     Mutant(
         id="O5",

@@ -107,7 +107,6 @@ SDK: Final[tuple[Mutant, ...]] = (
         why="who gathers what is complete already waits for ever",
         needs=("workload",),
         scenario=FAN_OUT,
-        escapes="the rehearsal does not end: no claim says that a resumed invocation gets on",
     ),
     Mutant(
         id="O2",
@@ -118,7 +117,6 @@ SDK: Final[tuple[Mutant, ...]] = (
         why="a step that executes beside others outlives its attempt",
         needs=("schedule",),
         scenario=FAN_OUT,
-        escapes="no claim says that nothing of an attempt goes on at its endpoint but its body",
     ),
     Mutant(
         id="O4",
@@ -180,6 +178,5 @@ SDK: Final[tuple[Mutant, ...]] = (
         why="a step that executes beside others and ends while its attempt waits for the server wakes nobody",
         needs=("schedule",),
         scenario=FAN_OUT,
-        escapes="the attempt goes on a little later all the same: no claim says how soon",
     ),
 )

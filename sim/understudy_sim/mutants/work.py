@@ -20,14 +20,19 @@ from understudy_sim.mutants.hook import forget_product, install
 from understudy_sim.mutants.hunt import Catch, Hunt, Task, ended, task_from_json
 
 if TYPE_CHECKING:
+    from understudy_sim.kernel.kernel import Kernel, KernelOutcome
     from understudy_sim.stage.application import Application
+    from understudy_sim.stage.rehearsal import Rehearsal
     from understudy_sim.stage.report import Report
     from understudy_sim.stage.scenario import Scenario
     from understudy_sim.stage.strategies.port import Strategy, Trial
+    from understudy_sim.stage.watch import Violation
 
 SEEDS_PER_COLLECTION: Final = 5
 # How many trials a strategy is asked for at once, as in any search.
 ROUND: Final = 60
+# So much virtual time a run has left once a claim broke.
+AFTER_NS: Final = 120_000_000_000
 
 Tell = Callable[[dict[str, Any]], None]
 
@@ -99,6 +104,31 @@ def _round_robin(grounds: list[_Ground]) -> Iterator[_Ground]:
             left.append(ground)
 
 
+class _Enough:
+    """Lets a run whose claim broke go on for a while, for what else breaks, and not for all the time it may take."""
+
+    def attach(self, rehearsal: Rehearsal) -> None:
+        """Wait for the first broken claim."""
+        from understudy_sim.stage.watch import Violation
+
+        self._kernel: Kernel = rehearsal.kernel
+        self._is_over = False
+        rehearsal.watch.subscribe({Violation: self._broken})
+
+    def _broken(self, _: Violation) -> None:
+        if not self._is_over:
+            self._is_over = True
+            self._kernel.call_later(AFTER_NS, self._stop)
+
+    def _stop(self, _: object) -> None:
+        from understudy_sim.kernel.loop import Ending
+
+        self._kernel.loop.stop(Ending.TIME_EXHAUSTED)
+
+    def stopped(self, rehearsal: Rehearsal, ended: KernelOutcome) -> None:
+        """Nothing to do."""
+
+
 class _Ground:
     """One scenario, and the strategy that searches it."""
 
@@ -125,7 +155,7 @@ class _Ground:
         assert self._application is not None, "asked for a trial first"
         assert self._strategy is not None, "asked for a trial first"
         trial = self._trials.popleft()
-        report = run_seed(self._scenario, self._application, trial.seed, trial.variation)
+        report = run_seed(self._scenario, self._application, trial.seed, trial.variation, observers=[_Enough()])
         self._strategy.told(trial, report)
         return trial, report
 
