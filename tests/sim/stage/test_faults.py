@@ -70,3 +70,16 @@ def test_every_fault_of_the_kernel_has_a_kind_here() -> None:
     assert faults.everything().kinds == tuple(KINDS)
     assert faults.damage().kinds == tuple(PROMISES)
     assert faults.damage("bit_rot").kinds == (*KINDS, "bit_rot")
+
+
+def test_a_rotten_disk_is_noticed_or_does_no_harm() -> None:
+    scenario = load_scenario("scenarios/rotten_disk.py")
+    come: dict[str, int] = {}
+    with silent():
+        for seed in range(30):
+            report = run_seed(scenario, APPLICATION, seed)
+            assert report.violations == (), f"seed {seed}"
+            for what in report.happened:
+                come[what] = come.get(what, 0) + 1
+    assert come["damage: noticed"] >= 3
+    assert come["damage: no harm"] >= 3
