@@ -19,7 +19,7 @@ NS_PER_S: Final = 1_000_000_000
 
 @attrs.define
 class Summary:
-    """`seeds` counts runs, `varied` those of them that were a strategy's variation of a seed.
+    """`seeds` counts runs, `distinct` are their seeds; `varied` counts the runs beyond one of each seed.
 
     `failures` are in order of their seeds, `variations` say how the failing ones that were varied differ.  `cells` are
     all that were covered, as bits; `runs_in` counts the runs that covered each; `cells_last` is how many runs had been
@@ -27,7 +27,7 @@ class Summary:
     """
 
     seeds: int = 0
-    varied: int = 0
+    distinct: dict[int, None] = attrs.Factory(dict)
     failures: list[Report] = attrs.Factory(list)
     variations: dict[tuple[int, str], Variation] = attrs.Factory(dict)  # by seed and digest
     virtual_ns: int = 0
@@ -57,7 +57,7 @@ class Summary:
         assert key not in self.digests, "a run counts once"
         self.digests[key] = report.digest
         self.seeds += 1
-        self.varied += bool(text)
+        self.distinct[report.seed] = None
         self.virtual_ns += report.virtual_ns
         self.invocations += report.invocations
         self.attempts += report.attempts
@@ -105,6 +105,11 @@ class Summary:
         """How many cells were new in the last *runs* runs."""
         before = self.covered[-runs - 1] if len(self.covered) > runs else 0
         return self.cells.bit_count() - before
+
+    @property
+    def varied(self) -> int:
+        """How many runs there were beyond one of each seed."""
+        return self.seeds - len(self.distinct)
 
     @property
     def quiet(self) -> int:

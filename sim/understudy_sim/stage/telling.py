@@ -61,9 +61,10 @@ def tell_summary(echo: Echo, scenario: Scenario, summary: Summary, seconds: floa
     verdict = "all claims hold" if not failed else f"{failed} of them break a claim"
     rate = summary.seeds / seconds if seconds else 0.0
     virtual_s = summary.virtual_ns // NS_PER_S
-    runs = f"{summary.seeds - summary.varied} seeds"
+    seeds = len(summary.distinct)
+    runs = f"{seeds} seed{'s' if seeds != 1 else ''}"
     if summary.varied:
-        runs += f" and {summary.varied} variations"
+        runs = f"{summary.seeds} runs of {runs}"
     echo(f"{scenario.name}: {runs}, {verdict}")
     if summary.ended:
         left = f"; left: {summary.left}" if summary.left else ""

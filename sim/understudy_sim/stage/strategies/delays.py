@@ -76,7 +76,7 @@ class DelayBounded:
             return f"none: every schedule of seed {self._seed} was run, the last with {self._depth} deviations"
         at_least = "at least " if self._gave_up else ""
         more = f", {at_least}{self._waiting:,} with {self._depth + 1}" if self._waiting else ""
-        return f"of seed {self._seed} {self._known:,} schedules with {self._depth} deviations{more}"
+        return f"{self._known:,} schedules with {self._depth} deviations{more}, of seed {self._seed}"
 
     def trials(self, count: int) -> Sequence[Trial]:
         """The next ones of this level, or the first ones of the next when all of this one are told."""
