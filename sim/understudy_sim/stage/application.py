@@ -35,6 +35,7 @@ class Application:
         if not separator or not module or not attribute:
             raise NoApplication(f"{path!r} names no application: write it as package.module:attribute")
         self.path = path
+        self._later: dict[str, Application] = {}
         self._attribute = attribute
         self.sites = Sites()
         self._module = module
@@ -43,8 +44,10 @@ class Application:
 
     def later(self, path: str) -> Application:
         """Another version of the application, at *path*: its code is kept with this one's."""
-        other = Application(path)
-        other.sites, other._modules = self.sites, self._modules
+        other = self._later.get(path)
+        if other is None:
+            other = self._later[path] = Application(path)
+            other.sites, other._modules = self.sites, self._modules
         return other
 
     def load(self, place: str | None = None) -> App:
