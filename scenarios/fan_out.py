@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any, NamedTuple, TypedDict
 
+import trio
 from understudy import Context, ObjectContext, Service, VirtualObject, gather, wait_completed
 from understudy import app as understudy_app
 from understudy_sim import Call, Choices, External, Ledger, Plan, Stage, limited, scenario
@@ -63,11 +64,18 @@ async def typeset(ctx: Context, sheet: Sheet) -> list[str]:
         for number in range(sheet["pictures"])
     ]
     cast = ctx.run_typed("cast", lambda: foundry_service.ask(request, stand_in={"cast": True}))
-    done, _ = await wait_completed(cast, *pictures)
+    measured = ctx.run_typed("measure", lambda: measure(sheet["name"]))  # A second step beside the first.
+    done, _ = await wait_completed(cast, measured, *pictures)
     for one in done:  # What comes first is looked at first; it may be waited for again.
         await one
-    await gather(cast, *pictures)
+    await gather(cast, measured, *pictures)
     return [await one for one in pictures]
+
+
+async def measure(name: str) -> int:
+    """How wide the headline is; it takes a moment."""
+    await trio.sleep(len(name) / 100)
+    return len(name)
 
 
 @edition.handler("print")
