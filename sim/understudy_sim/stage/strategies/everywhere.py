@@ -95,7 +95,7 @@ class CrashPoints:
         self.points = 0
         self.places = 0
         self._application = Application(scope.scenario.app)
-        self._counts: dict[tuple[str, str], int] = {}  # cuts by point and side
+        self._counts: dict[tuple[str, str], int] = {}  # cuts that were run, by point and side
         self._outcomes: dict[str, None] = {}
         self._missed = 0
         self._rest = self._all()
@@ -125,7 +125,10 @@ class CrashPoints:
 
     def told(self, trial: Trial, report: Report) -> None:
         """Count what came of it."""
-        if trial.variation.crash_at is not None:
+        crash = trial.variation.crash_at
+        if crash is not None:
+            name = (crash.point, crash.side)
+            self._counts[name] = self._counts.get(name, 0) + 1
             self._outcomes[report.outcome] = None
             self._missed += not report.firings
 
@@ -145,8 +148,6 @@ class CrashPoints:
         self.points += len({(one.process, one.point, one.nth) for one in seen.places})
         self.places += len(seen.places)
         for crash in scattered(tuple(crashes(seen.places))):
-            name = (crash.point, crash.side)
-            self._counts[name] = self._counts.get(name, 0) + 1
             yield Trial(seed, attrs.evolve(variation, crash_at=crash))
         for order in range(1, ORDERS):  # What was compared with must hold by itself.
             yield Trial(seed, undisturbed(variation, calls, order))
