@@ -100,7 +100,7 @@ MODULES: tuple[Ban, ...] = (
     Ban(
         "subprocess",
         "a process is the operator's to start",
-        files((MUTANTS, TOOL), (f"{STAGE_CLI}torture.py", TOOL)),
+        files((MUTANTS, TOOL), (f"{STAGE_CLI}torture.py", TOOL), (f"{STAGE_CLI}run.py", TOOL)),
     ),
     Ban(
         "tempfile",
