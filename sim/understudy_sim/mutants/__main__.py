@@ -7,6 +7,7 @@ with ID …    a command of `understudy`, or a Python file, with the mutant in t
 
 from __future__ import annotations
 
+import importlib
 import runpy
 import sys
 from pathlib import Path
@@ -81,9 +82,8 @@ def with_planted(mutant_id: str, arguments: tuple[str, ...]) -> None:
         sys.argv = list(arguments)
         runpy.run_path(arguments[0], run_name="__main__")
         return
-    from understudy_runtime.cli.main import understudy
-
-    understudy.main(list(arguments), prog_name="understudy")
+    command_line = importlib.import_module("understudy_runtime.cli.main")  # only now: the bug is planted
+    command_line.understudy.main(list(arguments), prog_name="understudy")
 
 
 if __name__ == "__main__":

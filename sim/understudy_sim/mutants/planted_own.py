@@ -178,15 +178,6 @@ OWN: Final[tuple[Mutant, ...]] = (
         escapes="a chunk holds sixty-four ids of one second: no scenario ends so many invocations at once",
     ),
     Mutant(
-        id="X5",
-        group="X expiry",
-        module="understudy_runtime.machine.lifecycle",
-        before="    journal_ms = min(invocation.journal_retention_ms, kept_ms)\n",
-        after="    journal_ms = invocation.journal_retention_ms\n",
-        why="a journal is kept longer than its result",
-        needs=("workload",),
-    ),
-    Mutant(
         id="L12",
         group="L storage and recovery",
         module="understudy_runtime.machine.tables",
@@ -219,15 +210,6 @@ OWN: Final[tuple[Mutant, ...]] = (
         after="            if found is not None:\n                del",
         why="who runs leaves memory as well",
         needs=("workload",),
-    ),
-    Mutant(
-        id="L15",
-        group="L storage and recovery",
-        module="understudy_runtime.partition",
-        before="                if lsn <= tables.applied_lsn:\n                    continue\n",
-        after="                if lsn < tables.applied_lsn:\n                    continue\n",
-        why="a restart applies the record again that the store has last",
-        needs=("crash",),
     ),
     Mutant(
         id="L16",
