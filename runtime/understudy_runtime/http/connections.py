@@ -247,6 +247,8 @@ class ConnectionServer:
         return look_at
 
     def _needs_sweep(self, connection: Connection) -> bool:
+        if connection.scope.cancel_called:
+            return False  # It is on its way out: to look at it until it has gone would keep others from their turn.
         return connection.watch_scope is None and connection.phase is not Phase.STREAMING
 
     def _check(self, connection: Connection, now: float) -> None:
