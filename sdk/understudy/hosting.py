@@ -34,9 +34,9 @@ class Link(Protocol):
 class Host(Protocol):
     """The process an attempt runs in.
 
-    A host may also have, for those who watch: `step_started(name)` and `step_ended(name)`, called each time the function
-    of a `ctx.run` begins to run and when it has ended; `awaits(tree)`, called when the attempt begins to wait for what
-    the server may still send, with the keys it waits for (see `vm/awaits.py`), and with None when it goes on.
+    A host may also have, for those who watch: `step_started(name)` and `step_ended(name)`, called each time the
+    function of a `ctx.run` begins to run and when it has ended; `awaits(tree)`, called when the attempt begins to wait
+    for what the server may still send, with the keys it waits for (see `vm/awaits.py`), and with None when it goes on.
     """
 
     def now_ms(self) -> int:

@@ -24,7 +24,10 @@ COMMANDS: Final = MappingProxyType[str, tuple[str, str]](
         "why": ("understudy_runtime.cli.why:why", "Say who waits for whom, and whether it can go on."),
         "shrink": ("understudy_sim.cli.shrink:shrink", "Find the smallest run of a seed that still fails."),
         "run": ("understudy_sim.cli.run:run", "Compare a live server with the simulator."),
-        "torture": ("understudy_sim.cli.torture:torture", "Run seeds in processes of every kind: each must be one run."),
+        "torture": (
+            "understudy_sim.cli.torture:torture",
+            "Run seeds in processes of every kind.",
+        ),
         "diff": ("understudy_sim.cli.diff:diff", "Say where two runs of a scenario part."),
     }
 )

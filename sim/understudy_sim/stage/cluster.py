@@ -356,11 +356,11 @@ class Cluster:
 
     def fenced(self, hazard: Hazard) -> None:
         """The fence saw somebody reach for the real world."""
+        if hazard.zone is Zone.HANDLER and is_its_own(hazard.filename):
+            return
         text = f"{hazard.kind}() is called in {hazard.function}, outside ctx.run: every attempt gets another answer"
         if hazard.zone is not Zone.HANDLER:
             text = f"{hazard.kind}() is called in {hazard.function}"
-        if hazard.zone is Zone.HANDLER and is_its_own(hazard.filename):
-            return
         self.watch.tell(HazardSeen("the real world", text, relative(hazard.filename), hazard.line))
 
     def busy(self, name: str) -> bool:

@@ -44,8 +44,8 @@ from understudy_sim.stage.properties.retries import Retries
 from understudy_sim.stage.properties.timers import Timers
 from understudy_sim.stage.serializability import Transaction, verdict
 from understudy_sim.stage.server import SERVER
-from understudy_sim.stage.temporal import Lead
 from understudy_sim.stage.stored import orphaned_entries
+from understudy_sim.stage.temporal import Lead
 from understudy_sim.stage.truth import Truth
 from understudy_sim.stage.variation import Strike
 from understudy_sim.stage.visitor import LOOK_NS as VISIT_LOOK_NS

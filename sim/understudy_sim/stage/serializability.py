@@ -40,9 +40,7 @@ class Transaction:
 
     def __attrs_post_init__(self) -> None:
         assert self.ended is None or self.began <= self.ended, f"{self.name} ended before it began"
-        assert all(version is not INITIAL for version in self.writes.values()), (
-            f"{self.name} wrote INITIAL"
-        )
+        assert all(version is not INITIAL for version in self.writes.values()), f"{self.name} wrote INITIAL"
 
 
 @attrs.frozen
