@@ -15,8 +15,10 @@ from understudy_sim.stage.report import Report
 from understudy_sim.stage.run import run_seed
 from understudy_sim.stage.scenario import Scenario
 from understudy_sim.stage.script import load_scenario
+from understudy_sim.stage.shrunk_file import About, file_text
 from understudy_sim.stage.silence import silent
 from understudy_sim.stage.story import describe_run, describe_story
+from understudy_sim.stage.strategies.port import Trial
 from understudy_sim.stage.variation import AS_DRAWN, Variation
 
 STORIES_MAX: Final = 3
@@ -57,6 +59,17 @@ class Run:
         if report.failed:
             raise failure_of(report, f"{self!r}.check()")
         return report
+
+    def as_file(self) -> str:
+        """A Python file that is this run, written out: a test, and what `understudy replay FILE` takes.
+
+        For regressions: write it beside your tests.  It is run once to be written.
+        """
+        report = self.run()
+        first = report.violations[0] if report.violations else None
+        about = About() if first is None else About(claim=first.claim, what=first.what)
+        name = self.scenario.partition("::")[2] or load_scenario(self.scenario).name
+        return file_text(self.scenario, name, Trial(self.seed, self.variation), report, about)
 
 
 def failure_of(report: Report, again: str) -> RehearsalFailed:

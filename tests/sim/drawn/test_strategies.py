@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,6 +25,8 @@ from understudy_sim.drawn.arguments import from_schema
 from understudy_sim.drawn.printing import as_python
 from understudy_sim.stage import variation as variations
 from understudy_sim.stage.faults import KINDS, FaultSet
+from understudy_sim.stage.shrunk_file import load_fixed
+from understudy_sim.stage.variation import Variation
 
 from scenarios.account import accounts, workload
 
@@ -159,6 +162,14 @@ def test_a_failing_rehearsal_shrinks_to_what_matters_and_tells_how_to_run_it() -
     assert run.variation.strikes == ()
     assert run.variation.calls[0].handler == "transfer"
     assert [one.claim for one in run.run().violations] == ["nobody transfers"]
+
+
+def test_a_run_is_written_out_as_a_file_that_fails_in_the_same_way(tmp_path: Path) -> None:
+    transfer = Call(client="ann", service="Bank", handler="transfer", argument={"source": "rent", "target": "food"})
+    run = Run("tests/sim/drawn/test_strategies.py::nobody_transfers", variation=Variation(calls=(transfer,)))
+    file = tmp_path / "small.py"
+    file.write_text(run.as_file())
+    assert load_fixed(file).run().violations[0].claim == run.run().violations[0].claim
 
 
 def test_operations_of_the_callers_replace_the_workload() -> None:
