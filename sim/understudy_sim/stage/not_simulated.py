@@ -83,6 +83,12 @@ GAPS: Final = (
         "steps in threads run inline; `tests/live` runs them for real",
     ),
     Gap(
+        "what a library keeps over a crash",
+        "only modules of the application are imported anew; with the official SDK, its own and its compiled core are "
+        "not, and [some claims are not judged](how-to/rehearse-an-official-sdk-app.md)",
+        "`tests/interop` runs it in processes of its own",
+    ),
+    Gap(
         "monotonic clocks that are wrong",
         "time-outs and back-off rest on a clock that systems promise to keep right",
         "pauses let time go by unnoticed",
