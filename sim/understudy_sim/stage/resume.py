@@ -106,15 +106,24 @@ class ResumeFile:
 
     def __enter__(self) -> ResumeFile:
         """Open it.  Raises ForeignFile."""
-        line = json.dumps(attrs.asdict(self.header))
-        if not self.path.exists() or not self._cut_torn_line():
-            self.path.write_text(line + "\n")
-        self._file = self.path.open(encoding="utf-8")
+        line = json.dumps(attrs.asdict(self.header)).encode() + b"\n"
         try:
-            self._check(self._file.readline())
-        except ForeignFile:
-            self._file.close()
-            raise
+            data = self.path.read_bytes() if self.path.exists() else b""
+            whole = data.rfind(b"\n") + 1
+            if whole:
+                self._check(data[: data.index(b"\n")])
+            elif not line.startswith(data):
+                raise self._is_no_file()
+            # Only now that it is known to be ours.
+            if whole < len(data):
+                with self.path.open("r+b") as file:
+                    file.truncate(whole)
+            if not whole:
+                self.path.write_bytes(line)
+            self._file = self.path.open(encoding="utf-8")
+        except OSError as error:
+            raise ForeignFile(f"{self.path} cannot be used: {error.strerror}; name another") from error
+        self._file.readline()
         self._lines: Iterator[str] | None = iter(self._file.readline, "")
         return self
 
@@ -123,23 +132,15 @@ class ResumeFile:
     ) -> None:
         self._file.close()
 
-    def _cut_torn_line(self) -> bool:
-        """Cut what follows the last end of a line.  Whether anything is left."""
-        data = self.path.read_bytes()
-        whole = data.rfind(b"\n") + 1
-        if whole < len(data):
-            if not whole and not data.startswith(b"{"):
-                raise ForeignFile(f"{self.path} is no file of a search: name another, or delete it")
-            with self.path.open("r+b") as file:
-                file.truncate(whole)
-        return whole > 0
+    def _is_no_file(self) -> ForeignFile:
+        return ForeignFile(f"{self.path} is no file of a search: name another, or delete it")
 
-    def _check(self, line: str) -> None:
+    def _check(self, line: bytes) -> None:
         try:
             found = json.loads(line)
             same = found["format"] == FORMAT
         except (ValueError, KeyError, TypeError):
-            raise ForeignFile(f"{self.path} is no file of a search: name another, or delete it") from None
+            raise self._is_no_file() from None
         for name, wanted in attrs.asdict(self.header).items():
             if not same or found.get(name) != wanted:
                 which = name if same else "format"

@@ -220,6 +220,8 @@ def test_a_file_of_other_code_is_refused(tmp_path: Path) -> None:
     [
         ("hello", "is no file of a search"),
         ("hello\n", "is no file of a search"),
+        ("a page\nwhose last line has no end", "is no file of a search"),
+        ('{"precious": "and on one line"}', "is no file of a search"),
         ("[1]\n", "is no file of a search"),
         ('{"format": 99}\n', "written by another version"),
     ],
@@ -230,6 +232,15 @@ def test_what_is_no_file_of_a_search_is_refused(text: str, told: str, tmp_path: 
     with pytest.raises(ForeignFile, match=told):
         searched(Search(script=TINY, seeds=1, resume=file))
     assert file.read_text() == text
+
+
+def test_what_cannot_be_read_or_made_is_told(tmp_path: Path) -> None:
+    binary = tmp_path / "picture"
+    binary.write_bytes(bytes(range(256)))
+    with pytest.raises(ForeignFile, match="is no file of a search"):
+        searched(Search(script=TINY, seeds=1, resume=binary))
+    with pytest.raises(ForeignFile, match="cannot be used: No such file or directory"):
+        searched(Search(script=TINY, seeds=1, resume=tmp_path / "nowhere" / "runs.jsonl"))
 
 
 @pytest.mark.parametrize("damage", ["{}", '{"seed": 1, "variation": "", "report": {"seed": "x"}}', "garbage"])
