@@ -32,6 +32,7 @@ from trio.lowlevel import Abort, current_task, wait_task_rescheduled
 
 from understudy_sim.kernel import aio_import
 from understudy_sim.kernel.aio_streams import SimServer, SimTransport
+from understudy_sim.kernel.reaper import close_inside_out
 
 if TYPE_CHECKING:
     from understudy_sim.kernel.kernel import Kernel
@@ -63,7 +64,7 @@ class BirthTask(asyncio.Task):  # type: ignore[type-arg]
         """What ends it when its process is dead."""
         self._log_destroy_pending = False
         coroutine: Any = self.get_coro()
-        return functools.partial(self.context.run, coroutine.close)
+        return functools.partial(self.context.run, close_inside_out, coroutine)
 
     def __hash__(self) -> int:
         return self.birth

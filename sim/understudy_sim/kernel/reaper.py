@@ -1,10 +1,10 @@
 """Frees the dead after the verdict.  Their `finally` blocks may run here, unseen; nothing they do can reach a
 run any more.
 
-Each dead coroutine is closed, newest first, at most `_TRIES` times, with trio's context set and a runner that
-ignores wakes: an await in a cleanup merely parks.  A cleanup that spins without awaiting is broken off by a
-watchdog.  A coroutine that will not end (`while True` around an `except BaseException`) is kept for ever:
-freeing it would run it again.
+Each dead coroutine is closed, newest first and from the inside out, at most `_TRIES` times, with trio's context
+set and a runner that ignores wakes: an await in a cleanup merely parks.  A cleanup that spins without awaiting is
+broken off by a watchdog.  A coroutine that will not end (`while True` around an `except BaseException`) is kept for
+ever: freeing it would run it again.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
-from types import FrameType
+from types import CoroutineType, FrameType, GeneratorType
 from typing import Any
 
 from understudy_sim.kernel import trio_parts as parts
@@ -46,6 +46,21 @@ def reap(graveyard: list[ProcessRunner]) -> int:
     return stubborn
 
 
+def close_inside_out(coroutine: Any) -> None:
+    """Close *coroutine*, and before it whatever it awaits.  Raises RuntimeError when a cleanup awaits: try again.
+
+    `coroutine.close()` alone would throw that error into the middle of the chain, and what is further inside would be
+    forgotten while it is suspended, to complain when it is collected.
+    """
+    chain: list[CoroutineType[Any, Any, Any] | GeneratorType[Any, Any, Any]] = []
+    inner = coroutine
+    while isinstance(inner, CoroutineType | GeneratorType):
+        chain.append(inner)
+        inner = inner.cr_await if isinstance(inner, CoroutineType) else inner.gi_yieldfrom
+    for one in reversed(chain):
+        one.close()
+
+
 class _Guard:
     """Whether a cleanup is under way: only then may the watchdog bark."""
 
@@ -65,7 +80,7 @@ def _reap_runner(runner: ProcessRunner, context: dict[str, Any], guard: _Guard) 
         parts.PARKING_LOT_BREAKER.pop(task, None)
     for task in tasks:
         context["task"] = task
-        if not _close(partial(task.context.run, task.coro.close), guard):
+        if not _close(partial(task.context.run, close_inside_out, task.coro), guard):
             stubborn += 1
             _UNDEAD.append(task.coro)
     for take in runner.remains:
@@ -86,10 +101,8 @@ def _close(close: Callable[[], object], guard: _Guard) -> bool:
         try:
             guard.closing = True
             close()
-        except RuntimeError:
-            continue  # It awaited instead of ending ("coroutine ignored GeneratorExit").
         except BaseException:
-            return True  # It ended with an error of its own: nobody is left to tell.
+            continue  # It awaited ("coroutine ignored GeneratorExit"), or ended with an error: who awaits it is next.
         finally:
             guard.closing = False
         return True

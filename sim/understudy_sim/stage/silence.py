@@ -48,8 +48,10 @@ def silent() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
-            yield
-            gc.collect()
+            try:
+                yield
+            finally:  # Also where somebody stopped in the middle: what was left would complain later.
+                gc.collect()
     finally:
         sys.unraisablehook = before
         if not frozen:

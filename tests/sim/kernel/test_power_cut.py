@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -257,6 +258,43 @@ def test_an_endless_cleanup_does_not_hang_the_reaper() -> None:
         kernel.process("victim").crash()
 
     run(main)[0].value()
+
+
+def test_a_cleanup_that_awaits_is_closed_whole() -> None:
+    class Slow(trio.abc.AsyncResource):
+        async def aclose(self) -> None:
+            closing.append(current_coroutine())
+            await trio.lowlevel.checkpoint()
+
+    def current_coroutine() -> Any:
+        inner: Any = trio.lowlevel.current_task().coro
+        while inner.cr_await is not None:
+            inner = inner.cr_await
+        return inner
+
+    async def closes() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            await trio.aclose_forcefully(Slow())
+
+    async def holder() -> None:
+        try:
+            await closes()
+        except BaseException as error:
+            kept.append(error)  # Its traceback keeps frames, and they what they await.
+            raise
+
+    async def main(kernel: Kernel) -> None:
+        kernel.process("holder").start(holder)
+        await trio.sleep(1)
+        kernel.process("holder").crash()
+
+    kept: list[BaseException] = []
+    closing: list[Any] = []
+    run(main)
+    assert [type(error) for error in kept] == [GeneratorExit]
+    assert [inspect.getcoroutinestate(one) for one in closing] == [inspect.CORO_CLOSED]
 
 
 def test_an_error_nobody_is_told_of_ends_the_run() -> None:
