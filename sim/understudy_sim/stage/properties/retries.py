@@ -1,20 +1,21 @@
 """P21, retries: how often and how soon an invocation is tried again follows from its policy.
 
-Failures count from the lease on, and anew under each leader.  A back-off is the policy's for that many failures, and at
+Failures count from the lease on, and anew under each leader and in each life of an id.  A back-off is the policy's for that many failures, and at
 most `JITTER_PERCENT` and a little more; whoever gives up has failed as often as the policy says.  Delays that an
 endpoint asks for are its own, and do not end with the policy.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import ClassVar, Final
 
 from understudy_runtime.model.commands import AttemptOutput, GaveUp
-from understudy_runtime.model.events import AttemptEnded, RetryScheduled
+from understudy_runtime.model.events import AttemptEnded, LeadershipTaken, RetryScheduled
 from understudy_runtime.model.invocation import RetryPolicy
 
-from understudy_sim.stage.happenings import ServerStopped, Step
+from understudy_sim.stage.happenings import Step
 from understudy_sim.stage.watch import Handler, Property
 
 FAILED: Final = ("failed", "lost", "rejected")
@@ -28,31 +29,33 @@ class Retries(Property):
 
     def handlers(self) -> Mapping[type, Handler]:
         self.asked_for: dict[str, int] = {}  # invocation -> tries its endpoint asked for
-        self._asked_for: dict[tuple[str, int], int] = {}  # those of a lease
-        self._failures: dict[tuple[str, int], int] = {}
+        self._epochs: dict[int, int] = {}  # partition -> that of its leader
+        # What happened to an invocation, by (epoch, lease).
+        self._delays_asked_for: dict[str, Counter[tuple[int, int]]] = {}
+        self._failures: dict[str, Counter[tuple[int, int]]] = {}
         return {
             AttemptEnded: self._attempt_ended,
             RetryScheduled: self._retry_scheduled,
             Step: self._step,
-            ServerStopped: lambda _: self._failures.clear(),
+            LeadershipTaken: lambda event: self._epochs.__setitem__(event.partition, event.epoch),
         }
 
     def _attempt_ended(self, event: AttemptEnded) -> None:
         if event.how in FAILED:
-            lease = (event.invocation_id, event.lease)
-            self._failures[lease] = self._failures.get(lease, 0) + 1
+            counts = self._failures.setdefault(event.invocation_id, Counter())
+            counts[self._epochs.get(event.partition, 0), event.lease] += 1
 
     def _retry_scheduled(self, event: RetryScheduled) -> None:
         id_ = event.invocation_id
         command = self.truth.commands.get(id_)
+        lease = (self._epochs.get(event.partition, 0), event.lease)
         if not event.failures:
-            lease = (id_, event.lease)
-            self._asked_for[lease] = self._asked_for.get(lease, 0) + 1
+            self._delays_asked_for.setdefault(id_, Counter())[lease] += 1
             self.asked_for[id_] = self.asked_for.get(id_, 0) + 1
         if not event.failures or command is None:
             return
         self.hit("back-offs")
-        failures = self._failures.get((id_, event.lease), 0)
+        failures = self._failures.get(id_, Counter())[lease]
         if event.failures != failures:
             self.broken(f"{id_} backs off for {event.failures} failures, there were {failures}", id_)
         delay_ms = back_off_ms(command.retry_policy, failures)
@@ -60,14 +63,19 @@ class Retries(Property):
             self.broken(f"{id_} backs off {event.delay_ms} ms after {failures} failures, its policy: {delay_ms}", id_)
 
     def _step(self, step: Step) -> None:
+        for accepted in step.effects.accepted:
+            self._failures.pop(accepted.invocation_id, None)
+            self._delays_asked_for.pop(accepted.invocation_id, None)
         command = step.record.command
         if type(command) is not AttemptOutput or not isinstance(command.end, GaveUp) or not step.effects.invocations:
             return
         id_ = command.invocation_id
         wanted = self.truth.commands[id_].retry_policy.attempts_max
-        failures = self._failures.get((id_, command.lease), 0)
+        # Its leader may have died before this was known to be durable: the next one finds it.
+        lease = (command.epoch, command.lease)
+        failures = self._failures.get(id_, Counter())[lease]
+        asked_for = self._delays_asked_for.get(id_, Counter())[lease]
         self.hit("given up")
-        asked_for = self._asked_for.get((id_, command.lease), 0)
         if wanted is None or not wanted <= failures <= wanted + asked_for:
             self.broken(f"{id_} gave up after {failures} failures, its policy says {wanted}", id_)
 

@@ -15,7 +15,7 @@ from understudy_runtime.model.commands import (
     Refuse,
     TimerFired,
 )
-from understudy_runtime.model.events import AttemptEnded, AttemptStarted, RetryScheduled
+from understudy_runtime.model.events import AttemptEnded, AttemptStarted, LeadershipTaken, RetryScheduled
 from understudy_runtime.model.invocation import Failure, RetryPolicy, Status
 from understudy_sim.kernel.loop import Budget, Ending, Loop
 from understudy_sim.kernel.trace import Trace
@@ -320,14 +320,15 @@ def _failing(times: int) -> Stand:
     policy = RetryPolicy(delay_ms_first=100, factor_thousandths=2000, delay_ms_max=1000, attempts_max=3)
     stand.truth.commands[FIRST] = attrs.evolve(stand.truth.commands[FIRST], retry_policy=policy)
     stand.put(Retries)
+    stand.watch.tell(LeadershipTaken(0, 1, 0, ()))
     for attempt in range(1, times + 1):
         stand.watch.tell(AttemptEnded(0, FIRST, 1, attempt, "failed"))
     return stand
 
 
-def _gives_up(stand: Stand) -> None:
+def _gives_up(stand: Stand, epoch: int = 1) -> None:
     end = GaveUp(Failure(500, "again"), pause=False)
-    stand.step(AttemptOutput(FIRST, 1, 1, 3, end=end), effects=Effects(invocations={FIRST: None}))
+    stand.step(AttemptOutput(FIRST, epoch, 1, 3, end=end), effects=Effects(invocations={FIRST: None}))
 
 
 def test_p21_accepts_back_offs_that_grow_and_an_end_in_time() -> None:
@@ -346,9 +347,27 @@ def test_p21_refuses_a_back_off_and_an_end_the_policy_does_not_know() -> None:
     _gives_up(early)
     assert len(early.broken) == 3
     restarted = _failing(3)
-    restarted.watch.tell(ServerStopped(1, "crash"))
-    _gives_up(restarted)
+    restarted.watch.tell(LeadershipTaken(0, 2, 0, ()))
+    _gives_up(restarted, epoch=2)
     assert "gave up after 0 failures" in restarted.broken[0]
+
+
+def test_p21_counts_the_failures_of_the_leader_that_gave_up_also_where_the_next_one_finds_its_record() -> None:
+    stand = _failing(3)
+    stand.watch.tell(ServerStopped(1, "a sync failed"))
+    _gives_up(stand)
+    stand.watch.tell(LeadershipTaken(0, 2, 0, ()))
+    assert stand.broken == []
+    stand.watch.tell(RetryScheduled(0, FIRST, 1, 450, 3))
+    assert "backs off for 3 failures, there were 0" in stand.broken[0]
+
+
+def test_p21_counts_anew_in_the_next_life_of_an_id() -> None:
+    stand = _failing(2)
+    stand.step(stand.truth.commands[FIRST], effects=Effects(accepted=[stand.truth.commands[FIRST]]))
+    stand.watch.tell(AttemptEnded(0, FIRST, 1, 1, "failed"))
+    stand.watch.tell(RetryScheduled(0, FIRST, 1, 110, 1))
+    assert stand.broken == []
 
 
 def test_p21_lets_an_endpoint_ask_for_more_tries_than_the_policy_has() -> None:
