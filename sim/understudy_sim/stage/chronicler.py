@@ -89,11 +89,14 @@ class Chronicler:
     def attach(self, rehearsal: Rehearsal) -> None:
         assert self._run is None, "a chronicler writes of one run"
         assert self.chronicle is None, "a chronicler writes of one run"
+        kernel, tally = rehearsal.kernel, rehearsal.tally
+        heard = (kernel.trace.on_note, kernel.network.tap, tally.on_firing)
+        assert heard == (None, None, None), "one at a time listens to the trace, the wire and the faults"
         self._run = rehearsal
         rehearsal.watch.subscribe(self._handlers())
-        rehearsal.kernel.trace.on_note = self._note
-        rehearsal.kernel.network.tap = self
-        rehearsal.tally.on_firing = self._fired
+        kernel.trace.on_note = self._note
+        kernel.network.tap = self
+        tally.on_firing = self._fired
         medium = rehearsal.cluster.server.host.medium
         before = medium.on_sync
 
@@ -200,7 +203,9 @@ class Chronicler:
         return f"{name}.{self._run.kernel.processes[name].incarnation}"
 
     def _fired(self, firing: Firing) -> None:
-        facts: dict[str, Fact] = {"fault": firing.kind, "on": tuple(firing.what.split(" > "))}
+        # Whom it hurts, and behind a comma why.
+        on = tuple(firing.what.partition(", ")[0].split(" > "))
+        facts: dict[str, Fact] = {"fault": firing.kind, "on": on}
         self._add(
             "fault", f"{firing.kind} of {firing.what}", process=WORLD, facts={**facts, "lasts_ns": firing.lasts_ns}
         )

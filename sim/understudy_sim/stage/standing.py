@@ -17,7 +17,7 @@ from understudy_sim.kernel.loop import Ending
 from understudy_sim.kernel.pipes import Pipe
 from understudy_sim.kernel.process import Process
 from understudy_sim.kernel.waiters import is_library
-from understudy_sim.stage.chronicle import Chronicle, Event
+from understudy_sim.stage.chronicle import KINDS, Chronicle, Event
 from understudy_sim.stage.chronicle_words import entry_text, result_text, shortened, value_text
 from understudy_sim.stage.endpoint import relative
 from understudy_sim.stage.model_words import Invocation
@@ -204,12 +204,18 @@ class Standing:
 
 
 def is_meant(event: Event, text: str, chronicle: Chronicle) -> bool:
-    """Whether *text* means *event*: its kind, its process, its invocation, or a part of what it says."""
+    """Whether *text* means *event*: its kind, its invocation, its process, or a part of what it says.
+
+    What is the name of a kind, or the number of an invocation, is nothing else.
+    """
+    if text in KINDS:
+        return event.kind == text
     named = chronicle.find(text)
     if named is not None and event.invocation == named.id:
         return True
-    process = event.process.rpartition(".")[0]
-    return text in (event.kind, event.process, process) or text in event.what
+    if named is not None and text.removeprefix("inv ").removeprefix("#").isdecimal():
+        return False
+    return text in (event.process, event.process.rpartition(".")[0]) or text in event.what
 
 
 def event_line(event: Event, name: str = "") -> str:

@@ -7,6 +7,7 @@ import json
 import pickle
 
 import pytest
+from understudy_sim import Call, scenario_in
 from understudy_sim.cli.shared import scenario_of
 from understudy_sim.stage.application import Application
 from understudy_sim.stage.chronicle import Chronicle
@@ -83,3 +84,21 @@ def test_an_invocation_is_found_by_number_id_label_or_target() -> None:
     assert chronicle.find("3") is third
     assert chronicle.find("#999") is None
     assert chronicle.find("nobody") is None
+
+
+def test_two_that_listen_at_the_same_place_are_told_so_at_once() -> None:
+    scenario = scenario_of("scenarios/ticket_tour.py")
+    with silent(), pytest.raises(AssertionError, match="one at a time"):
+        run_seed(scenario, Application(scenario.app), IN_VALUES, Variation(steps_max=1), [Chronicler(), Chronicler()])
+
+
+def test_a_fault_with_a_reason_names_the_process_it_hurts() -> None:
+    fixed = scenario_in("scenarios/ticket_tour.py").fixed(
+        operations=[Call(client="ann", service="CartObject", key="ann", handler="addTicket", argument="seat-1")],
+        decisions={"plan/upgrade": 999, "plan/upgrade_cut": 999},
+    )
+    chronicler = Chronicler()
+    fixed.run([chronicler])
+    assert chronicler.chronicle is not None
+    faults = [one for one in chronicler.chronicle.events if one.kind == "fault"]
+    assert [(one.what, one.fact("on")) for one in faults] == [("server_crash of server, upgraded", ("server",))]

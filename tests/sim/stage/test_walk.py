@@ -9,6 +9,8 @@ import pytest
 from click.testing import CliRunner, Result
 from understudy_sim.cli.repl import COMMANDS
 from understudy_sim.cli.replay import replay
+from understudy_sim.stage.chronicle import Chronicle, Event, Named
+from understudy_sim.stage.standing import is_meant
 
 HERE = "tests/sim/stage/waiting_app.py::crosswise"
 TOUR = "scenarios/ticket_tour.py"
@@ -56,6 +58,33 @@ def test_run_until_finds_the_next_event() -> None:
     logged = re.search(r"log 1 lock\nstep (\d+) .* lock #1  Room/", result.output)
     assert logged is not None
     assert int(logged.group(1)) == steps[1]
+
+
+def test_a_kind_of_event_is_no_part_of_a_word_and_a_number_no_part_of_a_number() -> None:
+    run = Chronicle(
+        scenario="made up",
+        seed=0,
+        variation="",
+        digest="",
+        steps=1,
+        ended_ns=0,
+        ending="",
+        events=(),
+        messages=(),
+        invocations=(Named(number=1, id=f"inv_1{'a' * 33}", target="Room/north/enter", label="ann's"),),
+    )
+
+    def meant(kind: str, what: str, text: str, invocation: str = "") -> bool:
+        event = Event(number=1, at_ns=0, step=1, process="server.1", kind=kind, what=what, invocation=invocation)
+        return is_meant(event, text, run)
+
+    assert meant("lock", "Room/north", "lock")
+    assert not meant("fault", "clock_jump of server", "lock")
+    assert meant("fault", "clock_jump of server", "clock_jump")
+    assert not meant("accepted", "inv #12 Room/south/enter", "#1")
+    assert meant("accepted", "inv #1 Room/north/enter", "#1", run.invocations[0].id)
+    assert meant("ask", "ann: Room/north/enter()", "Room/north/enter")
+    assert meant("entry", "[0] INPUT", "server")
 
 
 def test_each_part_can_be_looked_at() -> None:
