@@ -29,8 +29,9 @@ from understudy_sim.stage.asking import Ask, Asker
 from understudy_sim.stage.holding import At, NobodyPasses, PassLog, ScriptError, StillHeld, Watching
 from understudy_sim.stage.operations import Operation
 from understudy_sim.stage.plan import NS_PER_MS, NS_PER_S
-from understudy_sim.stage.points import UNSYNCED
+from understudy_sim.stage.points import UNSYNCED, Passing
 from understudy_sim.stage.server import SERVER
+from understudy_sim.stage.tally import Firing
 
 if TYPE_CHECKING:
     from understudy_sim.kernel.kernel import Kernel
@@ -90,7 +91,7 @@ class Control:
     played: bool
 
     def __init__(self) -> None:
-        self._log = PassLog(self.kernel, self._until)
+        self._log = PassLog(self.kernel, self._until, self._held, self._over)
         self._askers: dict[str, Asker] = {}
         self._looks: list[_Look] = []
         self._partitions: list[tuple[str, str]] = []
@@ -124,6 +125,7 @@ class Control:
             )
         self._armed = True
         self.cluster.points.listen(self._log.passed)
+        self.cluster.tally.lasts = lambda: bool(self._partitions or self._log.held)
 
     async def until(self, what: Callable[[], bool] | Watching, *, within_s: float = WAIT_S) -> None:
         """Go on until *what* is true, or whoever is watched for has come.  Raises NobodyPasses after so long."""
@@ -221,30 +223,53 @@ class Control:
         self.cluster.restart(name)
         return Turn()
 
+    def _accident(self, kind: str, what: str, lasts_ns: int = 0) -> None:
+        """What the script does to processes and network is no good day: claims that judge those only must know."""
+        self.cluster.tally.firing(
+            Firing(kind, f"{what}, by the script", self.kernel.now_ns, ("", 0), lasts_ns=lasts_ns)
+        )
+
+    def _held(self, passing: Passing) -> None:
+        self._accident("hold", f"{passing.process}, {passing.side} {passing.point} number {passing.nth}")
+
+    def _over(self) -> None:
+        """Something that the script began is over."""
+        self.cluster.tally.ended_ns = self.kernel.now_ns
+
     def pause(self, name: str, *, lasts_ms: int) -> Turn:
-        """*name* stands still as a whole for so long; its clock goes on."""
-        self._process(name).pause(lasts_ms * NS_PER_MS)
+        """*name* stands still as a whole for so long; its clock goes on.  Raises ScriptError when it does not run."""
+        process = self._process(name)
+        if process.state is not State.RUNNING:
+            raise ScriptError(f"{name} is {process.state.value}: pause it while it runs")
+        process.pause(lasts_ms * NS_PER_MS)
+        self._accident("pause", name, lasts_ms * NS_PER_MS)
         return Turn()
 
     def jump_clock(self, name: str, *, by_ms: int) -> Turn:
         """The wall clock of *name* jumps, forwards or back."""
         self._process(name).wall.jump(by_ms * NS_PER_MS)
         self.kernel.trace.note("script.clock", name, by_ms, self.kernel.now_ns)
+        self._accident("clock_jump", name)
         return Turn()
 
     def partition(self, source: str, target: str, *, one_way: bool = False) -> Turn:
         """Nothing gets from *source* to *target* any more, nor back unless *one_way*; what is on its way waits."""
+        self._process(source), self._process(target)
         for pair in [(source, target)] if one_way else [(source, target), (target, source)]:
-            self._process(pair[0])
             self.kernel.network.block(*pair)
             self._partitions.append(pair)
+        self._accident("one_way_partition" if one_way else "partition", f"{source} > {target}")
         return Turn()
 
     def heal(self, source: str = "", target: str = "") -> Turn:
         """End the partition between two, or all of the script's.  Raises ScriptError when there is none."""
+        if bool(source) != bool(target):
+            raise ScriptError("name two, to end the partition between them, or nobody, to end all of the script's")
         ended = [pair for pair in self._partitions if not source or set(pair) == {source, target}]
         if not ended and source:
             raise ScriptError(f"there is no partition between {source} and {target}")
+        if ended:
+            self._over()
         for pair in ended:
             self._partitions.remove(pair)
             self.kernel.network.unblock(*pair)
@@ -258,6 +283,7 @@ class Control:
             raise ScriptError(f"there is no connection between {source} and {target} to be reset")
         for connection in connections:
             connection.reset()
+        self._accident("stream_reset", f"{source} > {target}")
         return Turn()
 
     def _process(self, name: str) -> Process:

@@ -143,8 +143,15 @@ class At:
 class PassLog:
     """All that passed in one run, and who watches."""
 
-    def __init__(self, kernel: Kernel, until: Callable[[Callable[[], bool], str, Watching | None], Awaitable[None]]):
+    def __init__(
+        self,
+        kernel: Kernel,
+        until: Callable[[Callable[[], bool], str, Watching | None], Awaitable[None]],
+        held: Callable[[Passing], object],
+        released: Callable[[], object],
+    ) -> None:
         self.until = until
+        self._told = {"held": held, "released": lambda _: released()}
         self.passings: list[Passing] = []
         self._kernel = kernel
         self._watching: list[tuple[Watching, int]] = []
@@ -192,10 +199,11 @@ class PassLog:
         return self._holding
 
     def note(self, what: str, watching: Watching) -> None:
-        """Put a hold into the trace."""
+        """Put a hold into the trace, and tell whoever is to know."""
         one = watching.passing
         assert one is not None, "somebody came"
         self._kernel.trace.note(f"point.{what}", one.process, one.point, one.side, one.nth, self._kernel.now_ns)
+        self._told[what](one)
 
     # --- waiting ----------------------------------------------------------------------------------------------
 

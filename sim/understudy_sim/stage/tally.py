@@ -37,6 +37,9 @@ class Tally:
         self.firings: list[Firing] = []
         self.happened: dict[str, int] = {}
         self.on_firing: Callable[[Firing], object] | None = None
+        # What a script does lasts until it undoes it: whether something does now, and when the last of it ended.
+        self.lasts: Callable[[], bool] = lambda: False
+        self.ended_ns = -1
 
     def counted(self, kind: str, fired: int, bit: int) -> None:
         """*kind* happened *fired* times, *bit* of them to something in flight."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import trio
 from understudy_sim import Attach, Call, Settle, Stage
@@ -142,6 +144,75 @@ def test_a_partition_waits_for_what_is_on_its_way_and_heals() -> None:
         answer = await call.answer()
         assert answer is not None
         assert answer.status == 200
+        await stage.finish()
+
+    holds(script)
+
+
+def _resets(stage: Stage) -> None:
+    stage.reset("server", "endpoint")
+
+
+def _partitions(stage: Stage) -> None:
+    stage.partition("server", "endpoint")
+
+
+def _pauses(stage: Stage) -> None:
+    stage.pause("endpoint", lasts_ms=30_000)
+
+
+def _jumps(stage: Stage) -> None:
+    stage.jump_clock("server", by_ms=-3_600_000)
+
+
+def _waits(stage: Stage) -> None:
+    """It only holds."""
+
+
+@pytest.mark.parametrize("hops", HOPS)
+@pytest.mark.parametrize("does", [_resets, _partitions, _pauses, _jumps, _waits])
+def test_what_a_script_does_to_them_excuses_them_and_is_told(does: Callable[[Stage], None], hops: str) -> None:
+    """No good day (P17, P19): nobody may claim that what comes of it has no cause."""
+
+    async def script(stage: Stage) -> None:
+        stage.external(Bank)
+        await stage.start()
+        point = stage.at("handler.await", side="after").hold()
+        call = stage.ask(PAY)
+        await point
+        does(stage)
+        await stage.kernel.sleep_ns(25_000_000_000)
+        point.release()
+        await stage.kernel.sleep_ns(15_000_000_000)
+        stage.heal()
+        assert await call.answer() is not None
+        await stage.finish()
+
+    report = rehearse(script, hops=hops)
+    assert not report.failed, "\n".join(f"{one.claim}: {one.what}" for one in report.violations)
+    kinds = {_resets: "stream_reset", _partitions: "partition", _pauses: "pause", _jumps: "clock_jump"}
+    assert [one.kind for one in report.firings] == ["hold", *([kinds[does]] if does in kinds else [])]
+    assert report.firings[0].what == "endpoint, after handler.await number 1, by the script"
+
+
+def test_what_is_late_after_the_script_has_let_go_is_late() -> None:
+    """What a script did is an excuse as long as it lasts, and no longer."""
+
+    async def script(stage: Stage) -> None:
+        stage.external(Bank)
+        await stage.start()
+        call = stage.ask(PAY)
+        point = await stage.at("external.call").hold()
+        point.release()
+        await call.answer()
+        tally = stage.cluster.tally
+        assert not tally.lasts()
+        assert tally.ended_ns <= stage.kernel.now_ns
+        stage.partition("ann", "server", one_way=True)
+        assert tally.lasts()
+        stage.heal()
+        assert not tally.lasts()
+        assert tally.ended_ns == stage.kernel.now_ns
         await stage.finish()
 
     holds(script)
@@ -370,6 +441,11 @@ def test_verbs_refuse_what_makes_no_sense() -> None:
             stage.crash("server", unsynced="forget")
         with pytest.raises(ScriptError, match="no partition between ann and server"):
             stage.heal("ann", "server")
+        with pytest.raises(ScriptError, match="name two"):
+            stage.heal("server")
+        for pair in (("sever", "endpoint"), ("server", "endpont")):
+            with pytest.raises(ScriptError, match="there is no process"):
+                stage.partition(*pair, one_way=True)
         with pytest.raises(ScriptError, match="no connection between bank and server"):
             stage.reset("bank", "server")
         with pytest.raises(ScriptError, match="is called 'bank' already"):
@@ -377,6 +453,8 @@ def test_verbs_refuse_what_makes_no_sense() -> None:
         stage.crash("endpoint")
         with pytest.raises(ScriptError, match="endpoint is down already"):
             stage.crash("endpoint")
+        with pytest.raises(ScriptError, match="endpoint is not running: pause it while it runs"):
+            stage.pause("endpoint", lasts_ms=1)
         call = stage.ask(PAY)
         stage.restart("endpoint")
         await call.answer()

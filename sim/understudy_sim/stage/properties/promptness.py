@@ -157,7 +157,10 @@ class Promptness(Property):
     def _well_since_ns(self) -> int:
         """Since when nothing has gone wrong."""
         assert self._tally is not None, "it watches a run"
-        last_ns = self._down_ns
+        assert self._loop is not None, "it watches a run"
+        if self._tally.lasts():
+            return self._loop.now_ns + 1
+        last_ns = max(self._down_ns, self._tally.ended_ns)
         for firing in self._tally.firings:
             if not firing.kind.startswith("provider_"):
                 # Who is told to stop begins nothing new, for as long as it has for what is under way.
