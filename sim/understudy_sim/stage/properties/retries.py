@@ -1,8 +1,8 @@
 """P21, retries: how often and how soon an invocation is tried again follows from its policy.
 
-Failures count from the lease on, and anew under each leader and in each life of an id.  A back-off is the policy's for that many failures, and at
-most `JITTER_PERCENT` and a little more; whoever gives up has failed as often as the policy says.  Delays that an
-endpoint asks for are its own, and do not end with the policy.
+Failures count from the lease on, and anew under each leader and in each life of an id.  A back-off is the policy's for
+that many failures, and at most `JITTER_PERCENT` and a little more; whoever gives up has failed as often as the policy
+says.  Delays that an endpoint asks for are its own, and do not end with the policy.
 """
 
 from __future__ import annotations
