@@ -296,8 +296,7 @@ class Control:
 
     def ask(self, operation: Operation) -> Ask:
         """Let the client of *operation* do it now, in a process of its own name, beside what it does already."""
-        if not self._armed:
-            raise ScriptError("nobody can be asked yet: await stage.start() first")
+        self._require_running("nobody can be asked")
         asker = self._askers.get(operation.client)
         if asker is None:
             if operation.client in self.kernel.processes:
@@ -327,11 +326,18 @@ class Control:
         if serving:
             await self._until(lambda: self.cluster.serves, "the server, to be asked")
 
+    def _require_running(self, what: str) -> None:
+        if self.played:
+            raise ScriptError(f"{what} any more: the rehearsal was finished")
+        if not self.cluster.is_scripted:
+            raise ScriptError(f"{what} yet: await stage.start() first")
+
     async def finish(self) -> None:
         """Undo what the script did to processes and network, wait until all is quiet, and check what must hold then.
 
-        Raises StillHeld when somebody stands at a point.
+        Raises StillHeld when somebody stands at a point, ScriptError before `start` and the second time.
         """
+        self._require_running("there is nothing to finish")
         held = self._log.held
         if held:
             where = "".join(f"\n  {one.passing}" for one in held)

@@ -151,7 +151,7 @@ class PassLog:
         released: Callable[[], object],
     ) -> None:
         self.until = until
-        self._told = {"held": held, "released": lambda _: released()}
+        self._told: dict[str, Callable[[Passing], object]] = {"held": held, "released": lambda _: released()}
         self.passings: list[Passing] = []
         self._kernel = kernel
         self._watching: list[tuple[Watching, int]] = []

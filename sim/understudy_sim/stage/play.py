@@ -362,6 +362,8 @@ class Stage(Control):
     async def play(self) -> None:
         """Run the operations under faults, heal, wait until all is quiet, and check what must hold then."""
         self._require_before_play("stage.play")
+        if self.kernel.process(SERVER).incarnation:
+            raise StageMisuse("stage.play() after stage.start(): the rehearsal runs; end it with stage.finish()")
         self._set_addresses()
         self.cluster.start(self.calls)
         self.nemesis = nemesis = Nemesis(self.kernel, self.plan, self.cluster, self.cluster.tally, self.strikes)

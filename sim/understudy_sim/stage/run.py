@@ -136,7 +136,7 @@ def run_choices(
             ended = kernel.run(scenario.script, rehearsal.stage)
         stopped = variation.steps_max is not None and ended.ending is Ending.STEPS_EXHAUSTED
         if not stopped:
-            _judge_ending(rehearsal.watch, ended)
+            _judge_ending(rehearsal, ended)
         idles = scenario.idle or cluster.server.noticed is not None
         if not rehearsal.truth.commands and not stopped and not idles:
             judge_idle(rehearsal.watch, rehearsal.tally, cluster.history)
@@ -271,13 +271,16 @@ class _Counter:
         self._attempts[event.invocation_id] = self._attempts.get(event.invocation_id, 0) + 1
 
 
-def _judge_ending(watch: Watch, ended: KernelOutcome) -> None:
+def _judge_ending(run: Rehearsal, ended: KernelOutcome) -> None:
+    watch = run.watch
     if isinstance(ended.result, outcome.Error):
         who = f"process {ended.failed_process!r}" if ended.failed_process is not None else "the scenario"
         watch.violations.append(Violation(ENDED_EARLY, f"{who} failed: {describe(ended.result.error)}", ended.time_ns))
     elif ended.ending is not Ending.DONE:
         waiters = "".join(f"\n  {waiter}" for waiter in ended.waiters)
         watch.violations.append(Violation(ENDED_EARLY, f"{ended.ending.value}{waiters}", ended.time_ns))
+    elif run.kernel.process(SERVER).incarnation and not run.stage.played:
+        watch.broken(ENDED_EARLY, "the script started it and did not finish it: end with await stage.finish()")
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import pytest
 import trio
 from understudy_sim import Attach, Call, Settle, Stage
 from understudy_sim.stage.holding import PointPassed, PointUnknown, ScriptError, StillHeld, Watching
+from understudy_sim.stage.play import StageMisuse
 from understudy_sim.stage.scenario import Script
 
 from tests.sim.stage.points_app import PAY, Bank
@@ -461,6 +462,34 @@ def test_verbs_refuse_what_makes_no_sense() -> None:
         await stage.finish()
 
     holds(script)
+
+
+def test_a_rehearsal_is_started_and_finished_once() -> None:
+    async def script(stage: Stage) -> None:
+        stage.external(Bank)
+        with pytest.raises(ScriptError, match="nothing to finish yet: await stage.start"):
+            await stage.finish()
+        await stage.start()
+        with pytest.raises(StageMisuse, match="end it with stage.finish"):
+            await stage.play()
+        await stage.ask(PAY).answer()
+        await stage.finish()
+        with pytest.raises(ScriptError, match="nothing to finish any more"):
+            await stage.finish()
+        with pytest.raises(ScriptError, match="nobody can be asked any more"):
+            stage.ask(PAY)
+
+    holds(script)
+
+
+def test_a_script_that_does_not_finish_shows_nothing() -> None:
+    async def script(stage: Stage) -> None:
+        stage.external(Bank)
+        stage.eventually("what is never judged", lambda: False)
+        await stage.start()
+        await stage.ask(PAY).answer()
+
+    assert "end with await stage.finish()" in fails(script)
 
 
 def test_two_may_hold_the_same_one() -> None:
