@@ -34,6 +34,7 @@ from understudy_sim.kernel.loop import Loop
 from understudy_sim.kernel.runner import Timer
 from understudy_sim.stage.happenings import (
     AttemptWaits,
+    BodyStarted,
     EndpointStopped,
     ServerStopped,
     Step,
@@ -57,9 +58,13 @@ FIRST_SUCCEEDED: Final = 3
 
 @attrs.frozen
 class _Expected:
-    """Something that is to follow.  `open_ns`: trouble since then explains it, too (a connection is that old)."""
+    """Something that is to follow.  `open_ns`: trouble since then explains it, too (a connection is that old).
+
+    Whoever judges a delay by a clock wants that to be right from `asked_ns` on.
+    """
 
     what: str
+    asked_ns: int
     since_ns: int
     open_ns: int
     invocation_id: str
@@ -106,6 +111,7 @@ class Promptness(Property):
             LeadershipTaken: lambda event: self._asked_for(event.partition, event.outstanding),
             ServerStopped: self._server_stopped,
             EndpointStopped: self._endpoint_stopped,
+            BodyStarted: self._body_started,
             StepExecuted: lambda event: self._met(("step", event.invocation_id)),
             StepEnded: self._step_ended,
             AttemptWaits: self._attempt_waits,
@@ -128,7 +134,7 @@ class Promptness(Property):
         since_ns = self._loop.now_ns + after_ns
         timer = self._loop.call_at(since_ns + GRACE_NS, self._overdue, key)
         opened_ns = since_ns if open_ns is None else open_ns
-        self._expected[key] = _Expected(what, since_ns, opened_ns, invocation_id, timer)
+        self._expected[key] = _Expected(what, self._loop.now_ns, since_ns, opened_ns, invocation_id, timer)
 
     def _met(self, key: Hashable) -> None:
         expected = self._expected.pop(key, None)
@@ -138,7 +144,7 @@ class Promptness(Property):
     def _overdue(self, key: Hashable) -> None:
         expected = self._expected.pop(key)
         assert self._loop is not None, "timers are the loop's"
-        if isinstance(key, tuple) and key[0] == "timer" and self._clock_was_moved():
+        if isinstance(key, tuple) and key[0] == "timer" and self._clock_was_wrong_since(expected.asked_ns):
             return  # Nobody knows any more when it is due.
         well_ns = self._well_since_ns()
         if well_ns > expected.open_ns:
@@ -150,9 +156,11 @@ class Promptness(Property):
         late_ms = (self._loop.now_ns - expected.since_ns) // NS_PER_MS
         self.broken(f"{expected.what}: nothing came of it in {late_ms} ms", expected.invocation_id)
 
-    def _clock_was_moved(self) -> bool:
+    def _clock_was_wrong_since(self, then_ns: int) -> bool:
+        """Whether a clock was moved after *then_ns*, or went at another rate."""
         assert self._tally is not None, "it watches a run"
-        return any(firing.kind.startswith("clock") for firing in self._tally.firings)
+        clocks = (firing for firing in self._tally.firings if firing.kind.startswith("clock"))
+        return any(firing.at_ns + firing.lasts_ns >= then_ns for firing in clocks)
 
     def _well_since_ns(self) -> int:
         """Since when nothing has gone wrong."""
@@ -200,8 +208,6 @@ class Promptness(Property):
         self._expect(("send", partition, target, sequence), what)
 
     def _armed(self, partition: int, action: ArmTimer) -> None:
-        if self._clock_was_moved():
-            return
         wait_ns = max(0, action.due_ms - self._wall_ms()) * NS_PER_MS
         what = f"timer {action.timer_id} of partition {partition} was due"
         self._expect(("timer", partition, action.timer_id), what, after_ns=wait_ns)
@@ -236,6 +242,14 @@ class Promptness(Property):
         self._waiting.clear()
         for key in [key for key in self._expected if isinstance(key, tuple) and key[0] in ("wait", "step")]:
             self._met(key)
+
+    def _body_started(self, event: BodyStarted) -> None:
+        """Nothing is expected any more of those before it, which may run on for a while."""
+        id_ = event.invocation_id
+        if self._is_newest(event.body, id_):
+            self._waiting.pop(id_, None)
+            self._met(("wait", id_))
+            self._met(("step", id_))
 
     def _step_ended(self, event: StepEnded) -> None:
         id_ = event.invocation_id

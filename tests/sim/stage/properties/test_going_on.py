@@ -171,6 +171,49 @@ def test_p17_lets_a_connection_be_as_bad_as_the_trouble_it_has_seen() -> None:
     assert stand.broken == []
 
 
+def test_p17_expects_nothing_new_of_a_server_that_drains_but_soon_after() -> None:
+    drain_s = Limits().drain_timeout_ms // 1000
+    stand, loop, _, tally = _prompt()
+    tally.firing(Firing("server_drain", "server", loop.now_ns, ("", 0)))
+    _passes(loop, 1)
+    stand.start(FIRST)
+    _passes(loop, drain_s + 3)
+    assert stand.broken == []
+    _passes(loop, 2)
+    assert len(stand.broken) == 1
+
+
+def test_p17_measures_no_timer_by_a_clock_that_was_wrong_since_it_was_armed_and_every_other() -> None:
+    stand, loop, _, tally = _prompt()
+    command = stand.truth.commands[FIRST]
+    stand.step(command, (ArmTimer(10_000, 7),))
+    _passes(loop, 5)
+    tally.firing(Firing("clock_drift", "server", loop.now_ns, ("", 0), None, 15_000_000_000))
+    stand.step(command, (ArmTimer(10_000, 8),))
+    _passes(loop, 25)
+    assert stand.broken == []
+    stand.step(command, (ArmTimer(40_000, 9),))
+    _passes(loop, 16)
+    assert len(stand.broken) == 1
+    assert "timer 9" in stand.broken[0]
+
+
+def test_p17_expects_nothing_of_a_body_whose_successor_runs_and_all_of_that() -> None:
+    stand, loop, _, _ = _prompt()
+    stand.watch.tell(AttemptStarted(0, FIRST, 1, 1, 0))
+    stand.watch.tell(BodyStarted(3, FIRST))
+    stand.watch.tell(AttemptWaits(3, FIRST, 2))
+    stand.watch.tell(BodyStarted(4, FIRST))
+    stand.watch.tell(StepEnded(3, FIRST))
+    stand.truth.models[0].invocations[FIRST].journal.append(Note(MessageType.SLEEP_COMPLETION, 2, "void"))
+    stand.step(stand.truth.commands[FIRST], effects=Effects(invocations={FIRST: None}))
+    _passes(loop, 6)
+    assert stand.broken == []
+    stand.watch.tell(StepEnded(4, FIRST))
+    _passes(loop, 6)
+    assert len(stand.broken) == 1
+
+
 @pytest.mark.parametrize(
     ("tree", "came", "over"),
     [
@@ -260,9 +303,9 @@ def test_p12_lets_one_request_be_the_first() -> None:
 # P19
 
 
-def _calm(*, moved: bool = False, versions: bool = False) -> tuple[Stand, Tally]:
+def _calm(*, moved: bool = False, versions: bool = False, late: bool = False) -> tuple[Stand, Tally]:
     stand, tally = two_invocations(), Tally()
-    stand.put(Causes).watches(tally, is_moved=moved, versions_differ=versions)
+    stand.put(Causes).watches(tally, is_moved=moved, versions_differ=versions, connects_late=late)
     return stand, tally
 
 
@@ -284,6 +327,17 @@ def test_p19_lets_a_fault_a_stop_and_a_move_be_a_cause() -> None:
     moved, _ = _calm(moved=True)
     moved.watch.tell(AttemptEnded(0, FIRST, 1, 1, "lost"))
     assert stand.broken == stopped.broken == moved.broken == []
+
+
+def test_p19_lets_a_slow_network_explain_that_nobody_was_found_in_time_and_no_loss() -> None:
+    slow, _ = _calm(late=True)
+    slow.watch.tell(AttemptEnded(0, FIRST, 1, 1, "rejected", "no connection within 1 s"))
+    assert slow.broken == []
+    slow.watch.tell(AttemptEnded(0, FIRST, 1, 2, "lost"))
+    assert len(slow.broken) == 1
+    quick, _ = _calm()
+    quick.watch.tell(AttemptEnded(0, FIRST, 1, 1, "rejected", "no connection within 1 s"))
+    assert len(quick.broken) == 1
 
 
 def test_p19_lets_nothing_but_another_version_explain_a_mismatch() -> None:
