@@ -27,7 +27,9 @@
   const kindIndex = (name) => kinds.indexOf(name);
   const VIOLATION = kindIndex("violation"), ENTRY = kindIndex("entry"), SEND = kindIndex("send");
 
-  const LABELS = 196, AXIS = 22, STRIP = 17, TOP = AXIS + STRIP, SCROLL = 14;
+  const LABELS = 196, AXIS = 22, STRIP = 17, SCROLL = 14;
+  const CLAIMS = events.some((event) => kinds[event[KIND]] === "violation") ? AXIS + STRIP : 0;  // their own strip
+  const TOP = (CLAIMS || AXIS) + STRIP;
   const INV_ROW = 16, LOCK_ROW = 14, HEAD_ROW = 20, LEVEL = 5, LEVELS_MAX = 8;
   const ROW = 20, NAMED_MAX = 24, ROWS_MAX = 24;
 
@@ -476,7 +478,7 @@
       context.fillRect(x0, AXIS, x1 - x0, STRIP);
       context.fillStyle = colors["fault-line"];
       context.fillRect(x0 - 0.5, AXIS, 1.5, STRIP);
-      hit(x0 - 2, AXIS, Math.max(x1, x0 + 4), TOP, "fault", index);
+      hit(x0 - 2, AXIS, Math.max(x1, x0 + 4), AXIS + STRIP, "fault", index);
     });
     let free = -1;
     for (const [kind, , from, to] of faults) {
@@ -500,24 +502,31 @@
       return at;
     };
     if (chosen >= 0) line(events[chosen][AT], colors.mark, 1.5);
+    if (!CLAIMS) return;
     context.textAlign = "left";
-    context.font = "bold 11px system-ui, sans-serif";
-    const taken = [];
+    context.font = "bold 10px system-ui, sans-serif";
+    const broken = [];
     events.forEach((event, index) => {
-      if (event[KIND] !== VIOLATION) return;
-      const at = line(event[AT], colors.bad, 2);
-      if (at === false) return;
-      const text = event[WHAT].length > 60 ? `${event[WHAT].slice(0, 59)}…` : event[WHAT];
-      const size = context.measureText(text).width + 8;
-      const begin = Math.max(LABELS, at + size > width ? at - size : at);
-      let row = 0;
-      while (taken.some((one) => one[0] === row && begin < one[2] && begin + size > one[1])) row++;
-      taken.push([row, begin, begin + size]);
-      context.fillRect(begin, tall - 18 - 18 * row, size, 16);
-      context.fillStyle = colors.back;
-      context.fillText(text, begin + 4, tall - 6 - 18 * row);
-      hit(at - 3, AXIS, at + 3, tall, "event", index);
-      hit(begin, tall - 18 - 18 * row, begin + size, tall - 2 - 18 * row, "event", index);
+      const at = event[KIND] === VIOLATION && line(event[AT], colors.bad, 2);
+      if (at !== false) broken.push([event, index, at]);
+    });
+    let free = LABELS;
+    broken.forEach(([event, index, at]) => {
+      hit(at - 3, CLAIMS, at + 3, tall, "event", index);
+      // The whole claim where there is room, its first word (P3) where there is not.
+      const claim = event[FACTS].claim;
+      for (const text of [claim, claim.split(" ")[0]]) {
+        const size = context.measureText(text).width + 8;
+        const begin = [at, at - size, width - size].find((one) => one >= free && one <= at && one + size <= width);
+        if (begin === undefined) continue;
+        context.fillStyle = colors.bad;
+        context.fillRect(begin, CLAIMS + 1, size, STRIP - 2);
+        context.fillStyle = colors.back;
+        context.fillText(text, begin + 4, CLAIMS + 12);
+        hit(begin, CLAIMS, begin + size, TOP, "event", index);
+        free = begin + size + 2;
+        return;
+      }
     });
   }
 
@@ -531,6 +540,7 @@
     context.textAlign = "left";
     context.fillText("virtual time", 10, 14);
     context.fillText("faults", 10, AXIS + 12);
+    if (CLAIMS) context.fillText("broken claims", 10, CLAIMS + 12);
     context.save();
     context.beginPath();
     context.rect(0, TOP, LABELS - 4, tall);
@@ -849,6 +859,15 @@
     }
   }
 
+  // The same claim may break more than once: the one that was told is meant.
+  function whereBroken(story) {
+    const broken = (one) => one[KIND] === VIOLATION && one[FACTS].claim === story.claim;
+    const told = `${story.claim}: ${story.differs}`;  // either may be cut short
+    const says = (text) => told.startsWith(text) || text.startsWith(told);
+    const meant = events.findIndex((one) => broken(one) && one[AT] === story.at && says(one[WHAT].replace(/…$/, "")));
+    return meant >= 0 ? meant : events.findIndex(broken);
+  }
+
   function header() {
     const claims = data.stories.length;
     const facts = byId("facts");
@@ -870,8 +889,7 @@
       const show = element("button", "show");
       show.addEventListener("click", (event) => {
         event.preventDefault();
-        const at = events.findIndex((one) => one[KIND] === VIOLATION && one[FACTS].claim === story.claim);
-        choose(at, { closer: true });
+        choose(whereBroken(story), { closer: true });
       });
       summary.append(show);
       byId("stories").append(box);
