@@ -40,7 +40,7 @@ async def completed_while_it_restarts(stage: Stage) -> None:
     await stage.at("handler.await", where={"service": "Courier"}).passed()
     side = "before" if is_lost else "after"
     completed = stage.at("journal.append", side=side, where={"command": "Signal"}).hold()
-    opening = stage.ask(Settle(client="mary", of="parcel", value="mary"))
+    opening = stage.ask(Settle(client="mary", of="parcel", awakeable=1, value="mary"))
     await completed
     await stage.crash("server", unsynced="lose")
     assert not opening.done, "nobody has told mary anything"
