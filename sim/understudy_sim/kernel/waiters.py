@@ -33,7 +33,7 @@ class Waiter:
     line: int
 
     def __str__(self) -> str:
-        return f"{self.process}: {self.task} waits in {self.function} ({self.filename}:{self.line})"
+        return f"{self.process}: {self.task} waits in {self.function} ({relative(self.filename)}:{self.line})"
 
 
 def waiters_of(processes: Iterable[tuple[str, Sequence[Any]]]) -> tuple[Waiter, ...]:
@@ -55,6 +55,11 @@ def user_frame(task: Any) -> tuple[FrameType | None, int]:
         if not is_library(frame.f_code.co_filename):
             return frame, line
     return frames[-1] if frames else (None, 0)
+
+
+def relative(filename: str) -> str:
+    """*filename* as a person in the working directory would write it."""
+    return os.path.relpath(filename) if filename.startswith(os.getcwd() + os.sep) else filename
 
 
 def is_library(filename: str) -> bool:

@@ -35,11 +35,12 @@ from understudy_runtime.node import Deployment
 from understudy_sim.kernel.fence import Hazard, Zone
 from understudy_sim.kernel.kernel import MAIN, Kernel
 from understudy_sim.kernel.process import Process
+from understudy_sim.kernel.waiters import relative
 from understudy_sim.stage.aim import Moments
 from understudy_sim.stage.attendant import Attendant, Attending
 from understudy_sim.stage.client import BytesConnection, Client, Connection, ExchangeConnection
 from understudy_sim.stage.directory import Directory
-from understudy_sim.stage.endpoint import ENDPOINT, HTTP_PORT, EndpointProcess, relative
+from understudy_sim.stage.endpoint import ENDPOINT, HTTP_PORT, EndpointProcess
 from understudy_sim.stage.endpoint import EXCHANGE_PORT as ENDPOINT_PORT
 from understudy_sim.stage.exchange import ExchangeTransport
 from understudy_sim.stage.external import External, ExternalProcess

@@ -5,7 +5,6 @@ Module globals die with the process, as they do on a real machine.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
@@ -20,6 +19,7 @@ from understudy_runtime.http.asgi_messages import ApplicationError
 
 from understudy_sim.kernel.kernel import Kernel
 from understudy_sim.kernel.pipes import SimExchange
+from understudy_sim.kernel.waiters import relative
 from understudy_sim.stage.attended import AttendedApp
 from understudy_sim.stage.draining import Bell
 from understudy_sim.stage.exchange import ExchangeLink, Opening, Refused
@@ -257,11 +257,6 @@ class EndpointProcess:
             exchange.close()
         finally:
             self._ends(body)
-
-
-def relative(filename: str) -> str:
-    """*filename* as a person in the working directory would write it."""
-    return os.path.relpath(filename) if filename.startswith(os.getcwd()) else filename
 
 
 _NO_HEADERS: Final[Mapping[str, str]] = {}

@@ -16,10 +16,9 @@ from understudy_sim.kernel.kernel import KernelOutcome
 from understudy_sim.kernel.loop import Ending
 from understudy_sim.kernel.pipes import Pipe
 from understudy_sim.kernel.process import Process
-from understudy_sim.kernel.waiters import is_library
+from understudy_sim.kernel.waiters import is_library, relative
 from understudy_sim.stage.chronicle import KINDS, Chronicle, Event
 from understudy_sim.stage.chronicle_words import entry_text, result_text, shortened, value_text
-from understudy_sim.stage.endpoint import relative
 from understudy_sim.stage.model_words import Invocation
 from understudy_sim.stage.rehearsal import Rehearsal
 from understudy_sim.stage.why import Inquiry

@@ -16,6 +16,9 @@ NS_PER_S: Final = 1_000_000_000
 INVOCATION: Final = re.compile(r"inv_1[0-9A-Za-z]{33}")
 FIRINGS_MAX: Final = 3
 DETAIL_CHARACTERS_MAX: Final = 600
+DETAIL_LINES_MAX: Final = 4  # behind the first: it says what happened, they who was where
+DETAIL_LINE_CHARACTERS_MAX: Final = 180
+UNDER: Final = " " * 13  # where what is told of a word begins
 ACTS_MAX: Final = 3
 CALLERS_MAX: Final = 100
 CHAIN_LINES_MAX: Final = 40
@@ -92,21 +95,26 @@ def seconds(ns: int) -> str:
 
 
 def describe_story(story: Story) -> str:
-    """The claim and its three lines."""
-    difference = story.difference
-    if len(difference) > DETAIL_CHARACTERS_MAX:
-        difference = difference[:DETAIL_CHARACTERS_MAX] + " …"
+    """The claim, what is told of it, and who waits for whom where that is what broke: for a terminal, or a log."""
+    first, *rest = story.difference.split("\n")
     lines = [
         story.claim,
         f"  operation  {story.operation}",
         f"  fault      {story.fault}",
-        f"  differs    {difference}",
+        f"  differs    {_cut(first, DETAIL_CHARACTERS_MAX)}",
+        *(f"{UNDER}{_cut(line, DETAIL_LINE_CHARACTERS_MAX)}" for line in rest[:DETAIL_LINES_MAX]),
     ]
+    if len(rest) > DETAIL_LINES_MAX:
+        lines.append(f"{UNDER}  … {len(rest) - DETAIL_LINES_MAX} lines more")
     for number, line in enumerate(story.chain[:CHAIN_LINES_MAX]):
-        lines.append(f"  {'waits      ' if not number else ' ' * 11}{line}")
+        lines.append(f"{UNDER if number else '  waits      '}{line}")
     if len(story.chain) > CHAIN_LINES_MAX:
-        lines.append(f"{' ' * 13}… {len(story.chain) - CHAIN_LINES_MAX} lines more: ask `understudy why`")
-    return "\n".join(lines)
+        lines.append(f"{UNDER}… {len(story.chain) - CHAIN_LINES_MAX} lines more: ask `understudy why`")
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _cut(text: str, characters_max: int) -> str:
+    return text if len(text) <= characters_max else f"{text[:characters_max]} …"
 
 
 def describe_run(report: Report) -> str:

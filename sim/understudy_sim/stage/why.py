@@ -23,10 +23,9 @@ from understudy_runtime.node import Node
 
 from understudy_sim.kernel.kernel import KernelOutcome
 from understudy_sim.kernel.loop import Ending
-from understudy_sim.kernel.waiters import user_frame
+from understudy_sim.kernel.waiters import relative, user_frame
 from understudy_sim.stage.chronicle import Event
 from understudy_sim.stage.chronicle_words import shortened, target_text
-from understudy_sim.stage.endpoint import relative
 from understudy_sim.stage.history import Asked, Fate
 from understudy_sim.stage.model import CANCEL_SIGNAL, PartitionModel
 from understudy_sim.stage.model_words import Invocation, Note

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+import attrs
 import pytest
 from click.testing import CliRunner
 from understudy_runtime.cli.why import why
@@ -14,7 +15,7 @@ from understudy_runtime.explaining import Hope
 from understudy_sim.kernel.kernel import KernelOutcome
 from understudy_sim.stage.application import Application
 from understudy_sim.stage.rehearsal import Rehearsal
-from understudy_sim.stage.report import Report
+from understudy_sim.stage.report import Report, Story
 from understudy_sim.stage.run import run_seed
 from understudy_sim.stage.scenario import Scenario
 from understudy_sim.stage.silence import silent
@@ -120,6 +121,22 @@ def test_what_nobody_can_produce_is_a_verdict_and_stands_in_the_story() -> None:
     told = describe_story(story)
     assert "waits for the awakeable sign_1" in told
     assert "nobody can produce Signal (nobody is left who could)" in told
+
+
+def test_a_long_difference_is_cut_between_lines_and_stands_under_its_word() -> None:
+    tasks = "".join(f"\n  task {n}: waits in some_module.some_function {'x' * 300}" for n in range(40))
+    story = Story(
+        claim="P0", operation="", fault="", difference=f"it is stuck{tasks}", at_ns=0, chain=("who", "", "why")
+    )
+    told = describe_story(story).splitlines()
+    differs = [line for line in told if "task " in line or "lines more" in line]
+    assert "  differs    it is stuck" in told
+    assert differs[-1] == "               … 36 lines more"
+    assert len(differs) == 5
+    assert all(line.startswith(" " * 15) and len(line) <= 200 for line in differs)
+    assert all(line == line.rstrip() for line in told)
+    words = describe_story(attrs.evolve(story, difference="word " * 1000)).splitlines()
+    assert max(map(len, words)) < 700
 
 
 def test_a_deadlock_that_was_not_declared_is_told_with_its_chain() -> None:
