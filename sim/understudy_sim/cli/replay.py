@@ -12,7 +12,7 @@ import click
 from understudy_sim.cli.meant import Meant, meant
 from understudy_sim.cli.pages import write_page
 from understudy_sim.cli.repl import walk
-from understudy_sim.cli.shared import FAULTS, SEED
+from understudy_sim.cli.shared import FAULTS, SEED, NewFile
 from understudy_sim.stage.faults import FaultSet
 from understudy_sim.stage.report import Report
 from understudy_sim.stage.search import Summary
@@ -29,7 +29,7 @@ from understudy_sim.stage.story import describe_run, describe_story
 @click.option(
     "--variation", metavar="TEXT", help="How the run differs from its seed, as `understudy simulate` says it."
 )
-@click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write the run as a page to look at.")
+@click.option("--html", type=NewFile(), help="Write the run as a page to look at.")
 @click.option("--json", "as_json", is_flag=True, help="End with one line of JSON.")
 def replay(
     script: str,
@@ -68,6 +68,9 @@ def tell(run: Meant, report: Report, until: int | None) -> None:
     steps = f"{report.steps} steps, {report.virtual_ns / 1e9:.3f} virtual seconds"
     click.echo(f"{run.scenario.name}, seed {run.seed}: {steps}")
     click.echo(describe_run(report))
+    crash = run.variation.crash_at
+    if crash is not None and not any(firing.what.endswith(str(crash)) for firing in report.firings):
+        click.echo(f"nobody lost power: {crash} was never passed")
     for story in report.stories:
         click.echo(f"\n{describe_story(story)}")
     if report.waiters is not None:

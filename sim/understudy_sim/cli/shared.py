@@ -44,6 +44,19 @@ class SeedType(click.ParamType[int]):
         return seed
 
 
+class NewFile(click.Path):
+    """A file that will be written: its folder must be there before anything is run."""
+
+    def __init__(self) -> None:
+        super().__init__(dir_okay=False, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        path = Path(str(super().convert(value, param, ctx)))
+        if not path.parent.is_dir():
+            self.fail(f"there is no folder {str(path.parent)!r} to write {path.name!r} into: make it first", param, ctx)
+        return path
+
+
 class FaultsType(click.ParamType[FaultSet]):
     """`all`, `none`, or kinds separated by commas."""
 

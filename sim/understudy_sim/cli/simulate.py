@@ -15,7 +15,7 @@ import click
 
 from understudy_sim.cli.meant import named
 from understudy_sim.cli.pages import write_page
-from understudy_sim.cli.shared import FAULTS, SEED, replay_line, scenario_of, tell_shrunk, write_shrunk
+from understudy_sim.cli.shared import FAULTS, SEED, NewFile, replay_line, scenario_of, tell_shrunk, write_shrunk
 from understudy_sim.stage.banner import banner
 from understudy_sim.stage.faults import FaultSet
 from understudy_sim.stage.report import Report
@@ -52,7 +52,7 @@ HOW_STRATEGIES: Final = "; ".join(f"{name}: {known.does}" for name, known in STR
 @click.option("--until-quiet", type=click.IntRange(min=1), metavar="N", help="Stop after N runs without a new cell.")
 @click.option(
     "--resume",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=NewFile(),
     metavar="FILE",
     help="Keep finished runs in FILE, and go on behind those that are in it.",
 )
@@ -61,13 +61,13 @@ HOW_STRATEGIES: Final = "; ".join(f"{name}: {known.does}" for name, known in STR
 @click.option("--expect-failure", is_flag=True, help="Succeed when a claim breaks.")
 @click.option(
     "--html",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=NewFile(),
     metavar="FILE",
     help="When a claim breaks, write the smallest run in which it does as a page to look at.",
 )
 @click.option(
     "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=NewFile(),
     metavar="FILE.py",
     help="When a claim breaks, write the smallest run in which it does to a file that runs alone.",
 )
@@ -98,6 +98,8 @@ def simulate(
     scenario = scenario_of(script)
     if seed is not None and (seeds is not None or first_seed):
         raise click.UsageError("--seed runs one seed; leave out --seeds and --first-seed")
+    if faults is not None and faults.kinds and STRATEGIES[strategy].is_calm:
+        raise click.UsageError(f"{strategy} makes runs with no faults but its own; leave out --faults")
     wanted = Search(
         script=script,
         first_seed=first_seed if seed is None else seed,

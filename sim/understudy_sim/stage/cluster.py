@@ -301,11 +301,10 @@ class Cluster:
 
     def _cut_at(self, crash: PointCrash) -> None:
         """Take the power of the victims of *crash*, and give it back a little later."""
-        why = f"{crash.side} {crash.point} number {crash.nth} of {crash.process}"
         for name in (crash.victim or crash.process).split("+"):
             assert name in self.kernel.processes, f"there is no process {name!r} to lose its power"
             if self.kernel.process(name).alive:
-                self.cut(name, unsynced=unsynced_at(crash.point, crash.side), detail=crash.nth, why=why)
+                self.cut(name, unsynced=unsynced_at(crash.point, crash.side), detail=crash.nth, why=str(crash))
                 self.kernel.call_later(RESTART_MS_MAX * NS_PER_MS, self.restart, name)
 
     def stop_at(self, crash: PointCrash | None) -> None:

@@ -81,6 +81,8 @@ POINTS: Final = MappingProxyType[str, PointKind](
 )
 # What becomes of what a disk had not synced when its host loses power.
 UNSYNCED: Final = ("keep", "lose", "tear")
+# Where a write may be torn: it is written and not synced.
+TORN_POINTS: Final = ("disk.write", "disk.sync", "journal.append")
 ATTEMPT_POINTS: Final = ("handler.start", "handler.await", "run.body")
 
 

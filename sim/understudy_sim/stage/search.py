@@ -88,6 +88,7 @@ def search(wanted: Search, watch: Callable[[Summary], None], executor: Executor 
             if book is not None and summary.seeds >= book.taken:
                 book.keep(trial, report)
             summary.add(report, trial, base=wanted.variation)
+            summary.left = strategy.left
             watch(summary)
             summary.ended = _reason(wanted, summary, began)
             if summary.ended:

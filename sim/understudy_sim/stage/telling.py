@@ -15,8 +15,6 @@ from understudy_sim.stage.summary import Summary
 SHOWN_EVERY_S: Final = 0.1
 NS_PER_S: Final = 1_000_000_000
 WIDTH: Final = 100
-# Of the last so many runs it is told how many cells were new.
-RECENT: Final = 50
 
 Echo = Callable[[str], object]
 
@@ -39,11 +37,13 @@ class Progress:
         self._shown = now
         rate = summary.seeds / max(now - self._started, 0.001)
         bitten = sum(row[2] for row in summary.faults.values())
+        known = f"{summary.cells.bit_count():,} cells, quiet for {summary.quiet}  {bitten:,} faults bit"
+        if summary.left:
+            known = f"left: {summary.left}"
         varied = f"+{summary.varied}" if summary.varied else ""
         text = (
             f"{self._name}  {summary.seeds - summary.varied}{self._of}{varied} seeds  {rate:.1f}/s  "
-            f"{summary.cells.bit_count():,} cells, quiet for {summary.quiet}  {bitten:,} faults bit  "
-            f"{len(summary.failures)} failed"
+            f"{len(summary.failures)} failed  {known}"
         )
         sys.stderr.write(f"\r\x1b[2K{text[:WIDTH]}")
         sys.stderr.flush()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import reduce
+from operator import or_
 from typing import Final
 
 from understudy_sim.stage.coverage import (
@@ -35,10 +37,10 @@ Echo = Callable[[str], object]
 
 def tell_cells(echo: Echo, summary: Summary, faults: FaultSet) -> None:
     """How much is covered, how much of that is new, and what the tables allow and nobody has seen."""
-    within = reachable(faults)
+    within = _within(summary.cells, faults)
     rows = [number for number in range(len(ROWS)) if summary.cells >> cell(number, 0) & (1 << CLASS_COUNT) - 1]
     echo(
-        f"  cells {(summary.cells & within).bit_count():,} of {within.bit_count():,}, "
+        f"  cells {summary.cells.bit_count():,} of {within.bit_count():,}, "
         f"{summary.new_in(RECENT)} of them new in the last {min(RECENT, summary.seeds)} runs; "
         f"rows {len(rows)} of {len(ROWS)}"
     )
@@ -51,7 +53,7 @@ def tell_cells(echo: Echo, summary: Summary, faults: FaultSet) -> None:
 
 def tell_matrix(echo: Echo, summary: Summary, faults: FaultSet) -> None:
     """Every row with the classes of faults that were about when it happened; fits 100 columns."""
-    matrix = _Matrix(summary.cells, reachable(faults))
+    matrix = _Matrix(summary.cells, _within(summary.cells, faults))
     echo("what was covered: a letter where it was seen while such a fault was about, a dot where it was not")
     names = [f"{letter} {name}" for name, (letter, _) in CLASSES.items()]
     echo("  " + ", ".join(names[class_] for class_ in matrix.classes))
@@ -63,12 +65,19 @@ def tell_matrix(echo: Echo, summary: Summary, faults: FaultSet) -> None:
                 echo(f"  {row!s:<48}{matrix.letters(number)}".rstrip())
 
 
+def _within(seen: int, faults: FaultSet) -> int:
+    """What a search could get to: with *faults*, and with what a script or a strategy did beside them."""
+    classes = {number % CLASS_COUNT: None for number in cells_in(seen)}
+    column = sum(1 << cell(row, 0) for row in range(len(ROWS)))
+    return reduce(or_, (column << class_ for class_ in classes), reachable(faults))
+
+
 class _Matrix:
-    """What was *seen* of what is *within* reach; classes that are in neither have no column."""
+    """What was *seen* of what is *within* reach; classes that are not have no column."""
 
     def __init__(self, seen: int, within: int) -> None:
         self.seen, self.within = seen, within
-        told = {number % CLASS_COUNT: None for number in cells_in(seen | within)}
+        told = {number % CLASS_COUNT: None for number in cells_in(within)}
         self.classes = [class_ for class_ in range(CLASS_COUNT) if class_ in told]
 
     def letters(self, row: int) -> str:
@@ -76,7 +85,7 @@ class _Matrix:
         found = ""
         for class_ in self.classes:
             number = cell(row, class_)
-            found += LETTERS[class_] if self.seen >> number & 1 else "." if self.within >> number & 1 else " "
+            found += LETTERS[class_] if self.seen >> number & 1 else "."
         return found
 
     def tell_records(self, echo: Echo) -> None:

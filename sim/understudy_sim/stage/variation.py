@@ -50,6 +50,8 @@ class Schedule:
 
     def __attrs_post_init__(self) -> None:
         assert self.kind in SCHEDULES, f"there is no schedule {self.kind!r}; there are: {', '.join(SCHEDULES)}"
+        assert self.changes >= 0, f"{self.changes} change points: there are no less than none"
+        assert self.horizon >= 0, f"a horizon of {self.horizon}: it is a number of decisions, or 0 to draw one"
         assert not self.deviations or self.kind == "fifo", "deviations are from first come, first served"
         assert not self.surveyed or self.kind == "fifo", "a survey is of first come, first served"
 
@@ -81,6 +83,13 @@ class PointCrash:
     nth: int
     side: str = "before"
     victim: str = ""
+
+    def __attrs_post_init__(self) -> None:
+        assert self.nth >= 1, f"passings are numbered from 1, not {self.nth}"
+        assert self.side in SIDES, f"there is no side {self.side!r}; there are: {', '.join(SIDES)}"
+
+    def __str__(self) -> str:
+        return f"{self.side} {self.point} number {self.nth} of {self.process}"
 
 
 @attrs.frozen(kw_only=True)

@@ -17,7 +17,8 @@ from understudy_sim.stage import faults as fault_kinds
 from understudy_sim.stage import operations
 from understudy_sim.stage.faults import FaultSet, UnknownFault
 from understudy_sim.stage.operations import Operation
-from understudy_sim.stage.variation import AS_DRAWN, Variation
+from understudy_sim.stage.points import POINTS, TORN_POINTS
+from understudy_sim.stage.variation import AS_DRAWN, PointCrash, Variation
 
 OPERATIONS: Final[Mapping[str, type[Operation]]] = MappingProxyType(
     {
@@ -83,7 +84,18 @@ def _variation(found: Mapping[str, Any]) -> Variation:
     for name, value in found.items():
         special = SPECIAL.get(name)
         given[name] = special(value) if special is not None else converter.structure(value, known[name].type or object)
-    return Variation(**given)
+    variation = Variation(**given)
+    if variation.crash_at is not None:
+        _check_place(variation.crash_at)
+    return variation
+
+
+def _check_place(crash: PointCrash) -> None:
+    if crash.point not in POINTS:
+        raise ValueError(f"there is no point {crash.point!r}; there are: {', '.join(POINTS)}")
+    sides = POINTS[crash.point].sides + (("torn",) if crash.point in TORN_POINTS else ())
+    if crash.side not in sides:
+        raise ValueError(f"{crash.point} has no side {crash.side!r}, only: {', '.join(sides)}")
 
 
 def _overrides(rows: Sequence[tuple[str, int | None, int]]) -> dict[tuple[str, int | None], int]:

@@ -89,6 +89,13 @@ def test_a_replay_can_stop_at_a_step() -> None:
     assert "ServerProcess._main waits in" in result.output, "the server is among those who wait"
 
 
+def test_a_replay_says_that_a_place_was_never_passed() -> None:
+    place = '{"faults":[],"crash_at":{"process":"%s","point":"disk.sync","nth":1}}'
+    assert "nobody lost power" not in run(replay, TOUR, "--seed", "7", "--variation", place % "server").output
+    wrong = run(replay, TOUR, "--seed", "7", "--variation", place % "sever")
+    assert "nobody lost power: before disk.sync number 1 of sever was never passed" in wrong.output
+
+
 @pytest.mark.parametrize(
     ("args", "said"),
     [
@@ -103,6 +110,10 @@ def test_a_replay_can_stop_at_a_step() -> None:
         (["README.md"], "is no Python file"),
         ([TOUR, "--strategy", "luck"], "'portfolio'"),
         ([TOUR, "--seeds", "1", "--resume", "README.md"], "README.md is no file of a search"),
+        ([TOUR, "--resume", "{tmp}/no/runs.jsonl"], "there is no folder '{tmp}/no'"),
+        ([TOUR, "--output", "{tmp}/no/run.py"], "there is no folder '{tmp}/no'"),
+        ([TOUR, "--html", "{tmp}/no/run.html"], "there is no folder '{tmp}/no'"),
+        ([TOUR, "--strategy", "crash-points", "--faults", "all"], "leave out --faults"),
         (["{tmp}/shop/tour.py"], "run this from {tmp}, whose shop/ it looks for"),
     ],
 )

@@ -467,10 +467,10 @@ def test_verbs_refuse_what_makes_no_sense() -> None:
 def test_a_rehearsal_is_started_and_finished_once() -> None:
     async def script(stage: Stage) -> None:
         stage.external(Bank)
-        with pytest.raises(ScriptError, match="nothing to finish yet: await stage.start"):
+        with pytest.raises(ScriptError, match=r"nothing to finish yet: await stage\.start"):
             await stage.finish()
         await stage.start()
-        with pytest.raises(StageMisuse, match="end it with stage.finish"):
+        with pytest.raises(StageMisuse, match=r"end it with stage\.finish"):
             await stage.play()
         await stage.ask(PAY).answer()
         await stage.finish()

@@ -121,10 +121,10 @@ def test_looking_on_changes_nothing(tour: Scenario, calm: Report, monkeypatch: p
 
 
 def test_the_vm_has_its_own_table_back_also_after_an_error(calm: Report) -> None:
-    assert vm_core.TRANSITIONS is VM_TRANSITIONS
+    assert vars(vm_core)["TRANSITIONS"] is VM_TRANSITIONS
     with pytest.raises(KeyError), Coverage():
         raise KeyError
-    assert vm_core.TRANSITIONS is VM_TRANSITIONS
+    assert vars(vm_core)["TRANSITIONS"] is VM_TRANSITIONS
 
 
 def test_every_move_a_run_makes_is_in_the_table() -> None:
@@ -158,3 +158,12 @@ def test_a_search_says_what_was_covered_and_what_never_was(calm: Report) -> None
     assert any(line.startswith("    never: ") for line in lines)
     assert max(map(len, lines)) <= 100
     assert {row.part for row in ROWS} >= {ATTEMPTS}
+
+
+def test_what_was_covered_under_faults_that_nobody_drew_is_within_what_can_be() -> None:
+    """A script or a strategy may cut the power where the scenario has no faults."""
+    network = CLASS_NAMES.index("network")
+    summary = Summary(seeds=1, cells=1 << cell(0, 0) | 1 << cell(0, network), covered=[2])
+    lines: list[str] = []
+    tell_cells(lines.append, summary, faults.none())
+    assert lines[0].startswith(f"  cells 2 of {2 * len(ROWS)}, 2 of them new")

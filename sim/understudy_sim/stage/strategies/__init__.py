@@ -24,12 +24,13 @@ __all__ = ["DEFAULT", "STRATEGIES", "Known", "Scope", "Strategy", "Trial", "make
 
 @attrs.frozen
 class Known:
-    """A strategy that can be asked for: how to make one, what it does in a few words, and whether it ends by itself
-    (then it needs no number of seeds)."""
+    """A strategy that can be asked for: how to make one, what it does in a few words, whether it ends by itself (then
+    it needs no number of seeds), and whether its runs have no faults but its own."""
 
     make: Callable[[str, Scope], Strategy]
     does: str
     ends: bool = False
+    is_calm: bool = False
 
 
 DEFAULT: Final = "portfolio"
@@ -40,7 +41,9 @@ STRATEGIES: Final[Mapping[str, Known]] = MappingProxyType(
         "pct": Known(Measured, "priorities with change points, in a measured horizon"),
         "fifo": Known(lambda name, scope: Seeds(name, scope, Schedule(kind="fifo")), "first come, first served"),
         "delays": Known(DelayBounded, "one seed, every schedule with 0, 1, 2 … deviations from fifo", ends=True),
-        "crash-points": Known(CrashPoints, "one undisturbed run, then a power cut at every place it passed", ends=True),
+        "crash-points": Known(
+            CrashPoints, "one undisturbed run, then a power cut at every place it passed", ends=True, is_calm=True
+        ),
         "guided": Known(Guided, "a few seeds, then variations of those that got where few have been"),
     }
 )

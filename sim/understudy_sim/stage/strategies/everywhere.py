@@ -22,7 +22,7 @@ from understudy_sim.stage import faults
 from understudy_sim.stage.application import Application
 from understudy_sim.stage.equivalence import undisturbed
 from understudy_sim.stage.operations import Call, Operation
-from understudy_sim.stage.points import AFTER, BEFORE, POINTS, Passing
+from understudy_sim.stage.points import AFTER, BEFORE, POINTS, TORN_POINTS, Passing
 from understudy_sim.stage.report import Report
 from understudy_sim.stage.run import outline_of, run_seed
 from understudy_sim.stage.silence import silent
@@ -42,8 +42,6 @@ TRIES_MAX: Final = 8
 # 2**32 divided by the golden ratio: its multiples are spread evenly.
 SCATTER: Final = 2_654_435_769
 TORN: Final = "torn"
-# At which points something may be torn: what is written and not synced.
-TORN_POINTS: Final = ("disk.write", "disk.sync", "journal.append")
 # Who else loses power there, beside the one who passes: alone, or (with +) together.
 VICTIMS: Final[Mapping[tuple[str, str], tuple[str, ...]]] = MappingProxyType(
     {
@@ -98,12 +96,14 @@ class CrashPoints:
         self._counts: dict[tuple[str, str], int] = {}  # cuts that were run, by point and side
         self._outcomes: dict[str, None] = {}
         self._missed = 0
+        self._seed = scope.first_seed
+        self._to_come = 0  # cuts of this seed that were not told yet
         self._rest = self._all()
 
     @property
     def left(self) -> str:
-        """How many runs are still to come is known when they are asked for."""
-        return ""
+        """How many cuts are to come; before its first one each process makes ORDERS undisturbed runs."""
+        return f"{self._to_come:,} cuts of seed {self._seed:#x}" if self._to_come else ""
 
     def page(self) -> Sequence[str]:
         """What was cut, at how many places on which side, and what came of it."""
@@ -127,6 +127,7 @@ class CrashPoints:
         """Count what came of it."""
         crash = trial.variation.crash_at
         if crash is not None:
+            self._to_come -= 1
             name = (crash.point, crash.side)
             self._counts[name] = self._counts.get(name, 0) + 1
             self._outcomes[report.outcome] = None
@@ -147,7 +148,9 @@ class CrashPoints:
             return  # It says so itself: there is nothing to compare with.
         self.points += len({(one.process, one.point, one.nth) for one in seen.places})
         self.places += len(seen.places)
-        for crash in scattered(tuple(crashes(seen.places))):
+        cuts = scattered(tuple(crashes(seen.places)))
+        self._seed, self._to_come = seed, self._to_come + len(cuts)
+        for crash in cuts:
             yield Trial(seed, attrs.evolve(variation, crash_at=crash))
         for order in range(1, ORDERS):  # What was compared with must hold by itself.
             yield Trial(seed, undisturbed(variation, calls, order))

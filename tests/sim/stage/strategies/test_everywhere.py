@@ -82,10 +82,13 @@ def test_every_place_of_the_golden_run_gets_its_cut() -> None:
     assert len(early) > 10, "whoever stops early has been everywhere"
     again = trials_of(paid)[1]
     assert again == trials, "a search is the same search anywhere"
+    assert strategy.left == f"{len(names):,} cuts of seed 0x3"
     sample = trials[1::25]
     for trial, report in zip(sample, run(paid, strategy, sample), strict=True):
         assert report.firings or trial.variation.crash_at is None, f"nobody was cut at {trial.variation.crash_at}"
         assert not report.failed, report.stories
+    cuts = sum(one.variation.crash_at is not None for one in sample)
+    assert strategy.left == f"{len(names) - cuts:,} cuts of seed 0x3", "what was told is not left"
     told = strategy.page()
     assert told[0].split() == ["cut", "before", "after", "torn"]
     assert "different outcomes: 1" in told[-1]
