@@ -11,6 +11,7 @@ from understudy_runtime.machine.apply import HANDLERS
 from understudy_runtime.machine.status import TRANSITIONS
 from understudy_runtime.model import commands as c
 from understudy_runtime.model.invocation import Status
+from understudy_sim.kernel.kernel import KernelOutcome
 from understudy_sim.stage import faults
 from understudy_sim.stage.application import Application
 from understudy_sim.stage.coverage import (
@@ -25,21 +26,25 @@ from understudy_sim.stage.coverage import (
     MOVES,
     RECORDS,
     ROWS,
+    WINDOW_NS,
     Coverage,
     cell,
     cell_name,
     cells_in,
     reachable,
 )
+from understudy_sim.stage.rehearsal import Rehearsal
 from understudy_sim.stage.report import Report
 from understudy_sim.stage.run import run_seed
 from understudy_sim.stage.scenario import Scenario
 from understudy_sim.stage.script import load_scenario
 from understudy_sim.stage.silence import silent
 from understudy_sim.stage.summary import Summary
+from understudy_sim.stage.tally import Firing
 from understudy_sim.stage.telling_cells import tell_cells, tell_matrix
 from understudy_sim.stage.variation import AS_DRAWN, Schedule, Variation
 
+UNUSUAL = len(ROWS) - 1  # A row that no undisturbed run gets to.
 CALM = Variation(faults=faults.none(), schedule=Schedule(kind="fifo"))
 
 
@@ -110,6 +115,37 @@ def test_a_class_is_about_while_its_fault_is_and_not_in_a_run_without_it(tour: S
     classes = {number % CLASS_COUNT for number in cells_in(hurt.cells)}
     assert classes == {0, CLASS_NAMES.index("server")}
     assert hurt.firings
+
+
+@pytest.mark.parametrize(("after_ns", "class_"), [(-1, 0), (0, 1), (7, 1), (WINDOW_NS + 6, 1), (WINDOW_NS + 7, 0)])
+def test_a_class_is_about_from_its_strike_until_a_while_after_its_end(
+    tour: Scenario, after_ns: int, class_: int
+) -> None:
+    """A crash of the server that lasts 7 ns, in the middle of a run: what happens so long after it struck?"""
+
+    class Struck:
+        """Looks on with a coverage of its own, to which something happens when it is told."""
+
+        def attach(self, rehearsal: Rehearsal) -> None:
+            self.coverage = Coverage()
+            self.coverage.attach(rehearsal)
+            at_ns = 10 * WINDOW_NS
+            firing = Firing("server_crash", "server", at_ns, ("", 0), lasts_ns=7)
+            rehearsal.kernel.loop.call_at(at_ns, lambda _: rehearsal.tally.firings.append(firing), None)
+            rehearsal.kernel.loop.call_at(at_ns + after_ns, self._look, None)
+
+        def _look(self, _: object) -> None:
+            before = self.coverage.cells
+            self.coverage.attempt(UNUSUAL)
+            self.new = self.coverage.cells & ~before
+
+        def stopped(self, rehearsal: Rehearsal, ended: KernelOutcome) -> None:
+            """It has looked."""
+
+    struck = Struck()
+    with silent():
+        run_seed(tour, Application(tour.app), 1, Variation(faults=faults.none()), [struck])
+    assert list(cells_in(struck.new)) == [cell(UNUSUAL, class_)]
 
 
 def test_looking_on_changes_nothing(tour: Scenario, calm: Report, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,11 +72,12 @@ class DelayBounded:
     @property
     def left(self) -> str:
         """How many runs of this level, and of the next as far as it is known."""
-        if not self._known and not self._waiting and not self._gave_up:
+        known = self._known + self._ran - self._told  # What is under way is not run.
+        if not known and not self._waiting and not self._gave_up:
             return f"none: every schedule of seed {self._seed} was run, the last with {self._depth} deviations"
         at_least = "at least " if self._gave_up else ""
         more = f", {at_least}{self._waiting:,} with {self._depth + 1}" if self._waiting else ""
-        return f"{self._known:,} schedules with {self._depth} deviations{more}, of seed {self._seed}"
+        return f"{known:,} schedules with {self._depth} deviations{more}, of seed {self._seed}"
 
     def trials(self, count: int) -> Sequence[Trial]:
         """The next ones of this level, or the first ones of the next when all of this one are told."""

@@ -253,3 +253,13 @@ def test_a_damaged_line_is_told_by_its_number(damage: str, tmp_path: Path) -> No
     file.write_text("\n".join(lines) + "\n")
     with pytest.raises(ForeignFile, match="line 3"):
         searched(wanted)
+
+
+def test_runs_in_another_order_are_told_by_the_line_of_the_first(tmp_path: Path) -> None:
+    file = tmp_path / "runs.jsonl"
+    wanted = Search(script=TINY, seeds=3, resume=file)
+    searched(wanted)
+    header, first, second, third = file.read_text().splitlines(keepends=True)
+    file.write_text(header + first + third + second)
+    with pytest.raises(ForeignFile, match=r"line 3: a run of seed 2 .* was found, one of seed 1 .* was expected"):
+        searched(wanted)

@@ -124,6 +124,17 @@ def test_delays_end_and_say_so(tiny: Scenario, shown: Show) -> None:
     assert strategy.left == "none: every schedule of seed 5 was run, the last with 2 deviations"
 
 
+def test_what_was_asked_for_and_not_run_is_left(tiny: Scenario, shown: Show) -> None:
+    strategy = DelayBounded("delays", Scope(scenario=tiny))
+    like = attrs.evolve(shown(0), schedule=Decided("made up", 2, (Turn("a", 1, 2), Turn("b", 1, 2))))
+    assert strategy.left == "1 schedules with 0 deviations, of seed 0"
+    strategy.told(strategy.trials(9)[0], like)
+    first, _ = strategy.trials(9)
+    assert strategy.left == "2 schedules with 1 deviations, of seed 0"
+    strategy.told(first, like)
+    assert strategy.left == "1 schedules with 1 deviations, 1 with 2, of seed 0"
+
+
 def test_what_lies_behind_a_deviation() -> None:
     turns = [Turn("a", 1, 2), Turn("b", 1, 2), Turn("a", 2, 3)]
     assert behind(turns, []) == tuple(turns)
