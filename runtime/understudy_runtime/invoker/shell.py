@@ -284,7 +284,11 @@ class Invoker:
         attempt = Attempt(self, job, core, placement, timeouts)
         job.runner = attempt
         self._running[job.invocation_id] = attempt
-        self._observe(AttemptStarted(self._leader.index, job.invocation_id, job.lease, job.attempt, len(frames) - 1))
+        self._observe(
+            AttemptStarted(
+                self._leader.index, job.invocation_id, job.lease, job.attempt, len(frames) - 1, job.retry_count
+            )
+        )
         head = AttemptHead(job.invocation_id, invocation.target, placement.protocol_version, placement.deployment_id)
         self._sweep_by(timeouts.due_ms)
         self._nursery.start_soon(self._run_attempt, attempt, head, frames)

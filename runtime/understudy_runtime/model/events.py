@@ -97,11 +97,14 @@ class StorageRestored:
 
 @frozen
 class AttemptStarted:
+    """`retry_count` is what the endpoint is told: failed attempts that reached one since a command was stored."""
+
     partition: int
     invocation_id: str
     lease: int
     attempt: int
     known_entries: int
+    retry_count: int = 0
 
 
 @frozen

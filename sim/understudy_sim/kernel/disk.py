@@ -2,8 +2,9 @@
 
 At a power cut each unsynced write is kept, lost, or torn at a 512-byte sector, as drawn; names not yet synced
 are lost from some point on.  Folders themselves are durable at once.  A failed sync drops what was in doubt,
-as file systems do: the process must stop, and when it goes down the cache is gone with it.  Promise (single
-copy): lost and torn *unsynced* writes, slow and failing syncs, a full disk.  Nothing that was synced is ever hurt in
+as file systems do: the process must stop.  When it goes down the cache goes with it, or, as drawn, it stays and is
+taken for clean: the next process reads what no sync of its own will make durable.  Promise (single copy): lost and
+torn *unsynced* writes, slow and failing syncs, a full disk.  Nothing that was synced is ever hurt in
 here: `damage.py` does that, on request.
 
 A `Medium` is the disk; `Medium.mount` gives one incarnation its `SimDisk`, whose calls are void once that
@@ -24,6 +25,8 @@ from understudy_sim.kernel.loop import Loop, ProcessRunner
 from understudy_sim.kernel.process import Process
 
 DETAIL_MAX: Final = 2**16 - 1
+# Of a thousand caches that a failed sync left in doubt, so many outlive their process.
+CACHE_STAYS_THOUSANDTHS: Final = 500
 
 
 class DiskErrors(Protocol):
@@ -118,7 +121,7 @@ class Medium:
         self._locks: dict[str, ProcessRunner] = {}
         self._write_last = 0
         self._head_sync = loop.trace.head(f"disk.sync {name}", 3)
-        self._tainted = False  # A sync failed: the cache does not outlive the process.
+        self._tainted = False  # A sync failed: what the cache has may never become durable.
 
     def mount(self, process: Process) -> SimDisk:
         """The disk as *process*'s current incarnation has it."""
@@ -159,8 +162,13 @@ class Medium:
         its locks are free; after a power cut only what is durable (or lucky) is left.
         """
         self._locks = {path: holder for path, holder in self._locks.items() if holder is not runner}
-        if power or self._tainted:
+        if power or (self._tainted and not self._cache_stays()):
             self.power_cut()
+        self._tainted = False
+
+    def _cache_stays(self) -> bool:
+        """Whether what a failed sync dropped is still read by the next process, though no sync writes it any more."""
+        return self._choices.chance(f"disk.{self.name}.cache_stays", CACHE_STAYS_THOUSANDTHS)
 
     def power_cut(self) -> CutReport:
         """Lose what is not durable, as drawn.  0 is the tame draw: everything happened to be written out."""

@@ -9,7 +9,7 @@ import pytest
 import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from understudy_sim.kernel.choices import DrawnChoices, SeededChoices
+from understudy_sim.kernel.choices import DrawnChoices, SeededChoices, Stream, stable_seed
 from understudy_sim.kernel.disk import Medium, PlainDiskErrors, SimDisk, SimFile
 from understudy_sim.kernel.inodes import SECTOR_BYTES, CutReport
 from understudy_sim.kernel.kernel import Kernel
@@ -150,6 +150,53 @@ def test_a_crash_that_is_not_a_power_cut_keeps_the_cache() -> None:
         assert kernel.run(main, kernel).value() == b"cached"
 
 
+def _what_the_next_reads(*, stays: bool, rewrites: bool) -> tuple[bytes, bytes]:
+    """What the next process reads after a failed sync, and what is there after a power cut that follows its sync."""
+
+    async def main(kernel: Kernel) -> Any:
+        medium = kernel.medium("host")
+        process = kernel.process("host")
+
+        async def write() -> None:
+            file = medium.mount(process).open("log", create=True)
+            await medium.mount(process).sync_dir("")
+            medium.fail_syncs, medium.fail_detail = 1, _LOSES
+            file.pwrite(0, b"doubt")
+            with pytest.raises(SyncFailed):
+                await file.fdatasync()
+
+        async def read() -> None:
+            file = medium.mount(process).open("log")
+            read = file.pread(0, 9)
+            if rewrites and read:
+                file.pwrite(0, read)
+            await file.fdatasync()
+            medium.power_cut()
+            found.append((read, medium.durable_bytes("log") or b""))
+
+        found: list[tuple[bytes, bytes]] = []
+        process.start(write, on_exit=lambda *_: None)
+        await trio.sleep(1)
+        process.start(read, on_exit=lambda *_: None)
+        await trio.sleep(1)
+        return found[0]
+
+    overrides: dict[tuple[str, int | None], int] = {("disk.host.cache_stays", 0): 999 if stays else 0}
+    with Kernel(SeededChoices(3, overrides), disk_errors=Errors) as kernel:
+        found: tuple[bytes, bytes] = kernel.run(main, kernel).value()
+        return found
+
+
+# The detail of a failed sync that drops its first write.
+_LOSES = next(detail for detail in range(20) if not Stream(stable_seed("disk.doubt", detail)).chance(500))
+
+
+def test_a_cache_that_outlives_a_failed_sync_is_read_and_never_written() -> None:
+    assert _what_the_next_reads(stays=False, rewrites=False) == (b"", b"")
+    assert _what_the_next_reads(stays=True, rewrites=False) == (b"doubt", b"")
+    assert _what_the_next_reads(stays=True, rewrites=True) == (b"doubt", b"doubt")
+
+
 def test_a_failed_sync_is_named_and_its_cache_dies_with_the_process() -> None:
     reports: list[CutReport] = []
 
@@ -174,7 +221,7 @@ def test_a_failed_sync_is_named_and_its_cache_dies_with_the_process() -> None:
         await trio.sleep(1)
         return reports
 
-    with Kernel(SeededChoices(3), disk_errors=Errors) as kernel:
+    with Kernel(SeededChoices(3, {("disk.host.cache_stays", 0): 0}), disk_errors=Errors) as kernel:
         assert len(kernel.run(main, kernel).value()) == 1, "the exit lost the cache"
         assert kernel.medium("host").failed_syncs == 1
 

@@ -3,6 +3,9 @@
 Failures count from the lease on, and anew under each leader and in each life of an id.  A back-off is the policy's for
 that many failures, and at most `JITTER_PERCENT` and a little more; whoever gives up has failed as often as the policy
 says.  Delays that an endpoint asks for are its own, and do not end with the policy.
+
+What an endpoint is told of tries of its next step, by which policies of steps go, are attempts that reached one: none
+if there were none, and no more than there were.
 """
 
 from __future__ import annotations
@@ -12,13 +15,14 @@ from collections.abc import Mapping
 from typing import ClassVar, Final
 
 from understudy_runtime.model.commands import AttemptOutput, GaveUp
-from understudy_runtime.model.events import AttemptEnded, LeadershipTaken, RetryScheduled
+from understudy_runtime.model.events import AttemptEnded, AttemptStarted, LeadershipTaken, RetryScheduled
 from understudy_runtime.model.invocation import RetryPolicy
 
 from understudy_sim.stage.happenings import Step
 from understudy_sim.stage.watch import Handler, Property
 
 FAILED: Final = ("failed", "lost", "rejected")
+NEVER_REACHED: Final = "rejected"
 JITTER_PERCENT: Final = 30
 JITTER_MS: Final = 3
 
@@ -33,17 +37,28 @@ class Retries(Property):
         # What happened to an invocation, by (epoch, lease).
         self._delays_asked_for: dict[str, Counter[tuple[int, int]]] = {}
         self._failures: dict[str, Counter[tuple[int, int]]] = {}
+        self._reached: dict[str, Counter[tuple[int, int]]] = {}  # failures of attempts that reached an endpoint
         return {
+            AttemptStarted: self._attempt_started,
             AttemptEnded: self._attempt_ended,
             RetryScheduled: self._retry_scheduled,
             Step: self._step,
             LeadershipTaken: lambda event: self._epochs.__setitem__(event.partition, event.epoch),
         }
 
+    def _attempt_started(self, event: AttemptStarted) -> None:
+        id_ = event.invocation_id
+        reached = self._reached.get(id_, Counter())[self._epochs.get(event.partition, 0), event.lease]
+        if event.retry_count or reached:
+            self.hit("tries told")
+        if event.retry_count > reached or (reached and not event.retry_count):
+            self.broken(f"{id_} is told of {event.retry_count} failed tries, {reached} attempts reached it", id_)
+
     def _attempt_ended(self, event: AttemptEnded) -> None:
-        if event.how in FAILED:
-            counts = self._failures.setdefault(event.invocation_id, Counter())
-            counts[self._epochs.get(event.partition, 0), event.lease] += 1
+        if event.how not in FAILED:
+            return
+        for counts in (self._failures,) if event.how == NEVER_REACHED else (self._failures, self._reached):
+            counts.setdefault(event.invocation_id, Counter())[self._epochs.get(event.partition, 0), event.lease] += 1
 
     def _retry_scheduled(self, event: RetryScheduled) -> None:
         id_ = event.invocation_id
@@ -65,6 +80,7 @@ class Retries(Property):
     def _step(self, step: Step) -> None:
         for accepted in step.effects.accepted:
             self._failures.pop(accepted.invocation_id, None)
+            self._reached.pop(accepted.invocation_id, None)
             self._delays_asked_for.pop(accepted.invocation_id, None)
         command = step.record.command
         if type(command) is not AttemptOutput or not isinstance(command.end, GaveUp) or not step.effects.invocations:

@@ -394,6 +394,17 @@ def test_p21_accepts_back_offs_that_grow_and_an_end_in_time() -> None:
     assert stand.broken == []
 
 
+def test_p21_refuses_tries_that_never_reached_an_endpoint_and_forgotten_ones() -> None:
+    told = _failing(2)
+    told.watch.tell(AttemptEnded(0, FIRST, 1, 3, "rejected"))
+    told.watch.tell(AttemptStarted(0, FIRST, 1, 4, 0, retry_count=2))
+    told.watch.tell(AttemptStarted(0, FIRST, 1, 4, 0, retry_count=1))
+    assert told.broken == []
+    told.watch.tell(AttemptStarted(0, FIRST, 1, 4, 0, retry_count=3))
+    told.watch.tell(AttemptStarted(0, FIRST, 1, 4, 0, retry_count=0))
+    assert len(told.broken) == 2
+
+
 def test_p21_refuses_a_back_off_and_an_end_the_policy_does_not_know() -> None:
     early = _failing(2)
     early.watch.tell(RetryScheduled(0, FIRST, 1, 103, 2))
