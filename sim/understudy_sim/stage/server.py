@@ -241,6 +241,13 @@ class ServerProcess:
                 nursery.cancel_scope.cancel()
 
     def _observe(self, event: Event) -> None:
+        if self.host.stores_damaged:
+            with self.host.legible():
+                self._tell(event)
+        else:
+            self._tell(event)
+
+    def _tell(self, event: Event) -> None:
         if type(event) is Applied:
             self._applied(event)
         else:

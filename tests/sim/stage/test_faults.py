@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import pytest
+from understudy_runtime.storage.port import StorageDamaged
 from understudy_sim.kernel.choices import Overrides
 from understudy_sim.kernel.faults.table import FAULTS
+from understudy_sim.kernel.kernel import KernelOutcome
 from understudy_sim.stage import faults
 from understudy_sim.stage.application import Application
 from understudy_sim.stage.faults import DAMAGE, KINDS, PROMISES
+from understudy_sim.stage.happenings import Step
 from understudy_sim.stage.nemesis import KERNEL_KINDS
+from understudy_sim.stage.rehearsal import Rehearsal
 from understudy_sim.stage.report import Report
 from understudy_sim.stage.run import run_seed
 from understudy_sim.stage.script import load_scenario
@@ -70,6 +74,41 @@ def test_every_fault_of_the_kernel_has_a_kind_here() -> None:
     assert faults.everything().kinds == tuple(KINDS)
     assert faults.damage().kinds == tuple(PROMISES)
     assert faults.damage("bit_rot").kinds == (*KINDS, "bit_rot")
+
+
+class ReadsEverything:
+    """A checker that looks at every row of the server's stores, in the middle of the server's own step."""
+
+    def __init__(self) -> None:
+        self.refused = 0
+        self.read_rotten = 0
+
+    def attach(self, rehearsal: Rehearsal) -> None:
+        self._host = rehearsal.cluster.server.host
+        rehearsal.watch.subscribe({Step: self._look})
+
+    def _look(self, _: Step) -> None:
+        for medium in self._host.stores.values():
+            if medium.owner is not None:
+                try:
+                    self.read_rotten += sum(1 for _ in medium.owner.scan(b"")) > 0 and self._host.stores_damaged > 0
+                except StorageDamaged:
+                    self.refused += 1
+
+    def stopped(self, rehearsal: Rehearsal, ended: KernelOutcome) -> None:
+        """All was seen."""
+
+
+def test_a_row_that_cannot_be_read_is_the_servers_to_find_and_no_checkers() -> None:
+    rot = [Strike(kind="rotten_store", on=("server",), at_ns=at * 500_000_000, detail=at) for at in range(2, 12)]
+    variation = Variation(strikes=tuple(rot), overrides={("limits/flush_rows", None): 1})
+    checker = ReadsEverything()
+    with silent():
+        report = run_seed(TOUR, APPLICATION, 1, variation, [checker])
+    assert report.violations == ()
+    assert report.faults["rotten_store"][0] >= 1
+    assert checker.read_rotten >= 1
+    assert checker.refused == 0
 
 
 def test_a_rotten_disk_is_noticed_or_does_no_harm() -> None:
