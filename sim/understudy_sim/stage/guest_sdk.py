@@ -8,6 +8,7 @@ The application and the package on disk stay as they are.  For the length of a r
 * `server_context.invoke_handler`: marks handler code, so that a clock or a draw there is a hazard (P13).
 * `vm.VMWrapper.sys_run` and `server_context.ServerInvocationContext.create_run_coroutine`: mark the body of a step,
   where clocks and draws are fine, and count its executions (P3).
+* `server_types.ReceiveChannel`: hashes by its birth.  At SIGTERM all of a set of them are told, in the set's order.
 
 Nothing else of it is touched; its Python code reads the clock through the fence, as all code does.
 """
@@ -22,6 +23,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import count
 from typing import Any, Final
 
 from understudy.api.regions import REGION, Region
@@ -33,6 +35,7 @@ PACKAGE: Final = "restate"
 _LOGGERS: Final = ("asyncio", "restate.server", "restate.server_context")
 _DUE: Final = "_rehearsal_due"
 _STEPS: Final = "_rehearsal_steps"
+_BIRTH: Final = "_rehearsal_birth"
 
 
 class CoreDiffers(RuntimeError):
@@ -51,6 +54,7 @@ def answered(now_ms: Callable[[], int], step_started: Callable[[str, str], objec
     server_context: Any = importlib.import_module(f"{PACKAGE}.server_context")
     wrapper: Any = importlib.import_module(f"{PACKAGE}.vm").VMWrapper
     context = server_context.ServerInvocationContext
+    channel: Any = importlib.import_module(f"{PACKAGE}.server_types").ReceiveChannel
     with ExitStack() as stack:
         for name in _LOGGERS:  # What they say of every accident on purpose nobody reads.
             stack.enter_context(_bound(logging.getLogger(name), "disabled", True))
@@ -59,6 +63,8 @@ def answered(now_ms: Callable[[], int], step_started: Callable[[str, str], objec
         stack.enter_context(_bound(wrapper, "take_output", _taking(wrapper.take_output)))
         stack.enter_context(_bound(wrapper, "sys_run", _naming(wrapper.sys_run)))
         stack.enter_context(_bound(server_context, "invoke_handler", _handling(server_context.invoke_handler)))
+        stack.enter_context(_bound(channel, "__init__", _born(channel.__init__)))
+        stack.enter_context(_bound(channel, "__hash__", _birth_of))
         step = _stepping(context.create_run_coroutine, step_started)
         stack.enter_context(_bound(context, "create_run_coroutine", step))
         yield
@@ -77,6 +83,24 @@ def _bound(owner: Any, name: str, value: Any) -> Iterator[None]:
         yield
     finally:
         setattr(owner, name, before)
+
+
+# --- the order of a set ---------------------------------------------------------------------------------------
+
+
+def _born(real: Callable[..., None]) -> Callable[..., None]:
+    births = count(1)
+
+    def __init__(self: Any, *args: Any) -> None:  # noqa: N807
+        self.__dict__[_BIRTH] = next(births)
+        real(self, *args)
+
+    return __init__
+
+
+def _birth_of(channel: Any) -> int:
+    born: int = channel.__dict__[_BIRTH]
+    return born
 
 
 # --- the clock of the core ------------------------------------------------------------------------------------

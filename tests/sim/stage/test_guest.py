@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import json
 import re
 import subprocess
@@ -12,10 +13,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
+from restate import server_types
 from understudy.protocol import service_pb2 as pb
 from understudy.protocol.framing import Frame, FrameDecoder, encode_frames
 from understudy.protocol.messages import MessageType
 from understudy_sim import Call, External, Stage, faults
+from understudy_sim.kernel import aio_loop
+from understudy_sim.kernel.choices import SeededChoices
+from understudy_sim.kernel.kernel import Kernel
 from understudy_sim.stage import guest_sdk
 from understudy_sim.stage.application import Application, NoApplication
 from understudy_sim.stage.plan import Plan
@@ -237,6 +242,27 @@ def test_every_byte_is_the_same_in_every_process() -> None:
     }
     assert len(printed) == 1
     assert len(printed.pop().splitlines()) == 2
+
+
+def test_its_set_of_open_channels_has_one_order() -> None:
+    """At SIGTERM it wakes all of them, as they come out of a set."""
+
+    async def opened(kernel: Kernel) -> list[int]:
+        async with aio_loop.open_loop(kernel) as loop:
+            return list(await loop.run_aio_coroutine(hashes()))
+
+    async def hashes() -> list[int]:
+        channels = [server_types.ReceiveChannel(forever) for _ in range(5)]
+        assert len(set(channels)) == 5
+        return [hash(one) for one in channels]
+
+    async def forever() -> Any:
+        await asyncio.Event().wait()
+
+    before = server_types.ReceiveChannel.__init__
+    with guest_sdk.answered(lambda: 0, lambda id_, step: None), Kernel(SeededChoices(0)) as kernel:
+        assert kernel.run(opened, kernel).value() == [1, 2, 3, 4, 5]
+    assert server_types.ReceiveChannel.__init__ is before
 
 
 # --- the frames of its core ----------------------------------------------------------------------------------------
