@@ -11,8 +11,11 @@ from typing import Any
 import attrs
 import pytest
 from understudy_sim.stage import faults
-from understudy_sim.stage.resume import ForeignFile
+from understudy_sim.stage.application import Application
+from understudy_sim.stage.resume import ForeignFile, header_of
+from understudy_sim.stage.script import load_scenario
 from understudy_sim.stage.search import Search, Summary, search
+from understudy_sim.stage.strategies.port import Scope
 from understudy_sim.stage.variation import Variation
 
 from tests.sim.stage.strategies.conftest import TINY
@@ -213,6 +216,20 @@ def test_a_file_of_other_code_is_refused(tmp_path: Path) -> None:
     file.write_text(json.dumps({**json.loads(header), "code": "old"}) + "\n" + "".join(lines))
     with pytest.raises(ForeignFile, match="the code has changed since"):
         searched(wanted)
+
+
+def test_a_script_that_was_changed_is_other_code(tmp_path: Path) -> None:
+    copy = tmp_path / "tiny.py"
+    scenario = attrs.evolve(load_scenario(TINY), filename=str(copy))
+
+    def code() -> str:
+        return header_of(TINY, "fifo", Scope(scenario=scenario), Application(scenario.app)).code
+
+    copy.write_text("")
+    before = code()
+    assert before == code()
+    copy.write_text("# changed\n")
+    assert before != code()
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,14 @@ from collections.abc import Callable, Iterator, Sequence
 
 import attrs
 import pytest
-from understudy_sim.kernel.policies import Turn
+from understudy_sim.kernel.choices import SeededChoices
+from understudy_sim.kernel.deviations import Deviating
+from understudy_sim.kernel.policies import Delays, FirstReady, Priorities, RandomPick, Surveyed, Turn
 from understudy_sim.stage import faults
 from understudy_sim.stage.coverage import CLASS_NAMES, ROWS, cell
 from understudy_sim.stage.report import Report
 from understudy_sim.stage.scenario import Scenario
-from understudy_sim.stage.schedules import Decided
+from understudy_sim.stage.schedules import Decided, policy_of
 from understudy_sim.stage.search import ROUND, explore
 from understudy_sim.stage.strategies import STRATEGIES, Scope, Strategy, Trial, make
 from understudy_sim.stage.strategies.delays import DelayBounded, behind
@@ -185,3 +187,23 @@ def test_every_strategy_says_what_it_does() -> None:
     assert all(known.does for known in STRATEGIES.values())
     assert len(ROWS) > 200
     assert CLASS_NAMES[0] == "none"
+
+
+@pytest.mark.parametrize(
+    ("schedule", "policy"),
+    [
+        (Schedule(kind="random"), RandomPick),
+        (Schedule(kind="fifo"), FirstReady),
+        (Schedule(kind="fifo", surveyed=True), Surveyed),
+        (Schedule(kind="fifo", deviations=(Deviation(task="a", nth=1, by=1),)), Deviating),
+        (Schedule(kind="pct", changes=2, horizon=50), Priorities),
+    ],
+)
+def test_a_schedule_names_its_policy(schedule: Schedule, policy: type) -> None:
+    assert type(policy_of(SeededChoices(1), schedule)) is policy
+
+
+def test_a_hundred_seeds_draw_as_many_of_each_policy_as_the_page_says() -> None:
+    drawn = [type(policy_of(SeededChoices(seed), None)) for seed in range(1_000)]
+    for policy, share in ((RandomPick, 500), (Priorities, 300), (Delays, 150), (FirstReady, 50)):
+        assert abs(drawn.count(policy) - share) < 50, policy
