@@ -16,6 +16,14 @@ HELD = {
     "graceful_stop": (10, ("a job was asked once and finished", "a job was stopped")),
     "order_upgrade": (8, ("an order ended on version 1 after an upgrade", "an order was parked")),
 }
+# Scenarios that are scripts, or several to a file.
+SCRIPTED = (
+    "held_sync.py",
+    "interleavings.py::completed_while_it_restarts",
+    "interleavings.py::who_is_let_go_first",
+    "interleavings.py::on_its_way_to_another_partition",
+    "transfers.py::transfers",
+)
 
 
 @pytest.mark.parametrize("name", HELD)
@@ -27,6 +35,17 @@ def test_it_holds_and_gets_there(name: str) -> None:
         for what, is_seen in report.sometimes.items():
             seen[what] = seen.get(what, 0) + is_seen
     assert [what for what in wanted if not seen[what]] == []
+
+
+@pytest.mark.parametrize("name", SCRIPTED)
+def test_what_is_scripted_holds(name: str) -> None:
+    for report in run_seeds(load_scenario(f"scenarios/{name}"), range(4), AS_DRAWN):
+        assert not report.failed, report.stories
+
+
+def test_transfers_in_a_hurry_are_caught() -> None:
+    reports = list(run_seeds(load_scenario("scenarios/transfers.py::hurried"), range(6), AS_DRAWN))
+    assert any(report.failed for report in reports)
 
 
 def test_trips_nobody_takes_back_are_caught() -> None:

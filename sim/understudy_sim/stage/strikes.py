@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from understudy_sim.kernel.faults.port import Shot
+from understudy_sim.stage.aim import GROUPS
 from understudy_sim.stage.cluster import Cluster
 from understudy_sim.stage.faults import check
 from understudy_sim.stage.operator import OPERATOR
@@ -58,6 +59,7 @@ def check_strikes(strikes: Sequence[Strike], cluster: Cluster) -> None:
     for one in strikes:
         check(one.kind)
         # Links may begin at a client who was left out, or at an operator who is not needed.
-        missing = [name for name in one.on[-1:] if name not in (*hosts, OPERATOR, EVERYWHERE)]
-        if len(one.on) == 1 and missing:
+        named = one.on if one.kind in GROUPS else one.on[-1:]
+        missing = [name for name in named if name not in (*hosts, OPERATOR, EVERYWHERE)]
+        if missing:
             raise UnknownTarget(f"{one.kind} is to strike {missing[0]!r}; there are: {', '.join(hosts)}")

@@ -78,6 +78,8 @@ def test_a_strike_of_a_call_meets_one_call_in_its_time() -> None:
     [
         (Strike(kind="flood", on=("server",), at_ns=1), UnknownFault, "there is no fault 'flood'"),
         (Strike(kind="pause", on=("sever",), at_ns=1), UnknownTarget, "pause is to strike 'sever'"),
+        (Strike(kind="partition", on=("ann", "sever"), at_ns=1), UnknownTarget, "partition is to strike 'sever'"),
+        (Strike(kind="power_failure", on=("sever", "mail"), at_ns=1), UnknownTarget, "is to strike 'sever'"),
     ],
 )
 def test_a_strike_that_cannot_be_is_refused(strike: Strike, error: type[Exception], text: str) -> None:
