@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -14,6 +15,7 @@ from understudy_sim.stage.chronicle import Chronicle, Event
 from understudy_sim.stage.chronicler import Chronicler
 from understudy_sim.stage.difference import BRIEF, Comparison, shortened, told
 from understudy_sim.stage.faults import FaultSet
+from understudy_sim.stage.shrunk_file import is_fixed
 from understudy_sim.stage.story import seconds
 
 LINES: int = 40
@@ -63,6 +65,11 @@ def _two(
     if other is not None:
         if seeds or variations:
             raise click.UsageError("two files are two runs: leave out --seed and --variation")
+        for one in (script, other):
+            if Path(one).is_file() and not is_fixed(Path(one)):
+                raise click.UsageError(
+                    f"{one} is not one run: compare two files written by `understudy shrink`, or seeds"
+                )
         return meant(script, None, None, None, None), meant(other, None, None, None, None)
     if len(seeds) > 2 or len(variations) > 2 or not seeds:
         raise click.UsageError("two runs are compared: give --seed twice, or once with --variation, or two files")

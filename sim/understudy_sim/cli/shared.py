@@ -45,15 +45,18 @@ class SeedType(click.ParamType[int]):
 
 
 class NewFile(click.Path):
-    """A file that will be written: its folder must be there before anything is run."""
+    """A file that will be written: its folder must be there, and its name right, before anything is run."""
 
-    def __init__(self) -> None:
+    def __init__(self, suffix: str = "") -> None:
         super().__init__(dir_okay=False, path_type=Path)
+        self._suffix = suffix
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         path = Path(str(super().convert(value, param, ctx)))
         if not path.parent.is_dir():
             self.fail(f"there is no folder {str(path.parent)!r} to write {path.name!r} into: make it first", param, ctx)
+        if not path.name.endswith(self._suffix):
+            self.fail(f"{path.name!r} must end with {self._suffix}: that is what is written", param, ctx)
         return path
 
 

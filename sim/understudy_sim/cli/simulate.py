@@ -67,7 +67,7 @@ HOW_STRATEGIES: Final = "; ".join(f"{name}: {known.does}" for name, known in STR
 )
 @click.option(
     "--output",
-    type=NewFile(),
+    type=NewFile(".py"),
     metavar="FILE.py",
     help="When a claim breaks, write the smallest run in which it does to a file that runs alone.",
 )

@@ -138,7 +138,7 @@ class Named:
 
 @attrs.frozen(kw_only=True)
 class Chronicle:
-    """One run.  *ending* says how it ended, in words; *claims* are those that broke, as (claim, what, at_ns, step)."""
+    """One run.  *ending* says how it ended, in words; claims that broke are events of the kind `violation`."""
 
     scenario: str
     seed: int

@@ -88,6 +88,9 @@ def fix(
     borrowed: Mapping[str, int] | None = None,
 ) -> Fixed:
     """See `Scenario.fixed`."""
+    for name, value in (decisions or {}).items():
+        if type(value) is not int:
+            raise TypeError(f"decisions: {name!r} is a pick, a whole number; it is given as {value!r}")
     assert schedule is None or not deviations, "deviations are from first come, first served: no other schedule"
     forced = {decision_key(name): value for name, value in (decisions or {}).items()}
     variation = Variation(

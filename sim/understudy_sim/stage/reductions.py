@@ -12,14 +12,13 @@ from typing import Any, Final
 import attrs
 
 from understudy_sim.kernel.choices import Choice, Stream, stable_seed
+from understudy_sim.stage.fixed import EVERYTHING, FIFO
 from understudy_sim.stage.minimize import drop_each, drop_singly, first_that_fails, rounder, smaller
 from understudy_sim.stage.operations import Call, Operation
 from understudy_sim.stage.strategies.port import Trial
-from understudy_sim.stage.tries import Tries, wild_decisions
-from understudy_sim.stage.variation import Schedule, Strike
+from understudy_sim.stage.tries import Tries, named, wild_decisions
+from understudy_sim.stage.variation import Strike
 
-FIFO: Final = Schedule(kind="fifo")
-EVERYTHING: Final = ("",)  # the prefix of all labels
 # Labels of drawn faults: left alone until the faults are written out.
 OF_FAULTS: Final = ("fault.",)
 # So are those of the schedule, which has a pass of its own.
@@ -392,10 +391,10 @@ def minimal(tries: Tries) -> None:
 def neighbours(tries: Tries) -> Iterator[tuple[str, Trial]]:
     """Runs that lack one thing of the best and held, nearest first: the last fault, deviation, operation, decision."""
     best, variation = tries.best, tries.best.variation
-    held = {repr(trial) for trial in tries.held}
+    held = {named(trial) for trial in tries.held}
     for what, changes in _lacking(tries):
         trial = Trial(best.seed, attrs.evolve(variation, **changes))
-        if repr(trial) in held:
+        if named(trial) in held:
             yield what, trial
 
 

@@ -4,8 +4,9 @@ What counts, in this order: faults, operations, places where the schedule is not
 that are not tame, and last how round the times are.  Everything that is left is written out as data: operations, faults
 at their instants, deviations, decisions by name; of the seed nothing remains where that can be had.
 
-The stages are in `stages.py`'s order below; all of them are tried again until none finds anything, or the budget of
-runs and steps is spent.  The result is run twice more: it must break the claim both times with one digest.
+The stages are those of `reductions.STAGES`, in their order; all of them are tried again until none finds anything, or
+the budget of runs and steps is spent.  The result is run twice more: it must break the claim both times, with one
+digest.
 """
 
 from __future__ import annotations

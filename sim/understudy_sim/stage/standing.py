@@ -21,6 +21,7 @@ from understudy_sim.stage.chronicle import KINDS, Chronicle, Event
 from understudy_sim.stage.chronicle_words import entry_text, result_text, shortened, value_text
 from understudy_sim.stage.model_words import Invocation
 from understudy_sim.stage.rehearsal import Rehearsal
+from understudy_sim.stage.story import seconds
 from understudy_sim.stage.why import Inquiry
 
 NS_PER_S: Final = 1_000_000_000
@@ -100,7 +101,8 @@ class Standing:
             return [f"{text}: {'its journal is gone' if known else 'there is no such invocation'}"]
         status = f"{found.status.name}, lease {found.lease}, accepted by record {found.birth}"
         lines = [f"{self.inquiry.name(id_)} ({id_}): {status}"]
-        return [*lines, *(f"  [{index}] {entry_text(entry)}" for index, entry in enumerate(found.journal))]
+        entries = [f"  [{index}] {entry_text(entry)}" for index, entry in enumerate(found.journal)]
+        return [*lines, *(entries or ["  its journal is gone"])]
 
     def _find(self, invocation_id: str) -> Invocation | None:
         models = self.rehearsal.truth.models
@@ -126,7 +128,7 @@ class Standing:
             for key, holder in model.locks.items():
                 object_ = "/".join(key)
                 event = since.get(object_)
-                when = f" since {_seconds(event.at_ns)} (step {event.step})" if event is not None else ""
+                when = f" since {seconds(event.at_ns)} (step {event.step})" if event is not None else ""
                 waiting = len(model.inboxes.get(key, ()))
                 lines.append(f"{object_} is held by {self.inquiry.name(holder)}{when}, {waiting} wait")
         return lines or ["nobody holds a lock"]
@@ -170,7 +172,7 @@ class Standing:
         now_ns = self.ended.time_ns
         for message in self.chronicle.messages:
             if message.received_ns < 0 and not message.is_lost:
-                ago = f"sent {_seconds(now_ns - message.sent_ns)} ago (step {message.sent_step})"
+                ago = f"sent {seconds(now_ns - message.sent_ns)} ago (step {message.sent_step})"
                 lines.append(f"on its way, {message.source} > {message.target}, {ago}: {message.what}")
         return lines or ["there is no connection"]
 
@@ -199,7 +201,7 @@ class Standing:
     def claims(self) -> list[str]:
         """The claims that broke so far."""
         broken = self.rehearsal.watch.violations
-        return [f"{_seconds(one.at_ns)}: {one.claim}: {one.what}" for one in broken] or ["no claim is broken so far"]
+        return [f"{seconds(one.at_ns)}: {one.claim}: {one.what}" for one in broken] or ["no claim is broken so far"]
 
 
 def is_meant(event: Event, text: str, chronicle: Chronicle) -> bool:
@@ -252,7 +254,3 @@ def _value(value: bytes) -> str:
         return shortened(json.dumps(json.loads(value)), LINE_CHARACTERS_MAX)
     except ValueError:
         return value_text(value)
-
-
-def _seconds(ns: int) -> str:
-    return f"{ns / NS_PER_S:.3f} s"

@@ -30,9 +30,9 @@ from understudy_sim.stage.history import Asked, Fate
 from understudy_sim.stage.model import CANCEL_SIGNAL, PartitionModel
 from understudy_sim.stage.model_words import Invocation, Note
 from understudy_sim.stage.rehearsal import Rehearsal
+from understudy_sim.stage.story import seconds
 from understudy_sim.stage.watch import Violation
 
-NS_PER_S: Final = 1_000_000_000
 CHAINS_MAX: Final = 12
 CLIENT: Final = "client "
 _CALL_ID: Final = int(MessageType.CALL_INVOCATION_ID_COMPLETION)
@@ -134,11 +134,13 @@ class Inquiry:
     # --- who waits ----------------------------------------------------------------------------------------------
 
     def _waiters(self) -> dict[str, Waiter]:
-        found: list[tuple[int, Waiter]] = []
+        # Who only waits for its time comes last: it holds up nobody.
+        found: list[tuple[tuple[bool, int], Waiter]] = []
         for model in self._truth.models:
             for id_, inv in model.invocations.items():
                 if inv.status is not Status.COMPLETED:
-                    found.append((self._numbers.get(id_, 0), self._invocation(model, inv)))
+                    place = inv.status is Status.SCHEDULED, self._numbers.get(id_, 0)
+                    found.append((place, self._invocation(model, inv)))
         waiters = {one.id: one for _, one in sorted(found, key=lambda pair: pair[0])}
         for asked in self._run.cluster.history.asked:
             if _waits(asked):
@@ -161,7 +163,7 @@ class Inquiry:
         on = asked.invocation_id or next(
             (id_ for id_, one in self._truth.commands.items() if asked.idempotency_key == one.idempotency_key), ""
         )
-        what = f"the answer to {asked.operation} (asked {asked.tries} times, first at {_seconds(asked.asked_ns)})"
+        what = f"the answer to {asked.operation} (asked {asked.tries} times, first at {seconds(asked.asked_ns)})"
         if not asked.idempotency_key or not on:
             waits = Cause(
                 what, record="Invoke", producer="the ingress", hope=Hope.COMES, because="it asks until it is heard"
@@ -179,7 +181,7 @@ class Inquiry:
 
     def _when(self, kind: str, invocation_id: str) -> str:
         event = self._since.get((kind, invocation_id))
-        return "" if event is None else f" since {_seconds(event.at_ns)} (step {event.step})"
+        return "" if event is None else f" since {seconds(event.at_ns)} (step {event.step})"
 
     # --- what for, by status ------------------------------------------------------------------------------------
 
@@ -496,7 +498,3 @@ def _long(ms: int) -> str:
         if ms >= 2 * unit_ms:
             return f"{ms / unit_ms:.1f} {unit}"
     return f"{ms} ms"
-
-
-def _seconds(ns: int) -> str:
-    return f"{ns / NS_PER_S:.3f} s"

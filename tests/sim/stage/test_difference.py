@@ -170,7 +170,9 @@ def test_bad_usage_is_2_and_says_what_to_give(tmp_path: Path) -> None:
         ((TOUR, "--seed", "1"), "is one run: give a second --seed"),
         ((TOUR, "--seed", "1", "--seed", "2", "--seed", "3"), "give --seed twice"),
         ((REGRESSION, REGRESSION, "--seed", "1"), "two files are two runs"),
-        ((REGRESSION, TOUR), "which run?"),
+        ((REGRESSION, TOUR), f"{TOUR} is not one run"),
+        (("README.md", REGRESSION), "README.md is not one run"),
+        ((REGRESSION, "gone.py"), "there is no file 'gone.py'"),
     ):
         result = run(*args)
         assert result.exit_code == 2, args

@@ -8,9 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from understudy_sim import Act, Attach, Call, Deploy, Deviation, PointCrash, Schedule, Settle, Strike, scenario_in
+from understudy_sim.cli.shrink import shrink
+from understudy_sim.cli.simulate import simulate
 from understudy_sim.stage.fixed import Fixed, decision_key, fix
 from understudy_sim.stage.operations import Operation
 from understudy_sim.stage.report import Report
@@ -191,3 +194,24 @@ def test_a_scenario_that_is_nowhere_is_named_with_where_it_was_looked_for(tmp_pa
 )
 def test_decisions_are_named_by_label_and_number(name: str, key: tuple[str, int | None]) -> None:
     assert decision_key(name) == key
+
+
+@pytest.mark.parametrize("pick", ["4", True, 4.0, None])
+def test_a_decision_that_is_no_number_is_named(pick: object) -> None:
+    with pytest.raises(TypeError, match=r"'plan/latency' is a pick, a whole number; it is given as"):
+        scenario_in(TOUR).fixed(operations=[RESERVE], decisions={"plan/latency": pick})  # type: ignore[dict-item]
+
+
+def test_what_cannot_be_shrunk_is_said_before_anything_is_run(report: Report, tmp_path: Path) -> None:
+    file = tmp_path / "small.py"
+    file.write_text(written(fix(scenario_in(TOUR), operations=[RESERVE]), report))
+    again = CliRunner().invoke(shrink, [str(file), "--seed", "1"])
+    assert again.exit_code == 2
+    assert "is one run, made small already" in again.output
+    nowhere = CliRunner().invoke(shrink, [TOUR, "--seed", "1", "--output", str(tmp_path / "no" / "small.py")])
+    assert nowhere.exit_code == 2
+    assert "make it first" in nowhere.output
+    for command in (shrink, simulate):
+        text = CliRunner().invoke(command, [TOUR, "--seed", "1", "--output", str(tmp_path / "small.txt")])
+        assert text.exit_code == 2
+        assert "'small.txt' must end with .py" in text.output

@@ -109,6 +109,16 @@ def test_each_part_can_be_looked_at() -> None:
     assert "CartObject/nobody has no state" in state
 
 
+def test_a_journal_that_was_let_go_is_told_of() -> None:
+    done = CliRunner().invoke(
+        replay,
+        ["tests/scenarios/regressions/two_partitions_stop_at_once.py", "--repl"],
+        input="journal #1\n",
+        catch_exceptions=False,
+    )
+    assert re.search(r"COMPLETED, .*\n  its journal is gone", done.output)
+
+
 def test_what_is_on_its_way_is_named() -> None:
     output = walk("run until send", "network", script=TOUR, until=10).output
     assert re.search(r"on its way, \w+\.1 > server\.1, sent 0\.000 s ago \(step \d+\): POST /", output)
@@ -166,7 +176,7 @@ def test_a_page_is_written_beside_the_story(tmp_path: Path) -> None:
     assert again.read_bytes() == page.read_bytes()
     nowhere = CliRunner().invoke(replay, [HERE, "--seed", "0", "--html", str(tmp_path / "no" / "run.html")])
     assert nowhere.exit_code == 2
-    assert "cannot be written" in nowhere.output
+    assert "there is no folder" in nowhere.output
 
 
 def test_until_beyond_the_end_is_said() -> None:
