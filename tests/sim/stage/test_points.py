@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from understudy_sim import Stage
+from understudy_sim.kernel.inodes import CutReport
 from understudy_sim.kernel.kernel import KernelOutcome
 from understudy_sim.stage.points import AFTER, POINTS, Passing
 from understudy_sim.stage.rehearsal import Rehearsal
@@ -137,6 +138,51 @@ def test_what_is_written_can_be_torn(point: str) -> None:
         report = pay_once(PointCrash(process="server", point=point, nth=nth, side="torn"))
         assert not report.failed, report.stories
         assert report.firings
+
+
+class Cuts:
+    """An observer of what power cuts did to the server's disk."""
+
+    def __init__(self) -> None:
+        self.reports: list[CutReport] = []
+
+    def attach(self, rehearsal: Rehearsal) -> None:
+        medium = rehearsal.cluster.server.host.medium
+        told = medium.on_cut
+
+        def on_cut(report: CutReport) -> None:
+            self.reports.append(report)
+            if told is not None:
+                told(report)
+
+        medium.on_cut = on_cut
+
+    def stopped(self, rehearsal: Rehearsal, ended: KernelOutcome) -> None:
+        """They stay as they are."""
+
+
+@pytest.mark.parametrize(
+    ("point", "side", "mode"),
+    [
+        ("disk.write", "after", 0),
+        ("disk.write", "torn", 4),
+        ("disk.sync", "before", 1),
+        ("disk.sync", "torn", 4),
+        ("journal.append", "before", 1),
+        ("journal.append", "torn", 4),
+    ],
+)
+def test_the_side_says_what_becomes_of_what_was_not_synced(point: str, side: str, mode: int) -> None:
+    """0 keeps all, 1 loses all, 4 tears each write (`Fate`)."""
+    judged = 0
+    for nth in range(6, 10):
+        cuts = Cuts()
+        pay_once(PointCrash(process="server", point=point, nth=nth, side=side), observers=[cuts])
+        first = cuts.reports[0]
+        if first.unsynced_writes:
+            judged += 1
+            assert first.mode == mode
+    assert judged, "somewhere something was not synced"
 
 
 @pytest.mark.parametrize("victim", ["endpoint", "server+endpoint", "ann", "bank"])
