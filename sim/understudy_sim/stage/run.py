@@ -233,8 +233,12 @@ def _report(seed: int, run: Rehearsal, ended: KernelOutcome, attempts: int, stop
 
 
 def judge_idle(watch: Watch, tally: Tally, history: History) -> None:
-    """Nothing was accepted.  That is so where every client gave up while there were faults, and nowhere else."""
-    if history.asked and all(one.fate is Fate.UNKNOWN for one in history.asked):
+    """Nothing was accepted.  That is so where every client gave up while there were faults, and nowhere else.
+
+    Who asked for a result later was told that there is none.
+    """
+    calls = [one for one in history.asked if one.attach is None]
+    if calls and all(one.fate is Fate.UNKNOWN for one in calls):
         tally.noted("nobody was heard")
     else:
         watch.broken(ENDED_EARLY, "no invocation was ever accepted: a rehearsal that did nothing shows nothing")

@@ -7,14 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from understudy_runtime.limits import Limits
-from understudy_sim.kernel.choices import SeededChoices
+from understudy_sim.kernel.choices import Overrides, SeededChoices
 from understudy_sim.stage import faults
+from understudy_sim.stage.application import Application
 from understudy_sim.stage.history import Answer, Fate, History
 from understudy_sim.stage.ledger import Ledger
-from understudy_sim.stage.operations import Call
+from understudy_sim.stage.operations import Attach, Call
 from understudy_sim.stage.plan import NOT_DRAWN, Hop, draw_plan
-from understudy_sim.stage.run import judge_idle
+from understudy_sim.stage.run import judge_idle, run_seed
+from understudy_sim.stage.script import load_scenario
+from understudy_sim.stage.silence import silent
 from understudy_sim.stage.tally import Tally
+from understudy_sim.stage.variation import Variation
 from understudy_sim.stage.watch import VIOLATIONS_MAX, Watch
 
 
@@ -112,3 +116,34 @@ def test_a_run_that_did_nothing_is_explained_only_where_nobody_was_heard(
     judge_idle(watch, tally, history)
     assert bool(tally.happened) == is_explained
     assert bool(watch.violations) != is_explained
+
+
+def test_that_a_result_is_asked_for_explains_nothing_and_accuses_nobody() -> None:
+    call = Call(client="ann", service="S", handler="h", label="it")
+    looks = Attach(client="auditor", to="it")
+    alone, tally, watch = History(), Tally(), Watch(lambda: 0)
+    alone.ask(call, "", 0, looks).fate = Fate.UNKNOWN
+    judge_idle(watch, tally, alone)
+    assert len(watch.violations) == 1
+    unheard, tally, watch = History(), Tally(), Watch(lambda: 0)
+    unheard.ask(call, "", 0).fate = Fate.UNKNOWN
+    unheard.ask(call, "", 0, looks).fate = Fate.ANSWERED
+    judge_idle(watch, tally, unheard)
+    assert watch.violations == []
+
+
+@pytest.mark.parametrize(("cut_ms", "is_cut"), [(1, True), (400, False)])
+def test_an_upgrade_is_cut_only_before_its_server_leads(cut_ms: int, is_cut: bool) -> None:
+    tour = load_scenario("scenarios/ticket_tour.py")
+    overrides: Overrides = {
+        ("plan/calm", None): 0,
+        ("plan/upgrade", None): 999,
+        ("plan/upgrade_ms", None): 1_000,
+        ("plan/upgrade_cut", None): 999,
+        ("plan/upgrade_cut_ms", None): cut_ms,
+    }
+    variation = Variation(faults=faults.only("server_crash"), overrides=overrides)
+    with silent():
+        happened = run_seed(tour, Application(tour.app), 3, variation).happened
+    assert happened["upgraded"] == 1
+    assert ("cut in its upgrade" in happened) is is_cut
