@@ -140,6 +140,7 @@ class Cluster:
         self._leaders: dict[int, None] = {}  # partitions led since the upgrade
         self.crash_at: PointCrash | None = None
         watch.subscribe({BodyStarted: self._body_started, AttemptStarted: self._attempt_started, Step: self._step})
+        watch.subscribe({LeadershipTaken: self._led})
         self.server.host.medium.on_sync = self._sync
         self.server.on_exit = self._restart_later
         watch.subscribe(dict.fromkeys(NOTED, self._noted))
