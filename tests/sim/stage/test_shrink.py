@@ -178,6 +178,7 @@ def test_a_budget_is_kept_and_what_is_left_fails_all_the_same(cause: Cause, runs
     assert shrunk.report.failed
     assert shrunk.runs <= runs_max + 2  # and twice to be sure of it
     assert world.runs <= runs_max + 3
+    assert all(not world(trial).report.failed for _, trial in shrunk.neighbours), "only what was seen to hold is named"
     few, _ = small(cause, runs_max=1_000, steps_max=5_000)
     assert few.runs <= 5 + 2
 
