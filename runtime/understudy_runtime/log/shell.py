@@ -209,11 +209,14 @@ class Log(Generic[C]):
     async def _settle(self, scan: SegmentReader) -> None:
         """Make what was just read durable: the process that wrote it may have died, or its sync failed, before it was.
 
-        A failed sync can leave the last frame in the system's cache only, marked clean: so it is written again.
+        A failed sync can leave the last frame in the system's cache only, marked clean: so it is written again.  Where
+        there is no frame, it is the segment's header.
         """
         assert self._file is not None, "a segment is open"
         if scan.last_offset:
             self._file.pwrite(scan.last_offset, self._file.pread(scan.last_offset, scan.end - scan.last_offset))
+        else:
+            self._file.pwrite(0, self._file.pread(0, scan.end))
         await self._file.fdatasync()
         await self._disk.sync_dir(self._folder)
 

@@ -236,6 +236,18 @@ OWN: Final[tuple[Mutant, ...]] = (
         ),
     ),
     Mutant(
+        id="L19",
+        group="L storage and recovery",
+        module="understudy_runtime.log.shell",
+        before="            self._file.pwrite(0, self._file.pread(0, scan.end))\n",
+        after="            pass\n",
+        why="the header of a segment that a failed sync left in the cache alone is built on after a restart",
+        needs=(
+            "disk",
+            "crash",
+        ),
+    ),
+    Mutant(
         id="L18",
         group="L storage and recovery",
         module="understudy_runtime.log.core",
