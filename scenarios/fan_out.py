@@ -69,7 +69,7 @@ async def typeset(ctx: Context, sheet: Sheet) -> list[str]:
     for one in done:  # What comes first is looked at first; it may be waited for again.
         await one
     await gather(cast, measured, *pictures)
-    return [await one for one in pictures]
+    return [await one for one in pictures if one.is_completed()]  # That is all of them: they were waited for.
 
 
 async def measure(name: str) -> int:

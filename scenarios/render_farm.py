@@ -162,6 +162,7 @@ async def render_farm(stage: Stage) -> None:
     studio_ledger = stage.external(Studio)
     claims = Claims(stage, studio_ledger)
     stage.always("what was killed does at most what was under way", claims.deeds_after_the_end)
+    stage.eventually("a film is delivered with all its scenes", claims.delivered_early)
     stage.eventually("what a killed film called and sent is over with it", claims.survivors)
     stage.eventually("who was not killed is delivered", claims.not_delivered)
     stage.eventually("whoever waits for a killed film is told so", claims.not_told)
@@ -218,6 +219,18 @@ class Claims:
                 ended_ns = self.stage.ended_ns(callee)
                 if not self.is_killed(callee) and ended_ns > killed_ns + UNHEARD_NS:
                     return f"{film} was killed at {killed_ns} ns; what it called, {callee}, went on until {ended_ns} ns"
+        return ""
+
+    def delivered_early(self) -> str:
+        films = {one.invocation_id: json.loads(one.payload) for one in self.stage.accepted("Films", "render")}
+        uploaded: set[str] = set()
+        for deed in self.deeds:
+            if deed.do == "upload":
+                uploaded.add(deed.what)
+            elif deed.do == "deliver":
+                missing = [one for one in films[deed.by]["scenes"] if one not in uploaded]
+                if missing:
+                    return f"{deed.what} was delivered without {', '.join(missing)}"
         return ""
 
     def not_delivered(self) -> str:
