@@ -88,6 +88,11 @@ class Deviating:
         self._named = {task for task, _ in self._by}
         self._turns: dict[str, int] = {}
 
+    @property
+    def unmet(self) -> int:
+        """How many were not met (yet)."""
+        return len(self._by) - self.met
+
     def __call__(self, ready: Sequence[object], /) -> int:
         assert len(ready) >= 2, "one ready task is no decision"
         name = self.names.of(ready[0])

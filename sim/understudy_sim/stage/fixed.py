@@ -68,7 +68,9 @@ def described(scenario: Scenario, report: Report) -> str:
     from understudy_sim.stage.story import describe_run, describe_story
 
     verdict = "\n\n".join(describe_story(story) for story in report.stories) or "all claims hold"
-    return f"{scenario.name}\n{describe_run(report)}\n\n{verdict}"
+    # With its bug gone a run may go another way; one that meets nothing of what is written says nothing any more.
+    never = f"\nnever asked for: {', '.join(report.unmet)}" if report.unmet else ""
+    return f"{scenario.name}\n{describe_run(report)}{never}\n\n{verdict}"
 
 
 def fix(

@@ -49,6 +49,7 @@ class Report:
     not_judged: tuple[str, ...] = ()  # which claims were not, of a guest, and why
     outcome: str = ""  # a digest of what came out of it, where that was compared with undisturbed orders
     waiters: tuple[str, ...] | None = None  # who waited for what, where the run was stopped at a step on request
+    unmet: tuple[str, ...] = ()  # what a variation says about decisions that the run never took
 
     @property
     def hops(self) -> Hops:

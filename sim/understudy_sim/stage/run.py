@@ -12,9 +12,11 @@ from understudy_runtime import world
 from understudy_runtime.model.events import AttemptStarted
 
 from understudy_sim.kernel.choices import Choices, SeededChoices
+from understudy_sim.kernel.deviations import Deviating
 from understudy_sim.kernel.fence import Fence
 from understudy_sim.kernel.kernel import Kernel, KernelOutcome
 from understudy_sim.kernel.loop import Budget, Ending
+from understudy_sim.kernel.policies import Policy
 from understudy_sim.stage.application import Application
 from understudy_sim.stage.cluster import Cluster
 from understudy_sim.stage.coverage import Coverage
@@ -143,7 +145,22 @@ def run_choices(
         for observer in observers:
             observer.stopped(rehearsal, ended)
         shown = _report(seed, rehearsal, ended, attempts.count, stopped)
-        return attrs.evolve(shown, cells=coverage.cells, schedule=decided(policy))
+        unmet = unmet_by(choices, policy, variation)
+        return attrs.evolve(shown, cells=coverage.cells, schedule=decided(policy), unmet=unmet)
+
+
+def unmet_by(choices: Choices, policy: Policy, variation: Variation) -> tuple[str, ...]:
+    """What a variation says about decisions that the run never took."""
+    said = []
+    if variation.overrides:
+        taken = {(choice.label, choice.ordinal) for choice in choices.recorded}
+        labels = {label for label, _ in taken}
+        for label, ordinal in variation.overrides:
+            if label not in labels if ordinal is None else (label, ordinal) not in taken:
+                said.append(label if ordinal is None else f"{label}#{ordinal}")
+    if isinstance(policy, Deviating) and policy.unmet:
+        said.append(f"{policy.unmet} of {policy.unmet + policy.met} deviations")
+    return tuple(said)
 
 
 def _plan(scenario: Scenario, application: Application, choices: Choices, variation: Variation) -> Plan:

@@ -215,3 +215,13 @@ def test_what_cannot_be_shrunk_is_said_before_anything_is_run(report: Report, tm
         text = CliRunner().invoke(command, [TOUR, "--seed", "1", "--output", str(tmp_path / "small.txt")])
         assert text.exit_code == 2
         assert "'small.txt' must end with .py" in text.output
+
+
+def test_what_is_written_and_never_asked_for_is_told() -> None:
+    fixed = scenario_in(TOUR).fixed(
+        operations=[RESERVE],
+        decisions={"plan/latencyy": 1, "plan/latency": 1, "plan/latency#7": 1},
+        deviations=[Deviation(task="nobody", nth=1, by=1)],
+    )
+    told = fixed.run().unmet
+    assert told == ("plan/latencyy", "plan/latency#7", "1 of 1 deviations")
