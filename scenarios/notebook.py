@@ -125,6 +125,12 @@ def notebook_model(pages: tuple[int, ...], handler: str, argument: Any) -> tuple
 
 @scenario(app="scenarios.notebook:app", workload=workload, seeds=100)
 async def notebook_pages(stage: Stage) -> None:
+    claim(stage)
+    await stage.play()
+
+
+def claim(stage: Stage) -> None:
+    """Say what must hold of notebooks."""
     archived = stage.external(Archive)
 
     def accepted_once() -> str:
@@ -159,7 +165,6 @@ async def notebook_pages(stage: Stage) -> None:
     stage.linearizable("Notebook", notebook_model, initial=())
     stage.sometimes("a page was archived more than twice", lambda: max(Counter(archived).values(), default=0) > 2)
     stage.sometimes("a large page was written", lambda: any(has_large(stage, book) for book in NOTEBOOKS))
-    await stage.play()
 
 
 def read(data: bytes) -> Any:

@@ -1,5 +1,5 @@
 """A farm that renders films: scenes in parallel on machines that do one thing at a time, and a preview some time later.
-An operator may kill a film at any time.
+An operator may kill a film at any time, and a mechanic changes the state of a machine.
 
 * `Films`: render.  Sends the preview on its way, has all scenes encoded, delivers.
 * `Machine/{name}`: encode.  Encodes and uploads one scene.
@@ -22,7 +22,7 @@ from typing import Any, NamedTuple, TypedDict
 
 from understudy import Context, ObjectContext, Service, VirtualObject, gather
 from understudy import app as understudy_app
-from understudy_sim import Act, Attach, Call, Choices, External, Ledger, Operation, Stage, scenario
+from understudy_sim import Act, Attach, Call, Choices, Desk, External, Ledger, Operation, Stage, scenario
 
 from scenarios import outside
 
@@ -92,6 +92,7 @@ PRODUCERS = ("ann", "bob", "cleo")
 MACHINES = ("red", "blue")
 KILLED_THOUSANDTHS = 450
 KILLED = 409
+ACCEPTED = 202
 NOT_FOUND = 404
 # How long after a kill what it called may still come to an end of its own: messages are under way, servers restart.
 UNHEARD_NS = 120_000_000_000
@@ -161,6 +162,22 @@ def workload(choices: Choices) -> tuple[Operation, ...]:
 async def render_farm(stage: Stage) -> None:
     studio_ledger = stage.external(Studio)
     claims = Claims(stage, studio_ledger)
+    visits: list[int] = []
+
+    async def look_after(desk: Desk) -> None:
+        """A mechanic notes on a machine that it was looked after: its state is changed, between two scenes."""
+        choices = stage.kernel.choices
+        for visit in range(choices.integer("mechanic/visits", 0, 8)):
+            await desk.sleep(choices.integer("mechanic/pause", 0, 3))
+            name = MACHINES[choices.pick("mechanic/machine", len(MACHINES))]
+            state = {"object_key": name, "new_state": {"looked after": str(visit)}}
+            status = (await desk.ask("POST", "/services/Machine/state", state)).status
+            if visits or status != NOT_FOUND:  # Before the farm is registered there is no machine.
+                visits.append(status)
+
+    stage.attendant("mechanic", look_after)
+    stage.always("a machine can be looked after", lambda: "" if set(visits) <= {ACCEPTED} else f"refused: {visits}")
+    stage.sometimes("a machine was looked after", lambda: bool(visits))
     stage.always("what was killed does at most what was under way", claims.deeds_after_the_end)
     stage.eventually("a film is delivered with all its scenes", claims.delivered_early)
     stage.eventually("what a killed film called and sent is over with it", claims.survivors)

@@ -25,6 +25,7 @@ PROMISE_RACE: Final = "scenarios.promise_race:promise_race"
 REMINDERS: Final = "scenarios.reminders:reminders"
 RENDER_FARM: Final = "scenarios.render_farm:render_farm"
 REPORT: Final = "scenarios.report:report"
+ROTTEN_NOTEBOOK: Final = "scenarios.rotten_notebook:rotten_notebook"
 TRIP: Final = "scenarios.trip:trip"
 
 # Where a bug of which nothing is known is hunted, in this order, one run of each at a time.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from understudy_sim.mutants.edit import NOTEBOOK, Mutant
+from understudy_sim.mutants.edit import ROTTEN_NOTEBOOK, Mutant
 
 MEDIUM: Final[tuple[Mutant, ...]] = (
     Mutant(
@@ -106,8 +106,7 @@ MEDIUM: Final[tuple[Mutant, ...]] = (
         ),
         why="the checksum of a long payload is not compared",
         needs=("crash", "disk"),
-        scenario=NOTEBOOK,
-        escapes="seldom: a long frame has to be torn so that its header and its end are whole",
+        scenario=ROTTEN_NOTEBOOK,
     ),
     Mutant(
         id="L9",

@@ -434,7 +434,7 @@ OWN: Final[tuple[Mutant, ...]] = (
         ),
         why="after a retry awakeables have other numbers",
         needs=("crash",),
-        scenario=APPROVAL,
+        scenario=DOORBELL,
     ),
     Mutant(
         id="T5",

@@ -92,8 +92,7 @@ REAL: Final[tuple[Mutant, ...]] = (
         ),
         why="behind a change of state by an operator the lock is handed on to nobody",
         needs=("workload",),
-        scenario=ACCOUNTS,
-        escapes="no scenario has an operator change the state of an object",
+        scenario=RENDER_FARM,
     ),
     Mutant(
         id="D11",
@@ -212,6 +211,7 @@ REAL: Final[tuple[Mutant, ...]] = (
         after="            self._acked = answer\n            if answer.conflict:\n",
         why="a call whose result comes before its acknowledgement is never answered",
         needs=("workload",),
+        scenario=REPORT,
     ),
     Mutant(
         id="J1",

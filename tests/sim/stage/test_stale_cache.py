@@ -29,7 +29,8 @@ class _Words:
 
 
 def _open(disk: Any) -> Any:
-    return Log.open(disk, "log", identity=1, codec=_Words(), limits=Limits(), observe=lambda _: None)
+    codec: Any = _Words()
+    return Log.open(disk, "log", identity=1, codec=codec, limits=Limits(), observe=lambda _: None)
 
 
 async def _append_until_a_sync_fails(log: Any, medium: Medium, syncs_before: int) -> None:
