@@ -1,13 +1,14 @@
 """Aiming: a fault that comes when nothing happens hurts nothing, so most of them wait for a moment worth hurting.
 
 A moment is the next time something begins at the fault's target: a sync of the server's disk, a handler's body, a call
-of an external service, a client's request.  The fault comes a little later, as drawn.  A quarter of them come unaimed:
-what happens when all is quiet must be survived too.
+of an external service, a client's request; for some clocks, that a timer is due while the server is busy syncing.  The
+fault comes a little later, as drawn.  A quarter of them come unaimed: what happens when all is quiet must be survived
+too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final
 
@@ -28,6 +29,7 @@ LATER_NS: Final = (
 )
 UNAIMED_ONE_IN: Final = 4
 RARE_ONE_IN: Final = 3
+NOWHERE_ELSE: Final[Mapping[str, str]] = MappingProxyType({})
 # What comes when it is drawn.
 AT_ONCE: Final = ("clock_offset", "jitter")
 # What hits several processes together: the moment is the first one's.
@@ -54,6 +56,10 @@ class Moments:
         """Call *then* the next time something begins at *place*."""
         self._waiting.setdefault(place, []).append(then)
 
+    def awaits(self, place: str) -> bool:
+        """Whether anybody waits for something to begin at *place*."""
+        return place in self._waiting
+
     def begins(self, place: str) -> None:
         """Something begins at *place*."""
         if place in self._waiting:
@@ -66,11 +72,11 @@ class Moments:
 
 
 class Aims:
-    """Lets drawn faults wait for their moment.  *rare* names a fault and a place that seldom begins, which some of
-    these faults wait for instead.
+    """Lets drawn faults wait for their moment.  *rare* has, by fault, a place that seldom begins, which some of these
+    faults wait for instead.
     """
 
-    def __init__(self, kernel: Kernel, moments: Moments, rare: tuple[str, str] = ("", "")) -> None:
+    def __init__(self, kernel: Kernel, moments: Moments, rare: Mapping[str, str] = NOWHERE_ELSE) -> None:
         self._kernel = kernel
         self._moments = moments
         self._rare = rare
@@ -84,7 +90,7 @@ class Aims:
         place = shot.target[0]
         if len(shot.target) == 2 and shot.label not in GROUPS:
             place = f"{shot.target[0]} > {shot.target[1]}"
-        if shot.label == self._rare[0] and (shot.detail // 64) % RARE_ONE_IN == 0:
-            place = self._rare[1]
+        if shot.label in self._rare and (shot.detail // 64) % RARE_ONE_IN == 0:
+            place, later_ns = self._rare[shot.label], min(later_ns, NS_PER_MS)
         self._moments.wait(place, lambda: self._kernel.call_later(later_ns, lambda _: happen()))
         return True

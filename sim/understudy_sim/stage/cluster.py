@@ -17,6 +17,7 @@ import trio
 from understudy.api.regions import REGION
 from understudy_runtime.http.connect import connector
 from understudy_runtime.http.deployment import HttpTransport
+from understudy_runtime.model.actions import Action, ArmTimer
 from understudy_runtime.model.commands import Delivered
 from understudy_runtime.model.endpoint import Endpoint
 from understudy_runtime.model.events import (
@@ -69,6 +70,7 @@ ADDRESS: Final = f"http://{ENDPOINT}:{HTTP_PORT}"
 # A sync of the server's disk while a snapshot is being written.
 SNAPSHOT: Final = "server, snapshot"
 DELIVERY: Final = "server, delivery"
+TIMER: Final = "server, timer"
 # The process all customers share who speak HTTP/2.
 CUSTOMERS: Final = "customers"
 RESTART_MS_MAX = 5_000
@@ -103,6 +105,7 @@ class Cluster:
         later: Sequence[Application] = (),
     ) -> None:
         self.kernel = kernel
+        self._is_syncing = False
         self.plan = plan
         self.truth = truth
         self.watch = watch
@@ -275,8 +278,22 @@ class Cluster:
     def _step(self, step: Step) -> None:
         if type(step.record.command) is Delivered:
             self.moments.begins(DELIVERY)
+        if self.moments.awaits(TIMER):
+            self._await_timer(step.actions)
+
+    def _await_timer(self, actions: Sequence[Action]) -> None:
+        """A timer comes due: by a clock that does not jump before."""
+        for action in actions:
+            if type(action) is ArmTimer and self.server.host.process.alive:
+                wait_ms = action.due_ms - self.server.host.process.wall.now_ms()
+                self.kernel.call_later(max(0, wait_ms) * NS_PER_MS, self._timer_is_due)
+
+    def _timer_is_due(self, _: object) -> None:
+        if self._is_syncing:  # Its record has to wait for the next batch.
+            self.moments.begins(TIMER)
 
     def _sync(self, ordinal: int, phase: str) -> None:
+        self._is_syncing = phase == "before"
         if phase == "before":
             self.moments.begins(SERVER)
             if self.server.writes_a_snapshot:

@@ -16,7 +16,7 @@ from understudy_sim.kernel.faults.port import Tally as Counted
 from understudy_sim.kernel.faults.table import FAULTS
 from understudy_sim.kernel.kernel import Kernel
 from understudy_sim.stage.aim import Aims
-from understudy_sim.stage.cluster import DELIVERY, SNAPSHOT, Cluster
+from understudy_sim.stage.cluster import DELIVERY, SNAPSHOT, TIMER, Cluster
 from understudy_sim.stage.draining import Drain
 from understudy_sim.stage.endpoint import ENDPOINT
 from understudy_sim.stage.endpoint_faults import Busy, Swap
@@ -201,15 +201,17 @@ class Nemesis:
         return self._own[kind] if kind in self._own else FAULTS[KERNEL_KINDS[kind]]
 
     @property
-    def _rare(self) -> tuple[str, str]:
+    def _rare(self) -> Mapping[str, str]:
         """Some power cuts are to fall into a snapshot, or between a message's arrival at another partition and the
-        record that its sender may forget it: in seeds that have the one or the other.
+        record that its sender may forget it: in seeds that have the one or the other.  Some clocks jump just when a
+        timer is due, before the record of it has its time.
         """
+        jumps = {"clock_jump": TIMER}
         writes_snapshots = self._plan.limits.snapshot_log_bytes < SNAPSHOTS_BELOW
         count = self._plan.partition_count
         if count > 1 and not (writes_snapshots and count == SNAPSHOTS_RATHER):
-            return "server_crash", DELIVERY
-        return ("server_crash", SNAPSHOT) if writes_snapshots else ("", "")
+            return {"server_crash": DELIVERY, **jumps}
+        return {"server_crash": SNAPSHOT, **jumps} if writes_snapshots else jumps
 
     def _hop(self, target: Target) -> str:
         """What the link between two hosts carries."""
