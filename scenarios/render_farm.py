@@ -143,7 +143,7 @@ def workload(choices: Choices) -> tuple[Operation, ...]:
             if choices.chance("killed", KILLED_THOUSANDTHS):
                 pause_ms = choices.one_of("kill pause", (0, 10, 100, 1_000, 5_000, 20_000))
                 operations.append(Act(client="director", action="kill", on=film, pause_ms=pause_ms))
-                if choices.chance("asked again", 300):
+                if choices.chance("asked again", 600):
                     operations.append(Act(client="director", action="purge", on=film))
                     operations.append(
                         Call(

@@ -152,6 +152,7 @@ OWN: Final[tuple[Mutant, ...]] = (
         after="    complete_with",
         why="an answer to a call of an earlier life of an id reaches the later one",
         needs=("workload",),
+        scenario=RENDER_FARM,
         escapes="an id lives again only after it was purged, and the late answer must find the same number open",
     ),
     Mutant(
