@@ -2,7 +2,9 @@
 
 - No attempt ends because endpoint and server disagree on the journal or the protocol.  Nothing excuses that but another
   version of the code.
-- Until a first fault, none is lost, finds no endpoint, or ends without a word.
+- Until a first fault, none finds no endpoint, and none is lost or ends without a word while its body runs.  Before and
+  after that the connection is all that may be lost: its peer closes it for idleness just as a request leaves, or has
+  closed it when a last word arrives.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from typing import ClassVar, Final
 
 from understudy_runtime.model.events import AttemptEnded, AttemptStarted
 
-from understudy_sim.stage.happenings import EndpointStopped, ServerStopped
+from understudy_sim.stage.happenings import BodyEnded, BodyStarted, EndpointStopped, ServerStopped
 from understudy_sim.stage.tally import Tally
 from understudy_sim.stage.watch import Handler, Property
 
@@ -30,8 +32,11 @@ class Causes(Property):
         self._is_calm = True
         self._broken_off: tuple[str, ...] = BROKEN_OFF
         self._tally: Tally | None = None
+        self._running: dict[int, str] = {}  # body -> whose
         return {
             AttemptStarted: lambda _: self.hit("attempts looked at"),
+            BodyStarted: self._body_started,
+            BodyEnded: lambda event: self._running.pop(event.body, None),
             AttemptEnded: self._attempt_ended,
             ServerStopped: self._troubled,
             EndpointStopped: self._troubled,
@@ -50,11 +55,17 @@ class Causes(Property):
     def _troubled(self, _: ServerStopped | EndpointStopped) -> None:
         self._is_calm = False
 
+    def _body_started(self, event: BodyStarted) -> None:
+        self._running[event.body] = event.invocation_id
+
     def _attempt_ended(self, event: AttemptEnded) -> None:
         id_ = event.invocation_id
         if event.code in (JOURNAL_MISMATCH, PROTOCOL_VIOLATION) and not self.versions_differ:
             self.broken(f"attempt {event.attempt} of {id_} failed with {event.code}: {event.detail}", id_)
         elif event.how in self._broken_off and self._is_undisturbed():
+            if event.how == "lost" and id_ not in self._running.values():
+                self.hit("lost with its connection")
+                return
             self.broken(f"attempt {event.attempt} of {id_} was {event.how} with nothing wrong: {event.detail}", id_)
 
     def _is_undisturbed(self) -> bool:

@@ -306,6 +306,7 @@ def test_p12_lets_one_request_be_the_first() -> None:
 def _calm(*, moved: bool = False, versions: bool = False, late: bool = False) -> tuple[Stand, Tally]:
     stand, tally = two_invocations(), Tally()
     stand.put(Causes).watches(tally, is_moved=moved, versions_differ=versions, connects_late=late)
+    stand.watch.tell(BodyStarted(1, FIRST))
     return stand, tally
 
 
@@ -314,6 +315,16 @@ def test_p19_refuses_an_attempt_that_is_lost_on_a_calm_day() -> None:
     stand.watch.tell(AttemptEnded(0, FIRST, 1, 1, "finished"))
     assert stand.broken == []
     stand.watch.tell(AttemptEnded(0, FIRST, 1, 1, "lost", "the connection broke"))
+    assert len(stand.broken) == 1
+
+
+def test_p19_lets_a_connection_take_what_no_body_runs_for() -> None:
+    stand, _ = _calm()
+    stand.watch.tell(AttemptEnded(0, SECOND, 1, 1, "lost", "closed as the request left"))
+    stand.watch.tell(BodyEnded(1))
+    stand.watch.tell(AttemptEnded(0, FIRST, 1, 1, "lost", "closed as the last word arrived"))
+    assert stand.broken == []
+    stand.watch.tell(AttemptEnded(0, FIRST, 1, 1, "rejected"))
     assert len(stand.broken) == 1
 
 
