@@ -21,7 +21,7 @@ from tests.tidy.sources import ROOT
 PAY = '    paid = await ctx.run_typed("charge", pay)\n'
 KEY = '    key = await ctx.run_typed("payment key", lambda: str(uuid.uuid4()))\n'
 MAIL = '    await ctx.run_typed("mail", mail)\n'
-CALL = "    paid = await ctx.service_call(handle, arg=Order(ctx.key(), sorted(holds)))\n"
+CALL = "    paid = await ctx.service_call(handle, arg=Order(user=ctx.key(), seats=sorted(holds)))\n"
 
 BREAKING: Mapping[str, tuple[Mapping[str, str], str, str]] = {
     "reordered_steps": (
@@ -63,7 +63,9 @@ COMPATIBLE: Mapping[str, Mapping[str, str]] = {
         CALL: CALL + "    await ctx.sleep(HOLD_FOR)\n",
     },
     "formatted_and_commented": {
-        "    amount = SEAT_PRICE * len(order.seats)": "    amount = (  # cents\n        SEAT_PRICE * len(order.seats))"
+        '    amount = SEAT_PRICE * len(order["seats"])': (
+            '    amount = (  # cents\n        SEAT_PRICE * len(order["seats"]))'
+        )
     },
 }
 
