@@ -176,7 +176,7 @@ def test_mutants_of_ones_own_come_from_a_file(tmp_path: Path) -> None:
 
 
 def test_usage_errors_name_what_there_is(tmp_path: Path) -> None:
-    assert "there are: A2" in _run("nothing").output
+    assert "there are: A1" in _run("nothing").output
     assert "A exactly once" in _run("--family", "none of them").output
     empty = tmp_path / "empty.py"
     empty.write_text("")

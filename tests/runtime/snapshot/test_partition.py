@@ -265,14 +265,6 @@ async def test_a_store_found_damaged_while_running_is_put_aside() -> None:
 class Rotten(MemoryStorage):
     """A store whose rows other than those a start looks at, or that cannot be written anew, have changed."""
 
-    def __init__(self, medium: MemoryMedium) -> None:
-        super().__init__(medium)
-        self._is_damaged = False
-
-    @property
-    def is_damaged(self) -> bool:
-        return self._is_damaged
-
     def get(self, key: bytes) -> bytes | None:
         if key[:1] in (WAITING, COMPLETED, BUSY):
             self._found_damaged()
@@ -287,7 +279,7 @@ class Rotten(MemoryStorage):
         self._found_damaged()
 
     def _found_damaged(self) -> NoReturn:
-        self._is_damaged = True
+        self.is_damaged = True
         raise StorageDamaged("partition-0.sqlite: a row does not match its checksum")
 
 
