@@ -20,7 +20,7 @@ def main(mutant_id: str, how: str) -> None:
     from understudy_sim.drawn import rehearsals, run_state_machine_as_test
 
     hunt = settings(
-        max_examples=60,
+        max_examples=200,
         stateful_step_count=15,
         deadline=None,
         database=None,
