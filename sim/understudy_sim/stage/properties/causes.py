@@ -36,7 +36,7 @@ class Causes(Property):
         return {
             AttemptStarted: lambda _: self.hit("attempts looked at"),
             BodyStarted: self._body_started,
-            BodyEnded: lambda event: self._running.pop(event.body, None),
+            BodyEnded: self._body_ended,
             AttemptEnded: self._attempt_ended,
             ServerStopped: self._troubled,
             EndpointStopped: self._troubled,
@@ -57,6 +57,9 @@ class Causes(Property):
 
     def _body_started(self, event: BodyStarted) -> None:
         self._running[event.body] = event.invocation_id
+
+    def _body_ended(self, event: BodyEnded) -> None:
+        self._running.pop(event.body, None)
 
     def _attempt_ended(self, event: AttemptEnded) -> None:
         id_ = event.invocation_id
