@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
 
 import attrs
 
-NS_PER_S: Final = 1_000_000_000
+from understudy_sim.stage.plan import NS_PER_S
 
 
 @attrs.define

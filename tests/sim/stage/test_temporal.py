@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import attrs
 import pytest
-from understudy_sim.stage.temporal import NS_PER_S, Lead
+from understudy_sim.stage.plan import NS_PER_S
+from understudy_sim.stage.temporal import Lead
 
 
 @attrs.define
