@@ -55,6 +55,9 @@ from understudy_runtime.world import Disk, World
 # 1: logs whose first record is always there.  2: logs of format 2, trimmed behind snapshots.
 FORMAT: Final = 2
 FORMAT_FILE: Final = "format"
+UNSEALED_ITEMS: Final = 3  # of a format file of the first builds, which had no checksum
+NO_FORMAT: Final = "damaged, or not written by this program"
+RESTORE: Final = "restore the data folder from a backup"
 LOCK_FILE: Final = "lock"
 PARTITIONS_MAX: Final = 1024
 # How soon the end of something is looked for again: at first, and at most.
@@ -533,20 +536,20 @@ def read_format(disk: Disk) -> FolderFormat:
     try:
         value = cbor2.loads(data)
     except Exception as error:  # the decoder's own errors have no common base across versions
-        raise DataFolderError(f"{FORMAT_FILE}: not written by this program ({error})") from error
-    if not isinstance(value, list) or not value or type(value[0]) is not int:
-        raise DataFolderError(f"{FORMAT_FILE}: not written by this program")
+        raise DataFolderError(f"{FORMAT_FILE}: {NO_FORMAT} ({error}); {RESTORE}") from error
+    if not isinstance(value, list) or not value or any(type(item) is not int for item in value):
+        raise DataFolderError(f"{FORMAT_FILE}: {NO_FORMAT}; {RESTORE}")
+    # Every later format, too, ends with the checksum of what it says: what it does not fit is damage, no newer format.
+    is_sealed = value[-1] == checksum_of(value[:-1])
+    if not is_sealed and (len(value) != UNSEALED_ITEMS or value[0] > FORMAT):
+        raise DataFolderError(f"{FORMAT_FILE}: damaged: its checksum is not that of what it says; {RESTORE}")
     if value[0] > FORMAT:
         raise DataFolderError(
             f"{FORMAT_FILE}: the data folder has format {value[0]}, this program knows up to {FORMAT}: "
             "start the version that wrote it, or a newer one"
         )
-    is_sealed = len(value) == 4
-    is_whole = all(type(item) is int for item in value) and (
-        value[3] == checksum_of(value[:3]) if is_sealed else len(value) == 3
-    )
-    if not is_whole or not 1 <= value[2] <= PARTITIONS_MAX:
-        raise DataFolderError(f"{FORMAT_FILE}: damaged; restore the data folder from a backup")
+    if len(value) != UNSEALED_ITEMS + is_sealed or value[0] < 1 or not 1 <= value[2] <= PARTITIONS_MAX:
+        raise DataFolderError(f"{FORMAT_FILE}: {value} is nothing that this program writes; {RESTORE}")
     return FolderFormat(value[1], value[2], value[0], is_sealed)
 
 

@@ -17,7 +17,7 @@ from understudy_runtime.log.core import LogForeign
 from understudy_runtime.model.actions import ArmTimer, StartAttempt
 from understudy_runtime.model.events import Event, LeadershipTaken, StorageFlushed
 from understudy_runtime.model.invocation import Status, Success, Target
-from understudy_runtime.node import DataFolderError, FolderFormat, Node, encode_format, read_format
+from understudy_runtime.node import DataFolderError, FolderFormat, Node, checksum_of, encode_format, read_format
 from understudy_runtime.recovery import ORIGIN
 from understudy_runtime.storage.port import StorageError
 from understudy_runtime.world import SyncFailed
@@ -343,13 +343,24 @@ async def test_the_partition_count_is_fixed_at_creation(autojump_clock: MockCloc
         await Node(world, PLAIN, partition_count=2, observe=ignore).run()
 
 
+def _sealed(*said: int) -> bytes:
+    """A format file of any format: what it says, and the checksum of that."""
+    return cbor2.dumps([*said, checksum_of(list(said))])
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (cbor2.dumps([3, 1, 1]), "has format 3, this program knows up to 2"),
-        (cbor2.dumps([1, 1, 0]), "damaged"),
-        (cbor2.dumps({}), "not written by this program"),
-        (b"", "not written by this program"),
+        (_sealed(3, 1, 1), "has format 3, this program knows up to 2"),
+        (_sealed(4, 1, 1, 77), "has format 4, this program knows up to 2"),
+        (_sealed(5), "has format 5, this program knows up to 2"),
+        (_sealed(2), "nothing that this program writes"),
+        (cbor2.dumps([3, 1, 1]), "damaged: its checksum is not"),
+        (cbor2.dumps([3, 1, 1, 5]), "damaged: its checksum is not"),
+        (_sealed(2, 1, 0), "nothing that this program writes"),
+        (cbor2.dumps([1, 1, 0]), "nothing that this program writes"),
+        (cbor2.dumps({}), "damaged, or not written by this program"),
+        (b"", "damaged, or not written by this program"),
     ],
 )
 async def test_a_folder_of_another_kind_is_refused_by_name(
@@ -369,7 +380,7 @@ def test_no_changed_bit_of_the_format_file_is_taken_for_what_was_written() -> No
         changed = bytearray(said)
         changed[place // 8] ^= 1 << place % 8
         disk.open("format", create=True).pwrite(0, bytes(changed))
-        with pytest.raises(DataFolderError):
+        with pytest.raises(DataFolderError, match="damaged"):
             read_format(disk)
 
 
