@@ -23,6 +23,7 @@ from understudy_sim.stage.chronicle import KINDS, Chronicle
 from understudy_sim.stage.chronicler import Chronicler
 from understudy_sim.stage.rehearsal import Rehearsal
 from understudy_sim.stage.standing import EVENTS_SHOWN, Standing, is_meant
+from understudy_sim.stage.why import NobodyMeant
 
 Lines = Sequence[str]
 
@@ -86,7 +87,7 @@ class Walk:
                 return
             try:
                 answer = self._do(line, standing)
-            except Wrong as error:
+            except (Wrong, NobodyMeant) as error:
                 self._write(str(error))
             except Quit:
                 return

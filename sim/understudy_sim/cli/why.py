@@ -14,7 +14,7 @@ from understudy_sim.cli.shared import FAULTS, SEED
 from understudy_sim.kernel.kernel import KernelOutcome
 from understudy_sim.stage.chronicler import Chronicler
 from understudy_sim.stage.rehearsal import Rehearsal
-from understudy_sim.stage.why import Inquiry
+from understudy_sim.stage.why import Inquiry, NobodyMeant
 
 
 class Asking:
@@ -23,6 +23,7 @@ class Asking:
     def __init__(self, text: str, chronicler: Chronicler) -> None:
         self.lines: list[str] = []
         self.is_stuck = False
+        self.unknown = ""
         self._text = text
         self._chronicler = chronicler
 
@@ -33,7 +34,11 @@ class Asking:
         chronicle = self._chronicler.chronicle
         assert chronicle is not None, "the chronicler was attached before"
         inquiry = Inquiry(rehearsal, ended, chronicle.events)
-        self.lines = inquiry.told(self._text)
+        try:
+            self.lines = inquiry.told(self._text)
+        except NobodyMeant as error:
+            self.unknown = str(error)
+            return
         self.is_stuck = inquiry.is_stuck(self._text)
 
 
@@ -50,9 +55,12 @@ def why_run(script: str, text: str, until: int | None, options: dict[str, Any]) 
 
 
 def tell_why(run: Meant, text: str, until: int | None) -> bool:
+    """The same of *run*.  Raises click.UsageError."""
     chronicler = Chronicler()
     asking = Asking(text, chronicler)
     report = run.run(chronicler, asking, steps_max=until)
+    if asking.unknown:
+        raise click.UsageError(asking.unknown)
     stopped = until is not None and report.waiters is not None
     where = f"stopped at step {report.steps}" if stopped else f"over after {report.steps} steps"
     click.echo(f"{run.scenario.name}, seed {run.seed:#x}: {where}, {report.virtual_ns / 1e9:.3f} virtual seconds")

@@ -52,6 +52,10 @@ class _Open(NamedTuple):
     wait: Wait
 
 
+class NobodyMeant(LookupError):
+    """No invocation is called so: what there is, and how one is named."""
+
+
 class Inquiry:
     """What can be asked of a rehearsal that stands still.  *events* say since when, if there is a chronicle."""
 
@@ -97,17 +101,30 @@ class Inquiry:
         return next(iter((*waiting, *targets, *(begun if len(begun) == 1 else ()))), "")
 
     def told(self, text: str) -> list[str]:
-        """Who waits for whom from the one on that *text* means; all that have not ended without any."""
+        """Who waits for whom from the one on that *text* means; all that have not ended without any.
+
+        Raises NobodyMeant.
+        """
         if not text:
             return self.everything()
         found = self.find(text)
         if not found:
-            return [f"there is no invocation {text!r} in this run, so far"]
+            raise NobodyMeant(self._nobody(text))
         if found in self.waiters:
             return chain(self.waiters, found, judged(self.waiters))
         if found not in self._truth.commands:
             return [f"{text!r} is {found}, which no durable record has accepted yet", *self._asked_for(found)]
         return [f"{self.name(found)} ({found}) has ended"]
+
+    def _nobody(self, text: str) -> str:
+        count = len(self._numbers)
+        there = (
+            "nothing was accepted" if not count else "there is #1 alone" if count == 1 else f"there are #1 to #{count}"
+        )
+        return (
+            f"there is no invocation {text!r} in this run, so far; {there}: name one by its number, its id or the only "
+            "beginning of one, its label, service/key/handler, or the client who waits for it; or leave it out"
+        )
 
     def is_stuck(self, text: str) -> bool:
         """Whether the one that *text* means can never go on; without any: whether somebody cannot."""

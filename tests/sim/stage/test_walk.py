@@ -135,6 +135,7 @@ def test_what_is_on_its_way_is_named() -> None:
         ("to", "usage: to STEP|end"),
         ("state Room", "usage: state SERVICE KEY"),
         ("journal nobody", "nobody: there is no such invocation"),
+        ("why '#77'", "there is no invocation '#77' in this run, so far"),
         ("where nobody", "there is no process 'nobody'; there are: "),
         ('log "', "No closing quotation"),
         ("run until", "until what?"),

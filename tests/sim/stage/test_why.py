@@ -21,7 +21,7 @@ from understudy_sim.stage.scenario import Scenario
 from understudy_sim.stage.silence import silent
 from understudy_sim.stage.story import describe_story
 from understudy_sim.stage.variation import Variation
-from understudy_sim.stage.why import Inquiry
+from understudy_sim.stage.why import Inquiry, NobodyMeant
 
 from tests.sim.stage import waiting_app
 
@@ -86,9 +86,15 @@ def test_a_label_and_a_target_name_one_too() -> None:
 
 
 def test_who_is_unknown_has_ended_or_is_not_there_yet_is_said() -> None:
-    lines, _ = asked(waiting_app.asleep, lambda inquiry: [*inquiry.told("nobody"), *inquiry.told("asleep")])
-    assert lines[0] == "there is no invocation 'nobody' in this run, so far"
-    assert lines[1].endswith("has ended")
+    def unknown(inquiry: Inquiry) -> str:
+        with pytest.raises(NobodyMeant) as raised:
+            inquiry.told("nobody")
+        return str(raised.value)
+
+    told, _ = asked(waiting_app.asleep, unknown)
+    assert told.startswith("there is no invocation 'nobody' in this run, so far; there is #1 alone: name one by")
+    lines, _ = asked(waiting_app.asleep, lambda inquiry: inquiry.told("asleep"))
+    assert lines[0].endswith("has ended")
     lines, _ = asked(waiting_app.asleep, lambda inquiry: inquiry.told(""))
     assert lines == ["nobody waits: 1 invocations were accepted, and all have ended"]
     lines, _ = asked(waiting_app.asleep, lambda inquiry: inquiry.told("asleep"), steps_max=2)
@@ -205,6 +211,8 @@ def test_the_command_says_it_and_ends_with_1_when_somebody_is_stuck() -> None:
         (("--admin", "localhost:1", "--seed", "1"), "nothing else"),
         ((f"{HERE}::crosswise", "--seed", "1", "--faults", "none", "--variation", "{}"), "is enough"),
         ((f"{HERE}::crosswise", "--seed", "1", "--variation", "{nonsense"), "variation"),
+        ((f"{HERE}::crosswise", "#77", "--seed", "0"), "no invocation '#77' in this run, so far; there are #1 to #4"),
+        ((f"{HERE}::crosswise", "#1", "--seed", "0", "--until", "1"), "so far; nothing was accepted"),
     ],
 )
 def test_bad_usage_says_what_to_do(args: tuple[str, ...], said: str) -> None:
