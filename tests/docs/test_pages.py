@@ -82,14 +82,14 @@ def test_readme_has_the_three_blocks_a_newcomer_needs() -> None:
     assert "understudy simulate scenarios/ticket_tour.py --seeds 200" in setup
     assert "understudy simulate scenarios/ticket_tour_naive.py --expect-failure" in setup
     assert "pip install -e '.[all,dev]'" in tests
-    assert [line for line in tests.splitlines() if line][-1] == "pytest"
+    assert [line for line in tests.splitlines() if line][-1] == "pytest -n 2"
     assert "understudy dev scenarios.ticket_tour:app" in dev
     assert all(line.startswith("curl localhost:8080/") for line in calls.splitlines())
 
 
 def test_the_check_command_runs_what_the_readme_says() -> None:
     lines = [line.strip() for line in (ROOT / ".ci/run").read_text().splitlines()]
-    assert "pytest" in lines
+    assert "pytest -n 2" in lines
 
 
 def test_each_decision_is_numbered_and_says_why() -> None:
