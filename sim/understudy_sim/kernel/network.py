@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import zlib
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -144,7 +144,7 @@ class Network:
         self._stopped: dict[tuple[str, str], list[Callable[[], object]]] = {}  # held links: connects that wait
         self.jitter: Callable[[], int] | None = None  # More ns for each chunk while a jitter fault lasts.
         self.extra_latency_ns = 0  # Added to everything while a latency fault lasts.
-        self.touched: dict[str, int] = {}  # How often a fault made a difference, by what it did and where.
+        self.touched: Counter[str] = Counter()  # How often a fault made a difference, by what it did and where.
         self._connection_last = 0
         self._trace = loop.trace.extend
         self._head_bytes = loop.trace.head("net.bytes", 3)
@@ -330,8 +330,11 @@ class Network:
 
     def touch(self, what: str, where: str) -> None:
         """Count that a fault made a difference: *what* it did, and *where* (a host, or source>target)."""
-        key = f"{what} {where}"
-        self.touched[key] = self.touched.get(key, 0) + 1
+        self.touched[f"{what} {where}"] += 1
+
+    def touches(self, what: str, *where: str) -> int:
+        """How often faults did *what* in all of these places so far."""
+        return sum(self.touched[f"{what} {one}"] for one in where)
 
     def block(self, source: str, target: str) -> None:
         """Hold everything from *source* to *target*.  Blocks nest."""

@@ -26,16 +26,12 @@ class Busy:
         endpoint = self._endpoints[shot.target[0]]
         if not endpoint.process.alive or endpoint.is_full:
             return False
-        before = endpoint.refused
         endpoint.is_full = True
 
         def undo() -> None:
             endpoint.is_full = False
-            if endpoint.refused > before:
-                arena.bite(shot.label)
 
-        arena.until(shot.lasts_ns, undo)
-        return True
+        return arena.lasts(shot, lambda: endpoint.refused, undo)
 
 
 class Swap:

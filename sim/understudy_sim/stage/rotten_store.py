@@ -27,14 +27,10 @@ class RottenStore:
         medium = media[stream.integer(0, len(media) - 1)]
         keys = sorted(medium.rows)
         key = keys[stream.integer(0, len(keys) - 1)]
-        before = medium.refusals
         medium.damage(key)
         self._host.stores_damaged += 1
 
         def undo() -> None:
             medium.damaged.pop(key, None)
-            if medium.refusals > before:
-                arena.bite(shot.label)
 
-        arena.until(shot.lasts_ns, undo)
-        return True
+        return arena.lasts(shot, lambda: medium.refusals, undo)

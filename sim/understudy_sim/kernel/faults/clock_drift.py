@@ -22,8 +22,8 @@ class ClockDrift:
         process = arena.kernel.process(shot.target[0])
         if not process.alive or process.wall.rate_ppm:
             return False
-        ppm = min(DRIFTS_PPM[(shot.detail >> 1) % len(DRIFTS_PPM)], shot.strength_ns * PPM // shot.lasts_ns)
-        ppm = -ppm if shot.detail & 1 else ppm
+        rate_ppm = DRIFTS_PPM[(shot.detail >> 1) % len(DRIFTS_PPM)]
+        ppm = shot.sign * min(rate_ppm, shot.strength_ns * PPM // shot.lasts_ns)
         process.wall.drift(ppm)
         if arena.busy(process.name):
             arena.bite(shot.label)

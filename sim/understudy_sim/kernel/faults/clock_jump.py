@@ -21,8 +21,12 @@ class ClockJump:
         process = arena.kernel.process(shot.target[0])
         if not process.alive:
             return False
-        by_ns = shot.strength_ns * (1 + (shot.detail >> 1) % 1000) // 1000
-        process.wall.jump(-by_ns if shot.detail & 1 else by_ns)
+        process.wall.jump(jump_ns(shot))
         if arena.busy(process.name):
             arena.bite(shot.label)
         return True
+
+
+def jump_ns(shot: Shot) -> int:
+    """How far, and which way: in thousandths of `strength_ns`."""
+    return shot.sign * (shot.strength_ns * (1 + (shot.detail >> 1) % 1000) // 1000)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from understudy_sim.kernel.faults.clock_jump import jump_ns
 from understudy_sim.kernel.faults.port import Arena, Shot
 
 
@@ -15,8 +16,6 @@ class ClockOffset:
 
     def inject(self, arena: Arena, shot: Shot) -> bool:
         """Bites always: whoever asks for the time is told another."""
-        process = arena.kernel.process(shot.target[0])
-        by_ns = shot.strength_ns * (1 + (shot.detail >> 1) % 1000) // 1000
-        process.wall.jump(-by_ns if shot.detail & 1 else by_ns)
+        arena.kernel.process(shot.target[0]).wall.jump(jump_ns(shot))
         arena.bite(shot.label)
         return True

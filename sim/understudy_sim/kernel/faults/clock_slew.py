@@ -22,8 +22,7 @@ class ClockSlew:
         process = arena.kernel.process(shot.target[0])
         if not process.alive or process.wall.rate_ppm:
             return False
-        by_ns = min(shot.strength_ns, shot.lasts_ns // 2)
-        by_ns = -by_ns if shot.detail & 1 else by_ns
+        by_ns = shot.sign * min(shot.strength_ns, shot.lasts_ns // 2)
         ppm = -by_ns * PPM // shot.lasts_ns
         began_ns = arena.kernel.now_ns
         process.wall.jump(by_ns)

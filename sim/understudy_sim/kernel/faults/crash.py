@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar
 
 from understudy_sim.kernel.faults.port import Arena, Shot
@@ -23,10 +24,15 @@ class Crash:
         process.crash()
         if busy:
             arena.bite(shot.label)
-        arena.until(shot.lasts_ns, lambda: _restart(arena, name))
+        arena.until(shot.lasts_ns, restarting(arena, name))
         return True
 
 
-def _restart(arena: Arena, name: str) -> None:
-    if not arena.kernel.process(name).alive:
-        arena.restart(name)
+def restarting(arena: Arena, name: str) -> Callable[[], object]:
+    """Starts *name* again, unless somebody did."""
+
+    def restart() -> None:
+        if not arena.kernel.process(name).alive:
+            arena.restart(name)
+
+    return restart

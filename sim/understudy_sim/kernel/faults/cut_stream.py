@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Final
 
-from understudy_sim.kernel.faults.port import Arena, Shot
+from understudy_sim.kernel.faults.port import Arena, Shot, label_on
 from understudy_sim.kernel.pipes import Connection
 
 # So many bytes arrive yet.  The first two fall into a head, the others into a body.
@@ -33,11 +33,8 @@ class CutStream:
         pipe = chosen.backward if shot.detail & 1 else chosen.forward
         choice = shot.detail >> 1
         pipe.breaks_after = choice % ITEMS if chosen.exchange else BYTES[choice % len(BYTES)]
-        arena.until(shot.lasts_ns, lambda: _look(arena, shot.label, chosen))
-        return True
+        return arena.lasts(shot, lambda: chosen.broken_in_the_middle, lambda: _spare(chosen), label_on(chosen, shot))
 
 
-def _look(arena: Arena, label: str, chosen: Connection) -> None:
-    chosen.forward.breaks_after = chosen.backward.breaks_after = None
-    if chosen.broken_in_the_middle:
-        arena.bite(f"{label}.exchange" if chosen.exchange else label)
+def _spare(connection: Connection) -> None:
+    connection.forward.breaks_after = connection.backward.breaks_after = None

@@ -18,13 +18,9 @@ class FailingSync:
         medium = arena.kernel.medium(shot.target[0])
         if medium.fail_syncs:
             return False
-        before = medium.failed_syncs
         medium.fail_syncs, medium.fail_detail = 1, shot.detail
 
         def undo() -> None:
             medium.fail_syncs = 0
-            if medium.failed_syncs > before:
-                arena.bite(shot.label)
 
-        arena.until(shot.lasts_ns, undo)
-        return True
+        return arena.lasts(shot, lambda: medium.failed_syncs, undo)

@@ -24,13 +24,9 @@ class FullDisk:
         medium = arena.kernel.medium(shot.target[0])
         if medium.profile.capacity_bytes is not None:
             return False
-        before = medium.full_writes
         medium.profile.capacity_bytes = medium.used_bytes + ROOM_BYTES[shot.detail % len(ROOM_BYTES)]
 
         def undo() -> None:
             medium.profile.capacity_bytes = None
-            if medium.full_writes > before:
-                arena.bite(shot.label)
 
-        arena.until(shot.lasts_ns, undo)
-        return True
+        return arena.lasts(shot, lambda: medium.full_writes, undo)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import ClassVar
 
 from understudy_sim.kernel.choices import Stream, stable_seed
+from understudy_sim.kernel.faults.crash import restarting
 from understudy_sim.kernel.faults.port import Arena, Shot
 
 
@@ -30,13 +30,5 @@ class GroupCrash:
             arena.bite(shot.label)
         stream = Stream(stable_seed("group", shot.detail))
         for name in alive:
-            arena.until(stream.integer(1, shot.lasts_ns), _restarting(arena, name))
+            arena.until(stream.integer(1, shot.lasts_ns), restarting(arena, name))
         return True
-
-
-def _restarting(arena: Arena, name: str) -> Callable[[], object]:
-    def restart() -> None:
-        if not arena.kernel.process(name).alive:
-            arena.restart(name)
-
-    return restart

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from understudy_sim.kernel.faults.port import Arena, Shot
+from understudy_sim.kernel.faults.port import Arena, Shot, label_on
 from understudy_sim.kernel.pipes import Connection
 
 
@@ -23,14 +23,10 @@ class HalfOpen:
         if not connections:
             return False
         chosen = connections[shot.detail % len(connections)]
-        before = chosen.swallowed
         chosen.half_open()
-        arena.until(shot.lasts_ns, lambda: _notice(arena, shot.label, chosen, before))
-        return True
+        return arena.lasts(shot, lambda: chosen.swallowed, lambda: _notice(chosen), label_on(chosen, shot))
 
 
-def _notice(arena: Arena, label: str, connection: Connection, before: int) -> None:
-    if connection.swallowed > before:
-        arena.bite(f"{label}.exchange" if connection.exchange else label)
+def _notice(connection: Connection) -> None:
     if not connection.finished:
         connection.reset()

@@ -24,16 +24,12 @@ class HeldTraffic:
         links = [link for link in ((here, there), (there, here)) if network.stop(*link)]
         if not links:
             return False
-        before = sum(network.touched.get(f"held {a}>{b}", 0) for a, b in links)
         stream = Stream(stable_seed("held", shot.detail))
-
-        def undo() -> None:
-            if sum(network.touched.get(f"held {a}>{b}", 0) for a, b in links) > before:
-                arena.bite(shot.label)
-            network.let_go(links, lambda pipes: _shuffled(pipes, stream))
-
-        arena.until(shot.lasts_ns, undo)
-        return True
+        return arena.lasts(
+            shot,
+            lambda: network.touches("held", *(f"{a}>{b}" for a, b in links)),
+            lambda: network.let_go(links, lambda pipes: _shuffled(pipes, stream)),
+        )
 
 
 def _shuffled(pipes: list[Pipe], stream: Stream) -> list[Pipe]:

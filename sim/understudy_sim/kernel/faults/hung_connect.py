@@ -17,14 +17,5 @@ class HungConnect:
         """Bites when somebody got no answer."""
         host = shot.target[-1]
         network = arena.kernel.network
-        key = f"hung {host}"
-        before = network.touched.get(key, 0)
         network.hang(host)
-
-        def undo() -> None:
-            network.unhang(host)
-            if network.touched.get(key, 0) > before:
-                arena.bite(shot.label)
-
-        arena.until(shot.lasts_ns, undo)
-        return True
+        return arena.lasts(shot, lambda: network.touches("hung", host), lambda: network.unhang(host))

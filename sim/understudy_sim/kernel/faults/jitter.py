@@ -22,13 +22,9 @@ class Jitter:
         if network.jitter is not None:
             return False
         stream = Stream(stable_seed("jitter", shot.detail))
-        before = network.touched.get("jitter ", 0)
         network.jitter = lambda: stream.integer(0, shot.strength_ns)
 
         def undo() -> None:
             network.jitter = None
-            if network.touched.get("jitter ", 0) > before:
-                arena.bite(shot.label)
 
-        arena.until(shot.lasts_ns, undo)
-        return True
+        return arena.lasts(shot, lambda: network.touches("jitter", ""), undo)

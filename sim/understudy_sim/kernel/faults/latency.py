@@ -16,13 +16,9 @@ class Latency:
     def inject(self, arena: Arena, shot: Shot) -> bool:
         """Bites when anything travelled meanwhile."""
         network = arena.kernel.network
-        before = network.touched.get("late ", 0)
         network.extra_latency_ns += shot.strength_ns
 
         def undo() -> None:
             network.extra_latency_ns = max(0, network.extra_latency_ns - shot.strength_ns)
-            if network.touched.get("late ", 0) > before:
-                arena.bite(shot.label)
 
-        arena.until(shot.lasts_ns, undo)
-        return True
+        return arena.lasts(shot, lambda: network.touches("late", ""), undo)

@@ -27,8 +27,5 @@ class MisdirectedWrite:
 
         def undo() -> None:
             medium.on_commit = None
-            if state.landed or state.lost:
-                arena.bite(shot.label)
 
-        arena.until(shot.lasts_ns, undo)
-        return True
+        return arena.lasts(shot, lambda: state.landed + state.lost, undo)

@@ -128,6 +128,18 @@ class Nemesis:
         timer = self.kernel.call_later(lasts_ns, self._undo, self._undo_last)
         self._undos[self._undo_last] = (undo, timer)
 
+    def lasts(self, shot: Shot, met: Callable[[], int], undo: Callable[[], object], label: str = "") -> bool:
+        """Let *shot* last, then *undo* it; it bites if *met* has grown by then.  True: it happened."""
+        before = met()
+
+        def end() -> None:
+            if met() > before:
+                self.bite(label or shot.label)
+            undo()
+
+        self.until(shot.lasts_ns, end)
+        return True
+
     def bite(self, label: str) -> None:
         """Count a difference made."""
         self.tally.setdefault(label, Tally()).bit += 1

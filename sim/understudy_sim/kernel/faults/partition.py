@@ -26,15 +26,11 @@ class Partition:
         ways = [(here, there), (there, here)]
         if self.one_way:
             ways = [ways[shot.detail % 2]]
-        before = sum(network.touched.get(f"held {a}>{b}", 0) for a, b in ways)
         for source, target in ways:
             network.block(source, target)
 
         def undo() -> None:
             for source, target in ways:
                 network.unblock(source, target)
-            if sum(network.touched.get(f"held {a}>{b}", 0) for a, b in ways) > before:
-                arena.bite(shot.label)
 
-        arena.until(shot.lasts_ns, undo)
-        return True
+        return arena.lasts(shot, lambda: network.touches("held", *(f"{a}>{b}" for a, b in ways)), undo)

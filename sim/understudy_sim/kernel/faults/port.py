@@ -14,6 +14,7 @@ import attrs
 
 if TYPE_CHECKING:
     from understudy_sim.kernel.kernel import Kernel
+    from understudy_sim.kernel.pipes import Connection
 
 _MS = 1_000_000
 
@@ -62,6 +63,16 @@ class Shot:
     detail: int  # 0 .. 2**16-1: for what is left to choose.
     switch: tuple[str, int] = attrs.field(default=("", 0), eq=False)
 
+    @property
+    def sign(self) -> int:
+        """Forwards (1) or back (-1), for what goes either way."""
+        return -1 if self.detail & 1 else 1
+
+
+def label_on(connection: Connection, shot: Shot) -> str:
+    """What *shot* counts as on *connection*: apart on an exchange, which has no bytes."""
+    return f"{shot.label}.exchange" if connection.exchange else shot.label
+
 
 @attrs.define
 class Tally:
@@ -86,6 +97,12 @@ class Arena(Protocol):
 
     def until(self, lasts_ns: int, undo: Callable[[], object]) -> None:
         """Call *undo* after *lasts_ns*, or at the healing, whichever comes first."""
+
+    def lasts(self, shot: Shot, met: Callable[[], int], undo: Callable[[], object], label: str = "") -> bool:
+        """Let *shot*, which has begun, last, and then *undo* it.  It bites if the count *met* has grown by then.
+
+        True: it happened.  *label* is what it counts as, if not the shot's.
+        """
 
     def bite(self, label: str) -> None:
         """The latest injection of *label* made a difference."""

@@ -17,14 +17,5 @@ class RefuseConnect:
         """Bites when somebody was refused."""
         host = shot.target[-1]
         network = arena.kernel.network
-        key = f"refused {host}"
-        before = network.touched.get(key, 0)
         network.refuse(host)
-
-        def undo() -> None:
-            network.unrefuse(host)
-            if network.touched.get(key, 0) > before:
-                arena.bite(shot.label)
-
-        arena.until(shot.lasts_ns, undo)
-        return True
+        return arena.lasts(shot, lambda: network.touches("refused", host), lambda: network.unrefuse(host))

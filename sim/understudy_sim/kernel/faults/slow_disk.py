@@ -26,18 +26,14 @@ class SlowDisk:
         if medium.stall is not None:
             return False
         stalls = _Stalls(arena, max(1, shot.strength_ns // SHARE))
-        before = medium.slowed_syncs
         medium.stall = stalls
         medium.slow_ns += shot.strength_ns
 
         def undo() -> None:
             medium.stall = None
             medium.slow_ns -= shot.strength_ns
-            if stalls.count or medium.slowed_syncs > before:
-                arena.bite(shot.label)
 
-        arena.until(shot.lasts_ns, undo)
-        return True
+        return arena.lasts(shot, lambda: stalls.count + medium.slowed_syncs, undo)
 
 
 class _Stalls:

@@ -20,8 +20,6 @@ class SlowLink:
         """Bites when something had to travel over it."""
         network = arena.kernel.network
         here, there = shot.target
-        keys = (f"slow {here}>{there}", f"slow {there}>{here}")
-        before = sum(network.touched.get(key, 0) for key in keys)
         slowness = Slowness(shot.strength_ns, _BYTES_PER_S[shot.detail % len(_BYTES_PER_S)])
         network.slow(here, there, slowness)
         network.slow(there, here, slowness)
@@ -29,8 +27,5 @@ class SlowLink:
         def undo() -> None:
             network.unslow(here, there)
             network.unslow(there, here)
-            if sum(network.touched.get(key, 0) for key in keys) > before:
-                arena.bite(shot.label)
 
-        arena.until(shot.lasts_ns, undo)
-        return True
+        return arena.lasts(shot, lambda: network.touches("slow", f"{here}>{there}", f"{there}>{here}"), undo)

@@ -16,13 +16,9 @@ class SlowSync:
     def inject(self, arena: Arena, shot: Shot) -> bool:
         """Bites when something was synced meanwhile."""
         medium = arena.kernel.medium(shot.target[0])
-        before = medium.slowed_syncs
         medium.slow_ns += shot.strength_ns
 
         def undo() -> None:
             medium.slow_ns = max(0, medium.slow_ns - shot.strength_ns)
-            if medium.slowed_syncs > before:
-                arena.bite(shot.label)
 
-        arena.until(shot.lasts_ns, undo)
-        return True
+        return arena.lasts(shot, lambda: medium.slowed_syncs, undo)

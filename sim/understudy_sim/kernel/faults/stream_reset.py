@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from understudy_sim.kernel.faults.port import Arena, Shot
+from understudy_sim.kernel.faults.port import Arena, Shot, label_on
 
 
 class StreamReset:
@@ -24,6 +24,6 @@ class StreamReset:
         busy = [one for one in connections if one.busy]
         chosen = (busy or connections)[shot.detail % len(busy or connections)]
         if chosen.busy or arena.busy(chosen.link[1]):
-            arena.bite(f"{shot.label}.exchange" if chosen.exchange else shot.label)
+            arena.bite(label_on(chosen, shot))
         chosen.reset()
         return True

@@ -17,14 +17,5 @@ class UnknownHost:
         """Bites when somebody looked for it."""
         host = shot.target[-1]
         network = arena.kernel.network
-        key = f"unknown {host}"
-        before = network.touched.get(key, 0)
         network.forget(host)
-
-        def undo() -> None:
-            network.remember(host)
-            if network.touched.get(key, 0) > before:
-                arena.bite(shot.label)
-
-        arena.until(shot.lasts_ns, undo)
-        return True
+        return arena.lasts(shot, lambda: network.touches("unknown", host), lambda: network.remember(host))
