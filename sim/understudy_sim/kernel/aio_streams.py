@@ -6,6 +6,7 @@ Two trio tasks per connection carry its bytes, one each way; protocols are calle
 from __future__ import annotations
 
 import asyncio
+from asyncio import protocols
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
@@ -113,7 +114,7 @@ class SimTransport(asyncio.Transport):
     def _received(self, data: bytes) -> None:
         if not self._lost and not self._closing:
             if isinstance(self._protocol, asyncio.BufferedProtocol):
-                _feed(self._protocol, data)
+                protocols._feed_data_to_buffered_proto(self._protocol, data)  # type: ignore[attr-defined]
             else:
                 self._protocol.data_received(data)
 
@@ -221,15 +222,6 @@ class SimTransport(asyncio.Transport):
         """When the writer is told to pause, and to go on."""
         self._high = high if high is not None else 4 * low if low is not None else HIGH_WATER
         self._low = low if low is not None else self._high // 4
-
-
-def _feed(protocol: Any, data: bytes) -> None:
-    while data:
-        buffer = memoryview(protocol.get_buffer(len(data)))
-        count = min(len(buffer), len(data))
-        buffer[:count] = data[:count]
-        protocol.buffer_updated(count)
-        data = data[count:]
 
 
 class SimServer(asyncio.AbstractServer):

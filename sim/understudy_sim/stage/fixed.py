@@ -22,13 +22,12 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 import attrs
 
-from understudy_sim.stage.faults import only
-from understudy_sim.stage.operations import Operation
 from understudy_sim.stage.scenario import Scenario
 from understudy_sim.stage.strategies.port import Trial
-from understudy_sim.stage.variation import Deviation, PointCrash, Schedule, Strike, Variation
+from understudy_sim.stage.variation import Schedule
 
 if TYPE_CHECKING:
+    from understudy_sim.kernel.choices import Overrides
     from understudy_sim.stage.rehearsal import Observer
     from understudy_sim.stage.report import Report
 
@@ -73,42 +72,12 @@ def described(scenario: Scenario, report: Report) -> str:
     return f"{scenario.name}\n{describe_run(report)}{never}\n\n{verdict}"
 
 
-def fix(
-    scenario: Scenario,
-    *,
-    operations: Sequence[Operation] | None = (),
-    strikes: Sequence[Strike] | None = (),
-    deviations: Sequence[Deviation] = (),
-    schedule: Schedule | None = None,
-    decisions: Mapping[str, int] | None = None,
-    drawn: Sequence[str] = (),
-    seed: int = 0,
-    crash_at: PointCrash | None = None,
-    orders: int = 0,
-    faults: Sequence[str] | None = None,
-    salts: Mapping[str, int] | None = None,
-    borrowed: Mapping[str, int] | None = None,
-) -> Fixed:
-    """See `Scenario.fixed`."""
+def overrides_of(decisions: Mapping[str, int] | None) -> Overrides | None:
+    """What *decisions* force, by name.  Raises TypeError for an answer that is not a whole number."""
     for name, value in (decisions or {}).items():
         if type(value) is not int:
             raise TypeError(f"decisions: {name!r} is a pick, a whole number; it is given as {value!r}")
-    assert schedule is None or not deviations, "deviations are from first come, first served: no other schedule"
-    forced = {decision_key(name): value for name, value in (decisions or {}).items()}
-    variation = Variation(
-        calls=None if operations is None else tuple(operations),
-        strikes=None if strikes is None else tuple(strikes),
-        schedule=attrs.evolve(FIFO, deviations=tuple(deviations)) if schedule is None else schedule,
-        overrides=forced or None,
-        tame=EVERYTHING,
-        wild=tuple(drawn),
-        crash_at=crash_at,
-        orders=orders,
-        faults=None if faults is None else only(*faults),
-        salts=None if salts is None else dict(salts),
-        borrowed=None if borrowed is None else dict(borrowed),
-    )
-    return Fixed(scenario, Trial(seed, variation))
+    return {decision_key(name): value for name, value in (decisions or {}).items()} or None
 
 
 def decision_key(name: str) -> tuple[str, int | None]:

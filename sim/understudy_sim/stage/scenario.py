@@ -13,13 +13,13 @@ import attrs
 from understudy_sim.stage import faults as fault_kinds
 from understudy_sim.stage.faults import FaultSet
 from understudy_sim.stage.operations import Operation
+from understudy_sim.stage.variation import Deviation, PointCrash, Schedule, Strike, Variation
 
 if TYPE_CHECKING:
     from understudy_sim.kernel.choices import Choices
     from understudy_sim.stage.fixed import Fixed
     from understudy_sim.stage.plan import Plan
     from understudy_sim.stage.play import Stage
-    from understudy_sim.stage.variation import Deviation, PointCrash, Schedule, Strike
 
 Workload = Callable[["Choices"], Sequence[Operation]]
 Adjust = Callable[["Plan"], "Plan"]
@@ -72,23 +72,24 @@ class Scenario:
         the rest is tame.  *salts* and *borrowed* say, by prefix, what is drawn from other streams of it or as another
         seed would.  With *orders* the outcome must be that of one of so many undisturbed orders.
         """
-        from understudy_sim.stage.fixed import fix
+        from understudy_sim.stage.fixed import EVERYTHING, FIFO, Fixed, overrides_of
+        from understudy_sim.stage.strategies.port import Trial
 
-        return fix(
-            self,
-            operations=operations,
-            strikes=strikes,
-            deviations=deviations,
-            schedule=schedule,
-            decisions=decisions,
-            drawn=drawn,
-            seed=seed,
+        assert schedule is None or not deviations, "deviations are from first come, first served: no other schedule"
+        variation = Variation(
+            calls=None if operations is None else tuple(operations),
+            strikes=None if strikes is None else tuple(strikes),
+            schedule=attrs.evolve(FIFO, deviations=tuple(deviations)) if schedule is None else schedule,
+            overrides=overrides_of(decisions),
+            tame=EVERYTHING,
+            wild=tuple(drawn),
             crash_at=crash_at,
             orders=orders,
-            faults=faults,
-            salts=salts,
-            borrowed=borrowed,
+            faults=None if faults is None else fault_kinds.only(*faults),
+            salts=None if salts is None else dict(salts),
+            borrowed=None if borrowed is None else dict(borrowed),
         )
+        return Fixed(self, Trial(seed, variation))
 
 
 def no_operations(choices: Choices) -> Sequence[Operation]:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from understudy_sim import Act, Attach, Call, Deploy, Deviation, PointCrash, Schedule, Settle, Strike, scenario_in
 from understudy_sim.cli.shrink import shrink
 from understudy_sim.cli.simulate import simulate
-from understudy_sim.stage.fixed import Fixed, decision_key, fix
+from understudy_sim.stage.fixed import Fixed, decision_key
 from understudy_sim.stage.operations import Operation
 from understudy_sim.stage.report import Report
 from understudy_sim.stage.script import NoScenario
@@ -87,8 +87,7 @@ def test_what_is_written_is_read_back(
     report: Report,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    fixed = fix(
-        scenario_in(TOUR),
+    fixed = scenario_in(TOUR).fixed(
         operations=operations,
         strikes=sorted(strikes, key=lambda one: one.at_ns),
         deviations=deviations,
@@ -102,8 +101,7 @@ def test_what_is_written_is_read_back(
 
 
 def test_a_schedule_of_another_kind_and_drawn_faults_are_written_too(report: Report, tmp_path: Path) -> None:
-    fixed = fix(
-        scenario_in(TOUR),
+    fixed = scenario_in(TOUR).fixed(
         operations=[RESERVE],
         strikes=None,
         schedule=Schedule(kind="pct", changes=2, horizon=100),
@@ -112,8 +110,7 @@ def test_a_schedule_of_another_kind_and_drawn_faults_are_written_too(report: Rep
     )
     assert read(written(fixed, report), tmp_path).trial.variation.schedule == fixed.trial.variation.schedule
     assert read(written(fixed, report), tmp_path).trial.variation.strikes is None
-    other = fix(
-        scenario_in(TOUR),
+    other = scenario_in(TOUR).fixed(
         operations=[RESERVE],
         strikes=None,
         faults=["pause"],
@@ -204,7 +201,7 @@ def test_a_decision_that_is_no_number_is_named(pick: object) -> None:
 
 def test_what_cannot_be_shrunk_is_said_before_anything_is_run(report: Report, tmp_path: Path) -> None:
     file = tmp_path / "small.py"
-    file.write_text(written(fix(scenario_in(TOUR), operations=[RESERVE]), report))
+    file.write_text(written(scenario_in(TOUR).fixed(operations=[RESERVE]), report))
     again = CliRunner().invoke(shrink, [str(file), "--seed", "1"])
     assert again.exit_code == 2
     assert "is one run, made small already" in again.output
