@@ -154,7 +154,7 @@ CALLS: tuple[Ban, ...] = (
             (CLI, TOOL),
             (STAGE_CLI, TOOL),
             (MUTANTS, TOOL),
-            ("sim/understudy_sim/stage/pages.py", "it asks between runs what memory this process has"),
+            ("sim/understudy_sim/stage/large_pages.py", "it asks between runs what memory this process has"),
         ),
     ),
     Ban("input", "the product does not ask", files((REPL, "it asks what to do in a stopped run"))),

@@ -13,7 +13,7 @@ from understudy_sim.cli.meant import Meant, meant
 from understudy_sim.cli.shared import FAULTS, SEED
 from understudy_sim.stage.chronicle import Chronicle, Event
 from understudy_sim.stage.chronicler import Chronicler
-from understudy_sim.stage.difference import BRIEF, Comparison, shortened, told
+from understudy_sim.stage.difference import BRIEF, Comparison, one_line, told
 from understudy_sim.stage.faults import FaultSet
 from understudy_sim.stage.shrunk_file import is_fixed
 from understudy_sim.stage.story import seconds
@@ -98,7 +98,7 @@ def _chronicle(run: Meant) -> Chronicle:
 def _row(comparison: Comparison, mark: str, side: int, event: Event) -> str:
     about = comparison.about(side, event)
     text = f"{mark} {seconds(event.at_ns):>11}  {event.process:<11} {event.kind:<13} {about + '  ' if about else ''}"
-    return shortened(f"{text}{comparison.what(side, event)}")
+    return one_line(f"{text}{comparison.what(side, event)}")
 
 
 def _as_json(comparison: Comparison) -> dict[str, Any] | None:

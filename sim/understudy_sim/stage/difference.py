@@ -20,6 +20,7 @@ import attrs
 
 from understudy_sim.stage.application import Application
 from understudy_sim.stage.chronicle import Chronicle, Event
+from understudy_sim.stage.chronicle_words import shortened
 from understudy_sim.stage.chronicler import Chronicler
 from understudy_sim.stage.run import run_seed
 from understudy_sim.stage.scenario import Scenario
@@ -174,13 +175,13 @@ def told(one: Chronicle, other: Chronicle, names: tuple[str, str]) -> str:
 
 def _told(comparison: Comparison, difference: Difference, names: tuple[str, str]) -> list[str]:
     width = max(map(len, (*names, "both")))
-    lines = [shortened(_line(comparison, 0, event, "both".ljust(width))) for event in difference.before]
+    lines = [one_line(_line(comparison, 0, event, "both".ljust(width))) for event in difference.before]
     sides = ((difference.one, *difference.next_one), (difference.other, *difference.next_other))
     for side, events in enumerate(sides):
         name = names[side].ljust(width)
         given = [_line(comparison, side, event, name) for event in events[:2] if event is not None]
         lines += textwrap.wrap(given[0], COLUMNS, subsequent_indent=" " * 8)[:LINES_MAX] if given else []
-        lines += [shortened(line) for line in given[1:]]
+        lines += [one_line(line) for line in given[1:]]
         if not given:
             lines.append(f"  {name}  (nothing more)")
     return lines
@@ -193,10 +194,9 @@ def _line(comparison: Comparison, side: int, event: Event, name: str) -> str:
     return INVOCATION.sub(lambda found: names.get(found.group(), found.group()), " ".join(text.split("\n")))
 
 
-def shortened(text: str) -> str:
-    """One line, no longer than a page is wide."""
-    line = " ".join(text.split("\n"))
-    return line if len(line) <= COLUMNS else f"{line[: COLUMNS - 2]} …"
+def one_line(text: str) -> str:
+    """*text* as one line, no longer than a page is wide."""
+    return shortened(" ".join(text.split("\n")), COLUMNS)
 
 
 def _names_of(chronicle: Chronicle) -> dict[str, str]:

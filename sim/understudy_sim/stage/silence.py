@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from types import CoroutineType
 from typing import Any
 
-from understudy_sim.stage.pages import use_large_pages
+from understudy_sim.stage.large_pages import use_large_pages
 
 
 def silence_for_good() -> None:
