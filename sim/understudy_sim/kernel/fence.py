@@ -61,13 +61,14 @@ class RealWorldUsed(RuntimeError):
 
 @attrs.frozen
 class Hazard:
-    """One use of the real world: what (`time.time`), in which zone, and where."""
+    """One use of the real world: what (`time.time`), in which zone, where, and what to use instead."""
 
     kind: str
     zone: Zone
     filename: str
     line: int
     function: str
+    instead: str
 
 
 Report = Callable[[Hazard], object]
@@ -110,11 +111,11 @@ class Fence:
         if site.answer is None or zone is Zone.PRODUCT:
             if site.answer is not None and _is_logging(sys._getframe(2)):
                 return self._answer(process, site, args, kwargs)
-            hazard = _hazard(by_way_of, zone, frame)
+            hazard = _hazard(by_way_of, zone, frame, site)
             self._report(hazard)
-            raise RealWorldUsed(_explain(site, hazard))
+            raise RealWorldUsed(_explain(hazard))
         if zone is Zone.HANDLER:
-            self._report(_hazard(by_way_of, zone, frame))
+            self._report(_hazard(by_way_of, zone, frame, site))
         return self._answer(process, site, args, kwargs)
 
     def _answer(self, process: Process, site: sites.Site, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -157,14 +158,14 @@ def _is_logging(frame: FrameType | None) -> bool:
     return f"{os.sep}logging{os.sep}" in filename or f"{_SITE}structlog{os.sep}" in filename
 
 
-def _hazard(kind: str, zone: Zone, frame: FrameType) -> Hazard:
-    return Hazard(kind, zone, frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_qualname)
+def _hazard(kind: str, zone: Zone, frame: FrameType, site: sites.Site) -> Hazard:
+    return Hazard(kind, zone, frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_qualname, site.instead)
 
 
-def _explain(site: sites.Site, hazard: Hazard) -> str:
+def _explain(hazard: Hazard) -> str:
     return (
         f"{hazard.function} ({hazard.filename}:{hazard.line}) used {hazard.kind} in the simulator, "
-        f"in {hazard.zone.value}: no replay can repeat that.  Use {site.instead}."
+        f"in {hazard.zone.value}: no replay can repeat that.  Use {hazard.instead}."
     )
 
 

@@ -25,9 +25,9 @@ import attrs
 
 _CLOCK = "trio.current_time() or the World's now_ms()"
 _ENTROPY = "the World's entropy(), or the context's random and uuid in a handler"
-_NETWORK = "trio.open_tcp_stream(host, port) to a host of the run, or the World's dial()"
-_THREAD = "the World's run_sync(), or a task"
-_DISK = "the World's disk"
+_NETWORK = "trio.open_tcp_stream or asyncio.open_connection to a host of the run, or the World's dial()"
+_THREAD = "a task, asyncio.to_thread (it runs in the loop), or the World's run_sync()"
+_DISK = "the World's disk, or a host of the run that keeps it"
 
 
 @attrs.frozen
@@ -95,7 +95,7 @@ CLASS_SITES: Mapping[tuple[str, str, str], Site] = MappingProxyType(
     {
         ("socket", "socket", "__init__"): Site("socket.socket", None, _NETWORK),
         ("threading", "Thread", "start"): Site("threading.Thread", None, _THREAD),
-        ("subprocess", "Popen", "__init__"): Site("subprocess.Popen", None, "an external process of the run"),
+        ("subprocess", "Popen", "__init__"): Site("subprocess.Popen", None, "a host of the run that does the work"),
         ("random", "Random", "seed"): Site("random.Random without a seed", "seed", _ENTROPY),
     }
 )

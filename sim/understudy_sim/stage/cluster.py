@@ -50,7 +50,7 @@ from understudy_sim.stage.guest_sdk import answered, is_its_own
 from understudy_sim.stage.h2_way import H2Way
 from understudy_sim.stage.happenings import BodyStarted, HazardSeen, Step, StepExecuted
 from understudy_sim.stage.history import History
-from understudy_sim.stage.operations import Call, Operation
+from understudy_sim.stage.operations import Call, NameTaken, Operation
 from understudy_sim.stage.operator import ADMIN_PORT, OPERATOR, Operator
 from understudy_sim.stage.plan import NS_PER_MS, Hop, Plan, Upgrade
 from understudy_sim.stage.points import Passing, Points, fate_of, unsynced_at
@@ -187,7 +187,7 @@ class Cluster:
         self._attending.append((name, attending))
 
     def start(self, operations: Sequence[Operation]) -> None:
-        """Start everything; each client gets its own operations."""
+        """Start everything; each client gets its own operations.  Raises NameTaken."""
         if self.plan.upgrade is not None:
             self.kernel.call_at(self.plan.upgrade.at_ns, self._upgrade, self.plan.upgrade)
         self._announce(operations)
@@ -200,7 +200,9 @@ class Cluster:
         for operation in operations:
             customers.setdefault(operation.client, []).append(operation)
         taken = {*self.hosts, OPERATOR, CUSTOMERS, *(name for name, _ in self._attending)}
-        assert taken.isdisjoint(customers), f"a process of the rehearsal is called {taken & set(customers)} already"
+        for name in customers:
+            if name in taken:
+                raise NameTaken(f"a client is called {name!r}, as a process of the rehearsal is: give it another name")
         hops = self.plan.hops
         self.client_names = [CUSTOMERS] if hops.client is Hop.H2 else list(customers)
         self._start_attendants()
@@ -226,7 +228,7 @@ class Cluster:
         is_http_11 = self.plan.hops.endpoint is Hop.H1
         self.directory = Directory(operations, self.application.manifest, self.addresses, is_http_11=is_http_11)
         self.watch.subscribe({Step: self.directory.step})
-        acts = any(not isinstance(one, Call) for one in operations)
+        acts = self.visitor is not None or any(not isinstance(one, Call) for one in operations)
         self.server.has_admin = self.plan.hops.registered or acts or self.is_scripted or bool(self._attending)
 
     def _start_attendants(self) -> None:
@@ -378,7 +380,7 @@ class Cluster:
             return
         text = f"{hazard.kind}() is called in {hazard.function}, outside ctx.run: every attempt gets another answer"
         if hazard.zone is not Zone.HANDLER:
-            text = f"{hazard.kind}() is called in {hazard.function}"
+            text = f"{hazard.kind}() is called in {hazard.function}: no replay can repeat it; use {hazard.instead}"
         self.watch.tell(HazardSeen("the real world", text, relative(hazard.filename), hazard.line))
 
     def busy(self, name: str) -> bool:

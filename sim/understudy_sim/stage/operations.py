@@ -16,6 +16,10 @@ import attrs
 ACTIONS: Final = ("cancel", "kill", "pause", "resume", "restart-as-new", "purge", "purge-journal")
 
 
+class NameTaken(ValueError):
+    """A client has the name of a process of the rehearsal: which, and what to do."""
+
+
 @attrs.frozen(kw_only=True)
 class Operation:
     """Something one *client* does.  It does its operations in order, waiting `pause_ms` before each."""

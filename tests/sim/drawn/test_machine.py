@@ -114,6 +114,27 @@ def test_bundles_hold_what_rules_return_and_rules_without_their_argument_are_ski
     assert report.happened["a rule was skipped: what it takes never came to be"] == 1
 
 
+def test_the_operator_can_be_asked_to_act() -> None:
+    replies: list[Any] = []
+
+    class Acted(StateMachine):
+        app = "tests.sim.stage.waiting_app:app"
+
+        @rule()
+        async def kill(self) -> None:
+            started = self.start("Waiting", "awakeable", label="waits")
+            await self.call("Waiting", "sleep", argument=1)
+            await self.act("kill", "waits")
+            replies.append(await started.join())
+
+    for seed in range(4):  # However the server is reached.
+        state = Acted()
+        state.begin(seed=seed)
+        state.kill()
+        assert not state.run().failed
+    assert [reply.status for reply in replies] == [409] * 4
+
+
 def test_final_rules_come_when_faults_are_over_and_everything_is_answered() -> None:
     order: list[str] = []
     running: list[Started] = []
