@@ -42,10 +42,6 @@ class Choice(NamedTuple):
 _new = tuple.__new__  # A Choice without the call of Python that naming its fields costs.
 
 
-class ReplayMismatch(Exception):
-    """A replayed run asked for a decision the recording does not have: the program took another path."""
-
-
 def stable_seed(*parts: str | int) -> int:
     """128 bits that depend on *parts* alone: not on the process, the hash seed or the Python version."""
     text = "\x1f".join(str(part) for part in parts)
@@ -233,35 +229,3 @@ class DrawnChoices(Choices):
         except BaseException as stop:
             self.abort = stop  # Hypothesis ends the test case: no code under test may swallow that.
             raise
-
-
-class ReplayedChoices(Choices):
-    """A recorded run again.
-
-    What it did not record is asked of *fallback*, or is a ReplayMismatch without one.
-    """
-
-    def __init__(self, recorded: Iterable[Choice], fallback: Choices | None = None) -> None:
-        super().__init__()
-        self._recording = {(choice[0], choice[1]): Choice(*choice) for choice in recorded}
-        self._fallback = fallback
-
-    def _draw(self, label: str, ordinal: int, low: int, high: int) -> int:
-        choice = self._recording.get((label, ordinal))
-        loose = self._fallback is not None
-        if choice is not None and low <= choice.value <= high and (loose or choice[2:4] == (low, high)):
-            return choice.value
-        if self._fallback is not None:
-            return self._fallback.integer(label, low, high)
-        self.abort = ReplayMismatch(_explain_mismatch(label, ordinal, low, high, choice))
-        raise self.abort
-
-
-def _explain_mismatch(label: str, ordinal: int, low: int, high: int, choice: Choice | None) -> str:
-    recorded = f"{choice.low}..{choice.high}" if choice is not None else "nothing"
-    return (
-        f"the run took another path than the recording at decision {label}#{ordinal}\n"
-        f"  asked now: {low}..{high}\n"
-        f"  recorded:  {recorded}\n"
-        "Replay with the code that recorded it, or look for a decision that does not come from Choices."
-    )

@@ -11,7 +11,7 @@ from _random import Random  # As in choices.py.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
-from understudy_sim.kernel.choices import Choices, ReplayMismatch, Stream, mixed, stable_seed
+from understudy_sim.kernel.choices import Choices, Stream, mixed, stable_seed
 from understudy_sim.kernel.deviations import Deviating, Passed
 
 # After so many decisions with the same task in front, that task gets its turn, whatever its priority: a task that spins
@@ -146,16 +146,3 @@ class Surveyed:
         nth = self._nths[task] = self._nths.get(task, 0) + 1
         self.turns.append(Turn(task, nth, len(ready)))
         return self._deviating(ready)
-
-
-class ReplayPicks:
-    """The picks of an earlier run (`Trace.picks`).  A pick that cannot be made is a ReplayMismatch."""
-
-    def __init__(self, picks: Iterable[int]) -> None:
-        self._picks = iter(picks)
-
-    def __call__(self, ready: Sequence[object], /) -> int:
-        index = next(self._picks, None)
-        if index is None or index >= len(ready):
-            raise ReplayMismatch(f"the recording picks {index} of {len(ready)} ready tasks: the run took another path")
-        return index

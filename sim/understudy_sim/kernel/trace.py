@@ -170,23 +170,6 @@ class Trace:
         trace._kinds = {kind: number for number, kind in enumerate(kinds)}
         return trace
 
-    def picks(self) -> list[int]:
-        """Every scheduling decision in order: what `policies.ReplayPicks` wants."""
-        return [entry.pick for entry in self.entries() if isinstance(entry, Step) and entry.pick is not None]
-
-
-def first_difference(one: Trace, other: Trace) -> tuple[int, Step | Note | None, Step | Note | None] | None:
-    """Where two traces part: the entry's number and both entries.  None when they are equal."""
-    left, right = one.entries(), other.entries()
-    number = 0
-    while True:
-        a, b = next(left, None), next(right, None)
-        if a != b:
-            return number, a, b
-        if a is None:
-            return None
-        number += 1
-
 
 def _fingerprint(data: bytes) -> tuple[int, int]:
     digest = hashlib.blake2b(data, digest_size=8).digest()

@@ -190,12 +190,6 @@ def cells_in(bits: int) -> Iterator[int]:
         bits ^= lowest
 
 
-def cell_name(number: int) -> str:
-    """A cell for people."""
-    row, class_ = divmod(number, CLASS_COUNT)
-    return f"{ROWS[row]}, {'no fault' if class_ == 0 else CLASS_NAMES[class_]}"
-
-
 def reachable(faults: FaultSet) -> int:
     """The cells that a scenario with these *faults* could get to by the product's tables, as bits."""
     classes = {0: None, **{CLASS_OF.get(kind, _OTHER): None for kind in faults.kinds}}

@@ -152,11 +152,6 @@ def lane_of(event: Event) -> str:
     return event.process.partition(".")[0] or "the world"
 
 
-def first_difference(one: Chronicle, other: Chronicle) -> Difference | None:
-    """The first place where two runs part; None when nothing that happened differs."""
-    return Comparison(one, other).first()
-
-
 def told(one: Chronicle, other: Chronicle, names: tuple[str, str]) -> str:
     """Both differences for people, a few lines each; *names* say which run is which."""
     comparison = Comparison(one, other)

@@ -9,11 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from understudy_sim.kernel.choices import (
-    Choice,
     Choices,
     DrawnChoices,
-    ReplayedChoices,
-    ReplayMismatch,
     SeededChoices,
     Stream,
 )
@@ -29,7 +26,7 @@ def take(choices: Choices, asks: Asks) -> list[int]:
 
 
 def conforms(make: Callable[[], Choices], asks: Asks) -> None:
-    """Every source: in range, recorded with label and ordinal, and replayable from the record."""
+    """Every source: in range, and recorded with label and ordinal."""
     choices = make()
     values = take(choices, asks)
     for (_, low, span), value in zip(asks, values, strict=True):
@@ -41,7 +38,6 @@ def conforms(make: Callable[[], Choices], asks: Asks) -> None:
     for label in ("a", "b", "c"):
         ordinals = [one.ordinal for one in choices.recorded if one.label == label]
         assert ordinals == list(range(len(ordinals)))
-    assert take(ReplayedChoices(choices.recorded), asks) == values
     shuffled = choices.shuffle("s", range(5))
     assert sorted(shuffled) == list(range(5))
     assert choices.one_of("o", "xyz") in "xyz"
@@ -59,13 +55,6 @@ def test_seeded_conforms(asks: Asks, seed: int) -> None:
 @settings(max_examples=50)
 def test_drawn_conforms(asks: Asks, data: st.DataObject) -> None:
     conforms(lambda: DrawnChoices(data), asks)
-
-
-@given(ASKS, st.integers(0, 2**64))
-def test_replayed_conforms(asks: Asks, seed: int) -> None:
-    recorder = SeededChoices(seed)
-    take(recorder, asks)
-    conforms(lambda: ReplayedChoices(recorder.recorded, SeededChoices(seed + 1)), asks)
 
 
 def test_a_seed_names_the_same_run_for_ever() -> None:
@@ -93,25 +82,6 @@ def test_one_decision_can_be_forced_without_moving_the_rest() -> None:
     assert take(SeededChoices(3, {("x", None): 7}), asks) == [7] * 5
     assert take(SeededChoices(3, {("x", None): 10**9}), asks) == [1000] * 5, "clamped to what is asked for"
     assert take(SeededChoices(3, {("x", None): 7, ("x", 1): 8}), asks) == [7, 8, 7, 7, 7]
-
-
-@pytest.mark.parametrize(
-    ("recorded", "found"),
-    [([], "recorded:  nothing"), ([Choice("x", 0, 0, 5, 3)], "recorded:  0..5")],
-)
-def test_a_replay_that_asks_something_else_is_a_named_error(recorded: list[Choice], found: str) -> None:
-    choices = ReplayedChoices(recorded)
-    with pytest.raises(ReplayMismatch, match="x#0") as mismatch:
-        choices.integer("x", 0, 9)
-    assert found in str(mismatch.value)
-    assert "asked now: 0..9" in str(mismatch.value)
-    assert choices.abort is mismatch.value
-
-
-def test_a_shrunk_recording_falls_back() -> None:
-    choices = ReplayedChoices([Choice("x", 0, 0, 9, 4), Choice("x", 1, 0, 9, 9)], SeededChoices(1))
-    assert choices.integer("x", 0, 9) == 4
-    assert choices.integer("x", 0, 5) <= 5, "a recorded value out of range is asked anew"
 
 
 @given(st.integers(0, 2**64), st.integers(-(2**40), 2**40), st.integers(0, 2**40))

@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 import pytest
 import trio
-from understudy_sim.kernel.choices import Choices, ReplayedChoices, SeededChoices
+from understudy_sim.kernel.choices import Choices, SeededChoices
 from understudy_sim.kernel.disk import Medium
 from understudy_sim.kernel.faults import FAULTS, Intensity, Nemesis, Planned, Shot
 from understudy_sim.kernel.kernel import Kernel
@@ -282,14 +282,6 @@ def test_taking_one_fault_away_leaves_the_others_where_they_were() -> None:
     fewer = play(plan, second).nemesis
     assert len(times(full, "latency")) - len(times(fewer, "latency")) == 1
     assert times(fewer, "slow_link") == times(full, "slow_link")
-
-
-def test_a_recorded_run_replays_its_faults() -> None:
-    plan = [planned(kind)[0] for kind in ("crash", "partition", "stream_reset", "slow_sync")]
-    played = play(plan, SeededChoices(9))
-    again = play(plan, ReplayedChoices(played.kernel.choices.recorded))
-    assert again.nemesis.shots == played.nemesis.shots
-    assert again.digest == played.digest
 
 
 def test_a_clock_jump_moves_one_wall_clock_and_nothing_else() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from understudy_sim.cli.diff import diff
 from understudy_sim.stage.chronicle import Chronicle, Event, Named
-from understudy_sim.stage.difference import COLUMNS, LASTING, Comparison, first_difference, lane_of, told
+from understudy_sim.stage.difference import COLUMNS, LASTING, Comparison, lane_of, told
 
 TOUR = "scenarios/ticket_tour.py"
 REGRESSION = "tests/scenarios/regressions/two_partitions_stop_at_once.py"
@@ -58,18 +58,18 @@ ROWS = (
 
 def test_time_incarnation_and_ids_count_for_nothing() -> None:
     later = tuple((process.replace(".1", ".3"), kind, what) for process, kind, what in ROWS)
-    assert first_difference(chronicle(*ROWS), chronicle(*later, at_ns=5 * 10**9, id_=OTHER_ID)) is None
+    assert Comparison(chronicle(*ROWS), chronicle(*later, at_ns=5 * 10**9, id_=OTHER_ID)).first() is None
     assert told(chronicle(*ROWS), chronicle(*later, id_=OTHER_ID), ("a", "b")) == "nothing that happened differs"
 
 
 def test_lanes_that_only_took_turns_otherwise_do_not_differ() -> None:
     turned = (ROWS[1], ROWS[0], ROWS[2], ROWS[4], ROWS[3])
-    assert first_difference(chronicle(*ROWS), chronicle(*turned)) is None
+    assert Comparison(chronicle(*ROWS), chronicle(*turned)).first() is None
 
 
 def test_the_fault_itself_is_no_difference_what_it_does_is() -> None:
     hurt = (*ROWS[:2], ("", "fault", "endpoint_crash of endpoint"), ("endpoint.1", "crash", "it is gone"), *ROWS[3:])
-    found = first_difference(chronicle(*hurt), chronicle(*ROWS))
+    found = Comparison(chronicle(*hurt), chronicle(*ROWS)).first()
     assert found is not None
     assert found.lane == "endpoint"
     assert found.one is None
