@@ -8,7 +8,6 @@ from __future__ import annotations
 import pytest
 from understudy_sim.kernel.choices import Overrides
 from understudy_sim.stage.application import Application
-from understudy_sim.stage.operations import Call
 from understudy_sim.stage.run import run_seed
 from understudy_sim.stage.script import load_scenario
 from understudy_sim.stage.silence import silent
@@ -16,28 +15,16 @@ from understudy_sim.stage.strategies.everywhere import ORDERS, CrashPoints
 from understudy_sim.stage.strategies.port import Scope
 from understudy_sim.stage.variation import Variation
 
-SEED = 5
-CALLS = (
-    Call(client="ann", service="CartObject", key="ann", handler="addTicket", argument="seat-1"),
-    Call(client="bob", service="CartObject", key="bob", handler="addTicket", argument="seat-1"),
-    Call(client="bob", service="CartObject", key="bob", handler="addTicket", argument="seat-2"),
-    Call(client="ann", service="CartObject", key="ann", handler="checkout"),
-)
+from tests.scenarios.small_tour import CALLS, EXCHANGES, SCRIPT, SEED, SNAPSHOTS
+
 SAMPLES = 35
-EXCHANGES: Overrides = {("plan/bytes", None): 0}
-SNAPSHOTS: Overrides = {
-    **EXCHANGES,
-    ("limits/snapshot_log_bytes", None): 1,
-    ("plan/store_gone", None): 2,
-    ("plan/partitions", None): 1,
-}
 IN_BYTES: Overrides = {("plan/bytes", None): 999, ("plan/registered", None): 0, ("plan/hop/client", None): 1}
 KINDS: dict[str, Overrides] = {"exchanges": EXCHANGES, "with snapshots": SNAPSHOTS, "in bytes": IN_BYTES}
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_tour_survives_a_power_cut_at_any_point(kind: str) -> None:
-    scenario = load_scenario("scenarios/ticket_tour.py")
+    scenario = load_scenario(SCRIPT)
     variation = Variation(calls=CALLS, overrides=KINDS[kind])
     strategy = CrashPoints("crash-points", Scope(scenario=scenario, first_seed=SEED, variation=variation))
     cuts = []

@@ -10,35 +10,21 @@ import pytest
 from understudy_sim import faults
 from understudy_sim.kernel.choices import Overrides, SeededChoices
 from understudy_sim.stage.application import Application
-from understudy_sim.stage.operations import Call
 from understudy_sim.stage.report import Report
 from understudy_sim.stage.run import run_choices
 from understudy_sim.stage.script import load_scenario
 from understudy_sim.stage.silence import silent
 from understudy_sim.stage.variation import PointCrash, Variation
 
-SEED = 5
-CALLS = (
-    Call(client="ann", service="CartObject", key="ann", handler="addTicket", argument="seat-1"),
-    Call(client="bob", service="CartObject", key="bob", handler="addTicket", argument="seat-1"),
-    Call(client="bob", service="CartObject", key="bob", handler="addTicket", argument="seat-2"),
-    Call(client="ann", service="CartObject", key="ann", handler="checkout"),
-)
+from tests.scenarios.small_tour import CALLS, SCRIPT, SEED, SNAPSHOTS
+
 PIECES = 4
-
-
-SNAPSHOTS: Overrides = {
-    ("limits/snapshot_log_bytes", None): 1,
-    ("plan/store_gone", None): 2,
-    ("plan/partitions", None): 1,
-    ("plan/bytes", None): 0,
-}
 KINDS: dict[str, Overrides] = {"as it is": {}, "with snapshots": SNAPSHOTS}
 
 
 def golden(kind: str, crash_at: PointCrash | None = None) -> Report:
     variation = Variation(faults=faults.none(), crash_at=crash_at, calls=CALLS)
-    scenario = load_scenario("scenarios/ticket_tour.py")
+    scenario = load_scenario(SCRIPT)
     choices = SeededChoices(SEED, KINDS[kind])
     return run_choices(scenario, Application(scenario.app), choices, SEED, variation)
 
