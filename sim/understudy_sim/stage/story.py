@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Sequence
 from typing import Final
 
@@ -19,6 +20,7 @@ DETAIL_CHARACTERS_MAX: Final = 600
 DETAIL_LINES_MAX: Final = 4  # behind the first: it says what happened, they who was where
 DETAIL_LINE_CHARACTERS_MAX: Final = 180
 UNDER: Final = " " * 13  # where what is told of a word begins
+WIDTH: Final = 100
 ACTS_MAX: Final = 3
 CALLERS_MAX: Final = 100
 CHAIN_LINES_MAX: Final = 40
@@ -99,18 +101,32 @@ def describe_story(story: Story) -> str:
     first, *rest = story.difference.split("\n")
     lines = [
         story.claim,
-        f"  operation  {story.operation}",
-        f"  fault      {story.fault}",
-        f"  differs    {_cut(first, DETAIL_CHARACTERS_MAX)}",
-        *(f"{UNDER}{_cut(line, DETAIL_LINE_CHARACTERS_MAX)}" for line in rest[:DETAIL_LINES_MAX]),
+        *_lines("  operation  ", story.operation),
+        *_lines("  fault      ", story.fault),
+        *_lines("  differs    ", _cut(first, DETAIL_CHARACTERS_MAX)),
+        *(one for line in rest[:DETAIL_LINES_MAX] for one in _lines(UNDER, _cut(line, DETAIL_LINE_CHARACTERS_MAX))),
     ]
     if len(rest) > DETAIL_LINES_MAX:
         lines.append(f"{UNDER}  … {len(rest) - DETAIL_LINES_MAX} lines more")
     for number, line in enumerate(story.chain[:CHAIN_LINES_MAX]):
-        lines.append(f"{UNDER if number else '  waits      '}{line}")
+        lines += _lines(UNDER if number else "  waits      ", line)
     if len(story.chain) > CHAIN_LINES_MAX:
         lines.append(f"{UNDER}… {len(story.chain) - CHAIN_LINES_MAX} lines more: ask `understudy why`")
     return "\n".join(line.rstrip() for line in lines)
+
+
+def _lines(word: str, text: str) -> list[str]:
+    """What is told of *word*, in lines that fit a terminal; the further ones under the first."""
+    told = text.lstrip()
+    first = word + " " * (len(text) - len(told))
+    return textwrap.wrap(
+        told,
+        WIDTH,
+        initial_indent=first,
+        subsequent_indent=" " * len(first),
+        break_long_words=False,
+        break_on_hyphens=False,
+    ) or [first]
 
 
 def _cut(text: str, characters_max: int) -> str:

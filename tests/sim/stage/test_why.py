@@ -145,6 +145,17 @@ def test_a_long_difference_is_cut_between_lines_and_stands_under_its_word() -> N
     assert max(map(len, words)) < 700
 
 
+def test_what_is_told_fits_a_terminal_and_no_word_of_it_is_broken() -> None:
+    path = f"folder/{'x' * 120}.py:7"
+    story = Story(
+        claim="P0", operation="one " * 60, fault="two " * 60, difference=f"at {path}", at_ns=0, chain=("    far " * 40,)
+    )
+    told = describe_story(story).splitlines()
+    assert [line for line in told if len(line) > 100] == [f"{' ' * 13}{path}"]
+    assert all(line.startswith(" " * 13) for line in told[1:] if line[2:3] == " ")
+    assert " ".join(" ".join(told).split()).count("far") == 40
+
+
 def test_a_deadlock_that_was_not_declared_is_told_with_its_chain() -> None:
     _, report = asked(waiting_app.undeclared, lambda inquiry: None)
     stories = [one for one in report.stories if one.claim.startswith("P5")]
