@@ -29,6 +29,7 @@ from understudy_sim.stage.model_words import (
     Invocation,
     Note,
     Timer,
+    input_of,
     key_of,
     one_of,
     resolves,
@@ -143,7 +144,7 @@ class PartitionModel:
         self.effects.accepted.append(command)
         callers = [] if command.caller is None else [command.caller]
         inv = self.invocations[command.invocation_id] = Invocation(command, Status.SCHEDULED, callers, self.lsn)
-        inv.journal.append((M.INPUT, b""))
+        self._store(inv, (M.INPUT, input_of(command)))
         if command.execution_time_ms > self.now_ms:
             self.arm(command.execution_time_ms, "start", command.invocation_id)
         else:
@@ -165,6 +166,8 @@ class PartitionModel:
 
     def run(self, inv: Invocation) -> None:
         inv.status, inv.awaiting = Status.INVOKED, None
+        if not inv.lease:
+            inv.stored_ms = self.now_ms
         inv.lease += 1
         inv.lease_entries = len(inv.journal)
         inv.attempt = (0, 0)
@@ -304,10 +307,14 @@ class PartitionModel:
             if inv.expects.get(proposal.result_completion_id) == M.RUN_COMPLETION:
                 self._answer_command(inv, proposal.result_completion_id, one_of(proposal, "result"))
             return
-        inv.journal.append((type_, payload))
+        self._store(inv, (type_, payload))
         effect = ENTRY_RULES.get(type_)
         if effect is not None:
             effect(self, inv, payload, proposed.callee)
+
+    def _store(self, inv: Invocation, entry: tuple[int, bytes] | Note) -> None:
+        inv.journal.append(entry)
+        inv.stored_ms = self.now_ms
 
     def notify(self, inv: Invocation, note: Note) -> None:
         """Deliver *note*: stored unless the invocation is over, told to a running attempt, and perhaps it wakes up."""
@@ -315,7 +322,7 @@ class PartitionModel:
             return
         id_ = inv.command.invocation_id
         self.effects.invocations[id_] = None
-        inv.journal.append(note)
+        self._store(inv, note)
         if inv.status is Status.INVOKED and id_ != self._silent:
             self.effects.wanted.append(("notify", id_, inv.lease, note))
         elif inv.status is Status.SUSPENDED:

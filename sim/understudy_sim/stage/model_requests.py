@@ -124,6 +124,7 @@ def _successor(model: PartitionModel, old: Invocation, command: c.RestartAsNew) 
         [],
         model.lsn,
         journal=journal,
+        stored_ms=model.now_ms,
         expects={n: COMES_ANYWAY[type_] for n, type_ in is_open.items()},
         callees=[n.says for n in journal if isinstance(n, Note) and n.type == M.CALL_INVOCATION_ID_COMPLETION],
         is_pinned=old.is_pinned and bool(command.from_index or command.deployment_id),

@@ -55,6 +55,14 @@ def note_of(type_: int, payload: bytes) -> Note:
     return Note(type_, getattr(message, field), one_of(message, "result"))
 
 
+def input_of(command: c.Invoke) -> bytes:
+    """The first entry of a journal, as protobuf writes it: what the invocation was asked, and with which headers."""
+    message = pb.InputCommand(value=pb.Value(content=command.payload))
+    for name, value in command.headers:
+        message.headers.add(key=name, value=value)
+    return message.SerializeToString()
+
+
 def resolves(awaiting: c.Suspend, entry: tuple[int, bytes] | Note) -> bool:
     if not isinstance(entry, Note):
         return False
@@ -93,6 +101,9 @@ class Invocation:
     journal: list[tuple[int, bytes] | Note] = attrs.Factory(list)
     lease: int = 0
     lease_entries: int = 0  # journal length when the lease began
+    stored_ms: int = (
+        0  # when it began, or something of it was stored after that: what is told of tries counts from here
+    )
     attempt: tuple[int, int] = (0, 0)  # (epoch, attempt) heard last
     awaiting: c.Suspend | None = None
     result: Result | None = None

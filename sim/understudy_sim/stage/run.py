@@ -10,6 +10,7 @@ import attrs
 import outcome
 from understudy_runtime import world
 from understudy_runtime.model.events import AttemptStarted
+from understudy_runtime.node import sole_error
 
 from understudy_sim.kernel.choices import Choices, SeededChoices
 from understudy_sim.kernel.deviations import Deviating
@@ -29,6 +30,7 @@ from understudy_sim.stage.properties import PROPERTIES
 from understudy_sim.stage.properties.accepted_ends import AcceptedEnds
 from understudy_sim.stage.properties.outstanding import Outstanding
 from understudy_sim.stage.properties.replay_closure import ReplayClosure
+from understudy_sim.stage.properties.terms import DeclaredTerms
 from understudy_sim.stage.rehearsal import Observer, Rehearsal
 from understudy_sim.stage.report import Report
 from understudy_sim.stage.scenario import Scenario
@@ -36,9 +38,9 @@ from understudy_sim.stage.schedules import decided, policy_of
 from understudy_sim.stage.server import SERVER
 from understudy_sim.stage.story import tell
 from understudy_sim.stage.tally import Tally
-from understudy_sim.stage.telling_errors import describe
+from understudy_sim.stage.telling_errors import describe, only_of
 from understudy_sim.stage.truth import Truth
-from understudy_sim.stage.variation import AS_DRAWN, Variation
+from understudy_sim.stage.variation import AS_DRAWN, BadVariation, Variation
 from understudy_sim.stage.variation_text import to_text
 from understudy_sim.stage.watch import Violation, Watch
 from understudy_sim.stage.why import chains_behind
@@ -47,6 +49,8 @@ STEPS_MAX = 3_000_000
 VIRTUAL_NS_MAX = 14 * 24 * 3600 * NS_PER_S
 # What a broken run is called when no claim could be judged.
 ENDED_EARLY = "the rehearsal comes to its end"
+NOTHING_ASKED = "nothing was asked for: a rehearsal that did nothing shows nothing"
+NONE_ACCEPTED = "no invocation was ever accepted: a rehearsal that did nothing shows nothing"
 
 
 def run_seed(
@@ -56,7 +60,7 @@ def run_seed(
     variation: Variation = AS_DRAWN,
     observers: Sequence[Observer] = (),
 ) -> Report:
-    """Rehearse *scenario* once under *seed*."""
+    """Rehearse *scenario* once under *seed*.  Raises BadVariation where no run of it can vary so."""
     if variation.orders:
         return _run_judged(scenario, application, seed, variation, observers)
     choices = choices_of(seed, variation)
@@ -136,6 +140,7 @@ def run_choices(
         cluster = rehearsal.cluster
         with Fence(kernel, cluster.zone, cluster.fenced, application.sites), cluster.guests():
             ended = kernel.run(scenario.script, rehearsal.stage)
+        _refuse(variation, ended)
         stopped = variation.steps_max is not None and ended.ending is Ending.STEPS_EXHAUSTED
         if not stopped:
             _judge_ending(rehearsal, ended)
@@ -147,6 +152,13 @@ def run_choices(
         shown = _report(seed, rehearsal, ended, attempts.count, stopped)
         unmet = unmet_by(choices, policy, variation)
         return attrs.evolve(shown, cells=coverage.cells, schedule=decided(policy), unmet=unmet)
+
+
+def _refuse(variation: Variation, ended: KernelOutcome) -> None:
+    """Raises BadVariation where a fault is written out for whom the cluster does not have: that is known only there."""
+    written_out = variation.strikes is not None or variation.crash_at is not None
+    if written_out and isinstance(ended.result, outcome.Error) and only_of(ended.result.error, (BadVariation,)):
+        raise BadVariation(str(sole_error(ended.result.error)))
 
 
 def unmet_by(choices: Choices, policy: Policy, variation: Variation) -> tuple[str, ...]:
@@ -172,7 +184,12 @@ def _plan(scenario: Scenario, application: Application, choices: Choices, variat
 
 def _calls(scenario: Scenario, choices: Choices, variation: Variation) -> tuple[Operation, ...]:
     drawn = tuple(scenario.workload(choices)) if variation.calls is None else variation.calls
-    return drawn if variation.kept_calls is None else tuple(drawn[index] for index in variation.kept_calls)
+    if variation.kept_calls is None:
+        return drawn
+    for index in variation.kept_calls:
+        if not 0 <= index < len(drawn):
+            raise BadVariation(f"operation {index} is to be kept; there are {len(drawn)}, numbered from 0")
+    return tuple(drawn[index] for index in variation.kept_calls)
 
 
 def _build(
@@ -203,6 +220,8 @@ def _build(
     for checker in properties:
         if isinstance(checker, ReplayClosure):
             checker.applications = list(zip(cluster.addresses, (application, *later), strict=True))
+        if isinstance(checker, DeclaredTerms):
+            checker.watches([one.manifest for one in (application, *later) if not one.is_guest], plan.limits)
     stage = Stage(kernel, plan, truth, watch, cluster, properties, calls)
     stage.strikes = variation.strikes
     return Rehearsal(
@@ -252,13 +271,16 @@ def _report(seed: int, run: Rehearsal, ended: KernelOutcome, attempts: int, stop
 def judge_idle(watch: Watch, tally: Tally, history: History) -> None:
     """Nothing was accepted.  That is so where every client gave up while there were faults, and nowhere else.
 
-    Who asked for a result later was told that there is none.
+    Who asked for a result later was told that there is none.  Where nobody asked at all the run is to blame, and not
+    the server.
     """
     calls = [one for one in history.asked if one.attach is None]
-    if calls and all(one.fate is Fate.UNKNOWN for one in calls):
+    if not calls:
+        watch.broken(ENDED_EARLY, NOTHING_ASKED)
+    elif all(one.fate is Fate.UNKNOWN for one in calls):
         tally.noted("nobody was heard")
     else:
-        watch.broken(ENDED_EARLY, "no invocation was ever accepted: a rehearsal that did nothing shows nothing")
+        watch.broken(ENDED_EARLY, NONE_ACCEPTED)
 
 
 def shape(kernel: Kernel, plan: Plan) -> None:

@@ -25,6 +25,7 @@ from understudy_sim.stage.properties.registrations import Registrations
 from understudy_sim.stage.properties.replay_closure import ReplayClosure
 from understudy_sim.stage.properties.retries import Retries
 from understudy_sim.stage.properties.single_holder import SingleHolder
+from understudy_sim.stage.properties.terms import DeclaredTerms
 from understudy_sim.stage.properties.timers import Timers
 from understudy_sim.stage.properties.waits_in_vain import WaitsInVain
 from understudy_sim.stage.watch import Property
@@ -51,4 +52,5 @@ PROPERTIES: Final[tuple[type[Property], ...]] = (
     Causes,
     Afterlife,
     Retries,
+    DeclaredTerms,
 )

@@ -1,7 +1,7 @@
 """P12, acknowledged is durable: what a client was told happened is in the log, after any allowed power cut.
 
-Also: a record that was durable once is the same record for every later leader; and what was accepted, and is kept, is
-found by whoever attaches to it.
+Also: a record that was durable once is the same record for every later leader; what was accepted, and is kept, is
+found by whoever attaches to it; and what is over is not said to be unfinished.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from understudy_sim.stage.watch import Handler, Property
 
 NOT_FOUND = 404
 CONFLICT = 409
+NOT_READY = 470
 
 
 class DurableAnswers(Property):
@@ -27,6 +28,7 @@ class DurableAnswers(Property):
         self._lives: dict[str, int] = {}
         self._first: dict[str, int] = {}  # how many were told that theirs was the first request
         self._accepted_ns: dict[str, int] = {}  # when the present life of each invocation began
+        self._ended_ns: dict[str, int] = {}  # when those that are over ended
         return {
             Step: self._step,
             Answered: self._answered,
@@ -38,11 +40,17 @@ class DurableAnswers(Property):
         for command in step.effects.accepted:
             self._accepted_ns[command.invocation_id] = self.watch.now_ns
             self._lives[command.invocation_id] = self._lives.get(command.invocation_id, 0) + 1
+            self._ended_ns.pop(command.invocation_id, None)
+        for id_ in step.effects.completed:
+            self._ended_ns[id_] = self.watch.now_ns
 
     def _answered(self, event: Answered) -> None:
         id_ = event.answer.invocation_id
         if event.asked.attach is not None and event.answer.status == NOT_FOUND:
             self._not_found(event)
+            return
+        if event.asked.attach is not None and event.answer.status == NOT_READY:
+            self._not_ready(event)
             return
         if not id_ or event.answer.source == "ingress":
             return
@@ -87,6 +95,13 @@ class DurableAnswers(Property):
         is_kept = any(id_ in model.invocations for model in self.truth.models)
         if is_kept and self._accepted_ns[id_] <= event.asked.asked_ns:
             self.broken(f"{event.asked.operation}: {id_} was accepted before and is kept, and was not found", id_)
+
+    def _not_ready(self, event: Answered) -> None:
+        """Nothing was there to be told yet: then it was not over when it was asked for."""
+        self.hit("asked too early")
+        id_ = event.asked.invocation_id
+        if self._ended_ns.get(id_, event.asked.asked_ns) < event.asked.asked_ns:
+            self.broken(f"{event.asked.operation}: {id_} had ended before, and was said not to be ready", id_)
 
     def _replayed(self, event: Replayed) -> None:
         self.hit("records read back")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from understudy.protocol import service_pb2 as pb
 from understudy.protocol.messages import MessageType
 from understudy_runtime.model import actions as a
 from understudy_runtime.model.events import LeadershipTaken
@@ -109,10 +110,12 @@ class Fold(Property):
     def _compare_waits(self, wanted: Invocation, found: Any, id_: str) -> None:
         """What it waits for, and where it stays."""
         bound_to = found.protocol_version if found.deployment_id else None
-        stands = (found.birth, found.lease_entries, found.awaiting, bound_to)
-        rules = (wanted.birth, wanted.lease_entries, wanted.awaiting, wanted.protocol if wanted.is_pinned else None)
+        stands = (found.birth, found.lease_entries, found.last_append_ms, found.awaiting, bound_to)
+        bound_by_rules = wanted.protocol if wanted.is_pinned else None
+        rules = (wanted.birth, wanted.lease_entries, wanted.stored_ms, wanted.awaiting, bound_by_rules)
         if stands != rules:
-            self.broken(f"{id_} (birth, entries of its lease, awaits, bound) is {stands}, the rules say {rules}", id_)
+            words = "birth, entries of its lease, stored last, awaits, bound"
+            self.broken(f"{id_} ({words}) is {stands}, the rules say {rules}", id_)
         if found.open_completions != wanted.expects:
             self.broken(f"{id_} waits for {found.open_completions}, the rules say {wanted.expects}", id_)
 
@@ -182,8 +185,13 @@ def _same_entry(wanted: tuple[int, bytes] | Note, found: Entry) -> bool:
     if isinstance(wanted, Note):
         return found.type >= NOTIFICATION_FIRST and _same_note(wanted, note_of(found.type, found.payload))
     if wanted[0] == MessageType.INPUT:
-        return found.type == MessageType.INPUT
+        return found.type == MessageType.INPUT and _same_input(wanted[1], found.payload)
     return wanted == (found.type, found.payload)
+
+
+def _same_input(wanted: bytes, found: bytes) -> bool:
+    """Whether two inputs say the same, however they are written."""
+    return bool(pb.InputCommand.FromString(wanted) == pb.InputCommand.FromString(found))
 
 
 def _same_note(wanted: Note, found: Note) -> bool:

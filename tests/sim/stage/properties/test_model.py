@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import attrs
 from hypothesis import given, settings
 from understudy_runtime.machine.apply import apply
 from understudy_runtime.machine.invocation import Invocation
@@ -14,9 +15,10 @@ from understudy_runtime.model.invocation import ServiceType
 from understudy_runtime.storage.memory import MemoryMedium, MemoryStorage
 from understudy_sim.stage.happenings import Step
 from understudy_sim.stage.model import PartitionModel
+from understudy_sim.stage.model_words import input_of
 from understudy_sim.stage.properties.fold import Fold
 
-from tests.runtime.machine.driver import make_id
+from tests.runtime.machine.driver import Driver, make_id
 from tests.runtime.machine.test_fold import IDS, SCRIPTS, TARGETS, Play
 from tests.sim.stage.properties.stands import Stand
 
@@ -67,3 +69,19 @@ def test_the_model_and_the_machine_agree(script: list[tuple[int, int, int]]) -> 
         actions = tuple(apply(tables, record))
         stand.watch.tell(Step(0, record, actions, model.apply(record)))
         assert stand.broken == [], record.command
+
+
+def test_an_input_is_compared_with_what_was_asked_for() -> None:
+    driver = Driver()
+    driver.invoke(payload=b"two", headers=(("a", "1"), ("b", "2")))
+    stand = Stand()
+    stand.put(Fold)
+    tables = stand.truth.tables[0] = Tables.load(MemoryStorage(MemoryMedium()), 0, 1)
+    model = stand.truth.models[0] = PartitionModel(0, 1)
+    for record in driver.records:
+        actions, effects = tuple(apply(tables, record)), model.apply(record)
+        for invocation in model.invocations.values():
+            asked = attrs.evolve(invocation.command, headers=(("a", "1"),))
+            invocation.journal[0] = (invocation.journal[0][0], input_of(asked))
+        stand.watch.tell(Step(0, record, actions, effects))
+    assert "journal entry 0" in stand.broken[0]

@@ -30,6 +30,7 @@ from understudy_sim.stage.happenings import (
     StepExecuted,
 )
 from understudy_sim.stage.model_words import Effects, Invocation, Note
+from understudy_sim.stage.operations import Attach
 from understudy_sim.stage.properties import PROPERTIES
 from understudy_sim.stage.properties.accepted_ends import AcceptedEnds
 from understudy_sim.stage.properties.answer_stability import AnswerStability
@@ -343,6 +344,23 @@ def test_p12_refuses_an_acknowledgement_without_a_record() -> None:
     stand.invocation(SECOND)
     stand.watch.tell(Answered(asked(), answer(SECOND)))
     assert len(stand.broken) == 2
+
+
+def test_p12_lets_only_what_is_not_over_be_unfinished() -> None:
+    stand = two_invocations()
+    stand.put(DurableAnswers)
+    look = Attach(client="bob", to="a", wait=False)
+    early, late = (attrs.evolve(asked(at_ns=at_ns), attach=look, invocation_id=FIRST) for at_ns in (5, 20))
+    stand.now_ns = 10
+    stand.step(stand.truth.commands[FIRST], effects=Effects(completed={FIRST: Failure(500, "sold out")}))
+    not_ready = answer(FIRST, status=470, source="ingress")
+    stand.watch.tell(Answered(early, not_ready))
+    assert stand.broken == [], "it was asked for before it ended"
+    stand.watch.tell(Answered(late, not_ready))
+    assert "had ended before" in stand.broken[0]
+    stand.step(stand.truth.commands[FIRST], effects=Effects(accepted=[stand.truth.commands[FIRST]]))
+    stand.watch.tell(Answered(attrs.evolve(late, asked_ns=30), not_ready))
+    assert len(stand.broken) == 1, "it lives again"
 
 
 def test_p12_refuses_records_that_changed_or_went() -> None:
