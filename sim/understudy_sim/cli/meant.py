@@ -8,15 +8,13 @@ from pathlib import Path
 import attrs
 import click
 
-from understudy_sim.cli.shared import fixed_of, replay_line, scenario_of, variation_of
-from understudy_sim.stage.application import Application
+from understudy_sim.cli.shared import fixed_of, replay_line, run_one, scenario_of, variation_of
 from understudy_sim.stage.faults import FaultSet
 from understudy_sim.stage.rehearsal import Observer
 from understudy_sim.stage.report import Report
-from understudy_sim.stage.run import run_seed
 from understudy_sim.stage.scenario import Scenario
 from understudy_sim.stage.shrunk_file import is_fixed
-from understudy_sim.stage.silence import silence_for_good, silent
+from understudy_sim.stage.silence import silence_for_good
 from understudy_sim.stage.variation import Variation
 from understudy_sim.stage.variation_text import from_text
 
@@ -31,10 +29,9 @@ class Meant:
     line: str
 
     def run(self, *observers: Observer, steps_max: int | None = None) -> Report:
-        """Make it, to its end or to the step *steps_max*."""
+        """Make it, to its end or to the step *steps_max*.  Raises click.UsageError."""
         variation = attrs.evolve(self.variation, steps_max=steps_max)
-        with silent():
-            return run_seed(self.scenario, Application(self.scenario.app), self.seed, variation, observers)
+        return run_one(self.scenario, self.seed, variation, *observers)
 
 
 def meant(script: str, seed: int | None, faults: FaultSet | None, shrunk: str | None, variation: str | None) -> Meant:

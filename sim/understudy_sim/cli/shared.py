@@ -13,6 +13,7 @@ from understudy_sim.stage import faults as fault_kinds
 from understudy_sim.stage.application import Application, NoApplication
 from understudy_sim.stage.faults import FaultSet, UnknownFault
 from understudy_sim.stage.fixed import Fixed
+from understudy_sim.stage.rehearsal import Observer
 from understudy_sim.stage.report import Report
 from understudy_sim.stage.run import run_seed
 from understudy_sim.stage.scenario import Scenario
@@ -21,7 +22,7 @@ from understudy_sim.stage.shrink import Shrunk
 from understudy_sim.stage.shrunk_file import load_fixed, written
 from understudy_sim.stage.silence import silence_for_good, silent
 from understudy_sim.stage.story import describe_run, describe_story
-from understudy_sim.stage.variation import AS_DRAWN, Variation
+from understudy_sim.stage.variation import AS_DRAWN, BadVariation, Variation
 from understudy_sim.stage.variation_text import from_text, to_text
 
 SEED_MAX: Final = 2**64 - 1
@@ -103,9 +104,13 @@ def scenario_of(script: str) -> Scenario:
     return scenario
 
 
-def run_one(scenario: Scenario, seed: int, variation: Variation) -> Report:
+def run_one(scenario: Scenario, seed: int, variation: Variation, *observers: Observer) -> Report:
+    """One run.  Raises click.UsageError where none of the scenario can vary so."""
     with silent():
-        return run_seed(scenario, Application(scenario.app), seed, variation)
+        try:
+            return run_seed(scenario, Application(scenario.app), seed, variation, observers)
+        except BadVariation as error:
+            raise click.UsageError(f"{scenario.name} has no such run: {error}") from error
 
 
 def variation_of(name: str) -> Variation:

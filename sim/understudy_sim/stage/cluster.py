@@ -58,7 +58,7 @@ from understudy_sim.stage.server import ADMIN_EXCHANGE_PORT, INGRESS_PORT, SERVE
 from understudy_sim.stage.server import EXCHANGE_PORT as SERVER_PORT
 from understudy_sim.stage.tally import Firing, Tally
 from understudy_sim.stage.truth import Truth
-from understudy_sim.stage.variation import PointCrash
+from understudy_sim.stage.variation import BadVariation, PointCrash
 from understudy_sim.stage.visitor import Visitor
 from understudy_sim.stage.watch import Watch
 from understudy_sim.stage.world import SimWorld
@@ -187,7 +187,7 @@ class Cluster:
         self._attending.append((name, attending))
 
     def start(self, operations: Sequence[Operation]) -> None:
-        """Start everything; each client gets its own operations.  Raises NameTaken."""
+        """Start everything; each client gets its own operations.  Raises BadVariation, NameTaken."""
         if self.plan.upgrade is not None:
             self.kernel.call_at(self.plan.upgrade.at_ns, self._upgrade, self.plan.upgrade)
         self._announce(operations)
@@ -206,6 +206,7 @@ class Cluster:
         hops = self.plan.hops
         self.client_names = [CUSTOMERS] if hops.client is Hop.H2 else list(customers)
         self._start_attendants()
+        self._check_victims()
         if not hops.registered:
             self._start_clients(customers)
             return
@@ -222,6 +223,13 @@ class Cluster:
             others_deploy=lambda: any(not client.done for client in self.clients),
         )
         self.operator.start()
+
+    def _check_victims(self) -> None:
+        """Raises BadVariation where a power cut at a point is to hit somebody who is not there."""
+        victims = self.crash_at.victim if self.crash_at is not None else ""
+        for name in victims.split("+") if victims else ():
+            if name not in (*self.hosts, *self.kernel.processes):
+                raise BadVariation(f"{name!r} is to lose its power; there are: {', '.join(self.hosts)}")
 
     def _announce(self, operations: Sequence[Operation]) -> None:
         """Prepare for what is going to be asked."""
@@ -322,7 +330,6 @@ class Cluster:
     def _cut_at(self, crash: PointCrash) -> None:
         """Take the power of the victims of *crash*, and give it back a little later."""
         for name in (crash.victim or crash.process).split("+"):
-            assert name in self.kernel.processes, f"there is no process {name!r} to lose its power"
             if self.kernel.process(name).alive:
                 self.cut(name, unsynced=unsynced_at(crash.point, crash.side), detail=crash.nth, why=str(crash))
                 self.kernel.call_later(RESTART_MS_MAX * NS_PER_MS, self.restart, name)

@@ -24,7 +24,7 @@ import attrs
 
 from understudy_sim.stage.scenario import Scenario
 from understudy_sim.stage.strategies.port import Trial
-from understudy_sim.stage.variation import Schedule
+from understudy_sim.stage.variation import BadVariation, Schedule
 
 if TYPE_CHECKING:
     from understudy_sim.kernel.choices import Overrides
@@ -43,7 +43,7 @@ class Fixed:
     trial: Trial
 
     def run(self, observers: Sequence[Observer] = ()) -> Report:
-        """Rehearse it once."""
+        """Rehearse it once.  Raises BadVariation."""
         from understudy_sim.stage.application import Application
         from understudy_sim.stage.run import run_seed
         from understudy_sim.stage.silence import silent
@@ -53,11 +53,17 @@ class Fixed:
             return run_seed(self.scenario, application, self.trial.seed, self.trial.variation, observers)
 
     def main(self) -> NoReturn:
-        """Rehearse it, tell what happened, and end the program: 1 when a claim broke, 0 when all hold."""
+        """Rehearse it, tell what happened, and end the program: 1 when a claim broke, 0 when all hold, 2 when what is
+        written cannot be.
+        """
         from understudy_sim.stage.silence import silence_for_good
 
         silence_for_good()
-        report = self.run()
+        try:
+            report = self.run()
+        except BadVariation as error:
+            sys.stderr.write(f"this cannot be run: {error}\n")
+            sys.exit(2)
         sys.stdout.write(f"{described(self.scenario, report)}\n")
         sys.exit(1 if report.failed else 0)
 

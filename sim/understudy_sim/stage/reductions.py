@@ -15,6 +15,7 @@ from understudy_sim.kernel.choices import Choice, Stream, stable_seed
 from understudy_sim.stage.fixed import EVERYTHING, FIFO
 from understudy_sim.stage.minimize import drop_each, drop_singly, first_that_fails, rounder, smaller
 from understudy_sim.stage.operations import Call, Operation
+from understudy_sim.stage.server import SERVER
 from understudy_sim.stage.strategies.port import Trial
 from understudy_sim.stage.tries import Tries, named, wild_decisions
 from understudy_sim.stage.variation import Strike
@@ -403,7 +404,7 @@ def missing(whole: Trial, trial: Trial) -> Trial:
     left, strikes = trial.variation.strikes, whole.variation.strikes
     if left is None or strikes is None or len(left) == len(strikes):
         return trial
-    nobody = ("nobody", "nobody")
+    nobody = ("nobody", SERVER)
     same = tuple(one if one in left else attrs.evolve(one, kind="stream_reset", on=nobody) for one in strikes)
     return attrs.evolve(trial, variation=attrs.evolve(trial.variation, strikes=same))
 

@@ -1,8 +1,9 @@
 """A search that can be resumed: a file of one line per finished run, in order of the trials.
 
-The first line says which search this is: script, strategy, first seed, what all runs have in common, and a digest of
-the code.  A search that is resumed asks its strategy for the same trials, takes the reports of those that are in the
-file from there, and goes on behind them.  The plan and the operations of a run are not kept: they follow from its seed.
+The first line says which search this is: script, strategy, first seed, what all runs have in common, and digests of all
+code that the outcome of a run follows from.  A search that is resumed asks its strategy for the same trials, takes the
+reports of those that are in the file from there, and goes on behind them.  The plan and the operations of a run are not
+kept: they follow from its seed.
 
 A line that was cut off in the middle, as by a power cut, is taken away; anything else that does not fit is an error.
 """
@@ -12,7 +13,8 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from importlib.metadata import distributions
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Final
@@ -21,6 +23,7 @@ import attrs
 import cattrs
 import understudy
 import understudy_runtime
+from understudy.fingerprint import reached
 
 import understudy_sim
 from understudy_sim.stage.application import Application
@@ -31,7 +34,9 @@ from understudy_sim.stage.scenario import Scenario
 from understudy_sim.stage.strategies.port import Scope, Trial
 from understudy_sim.stage.variation_text import to_text
 
-FORMAT: Final = 1
+FORMAT: Final = 2
+DIGEST_BYTES: Final = 16
+OURS: Final = (understudy, understudy_runtime, understudy_sim)
 # What is drawn again rather than kept.
 DRAWN: Final = ("plan", "calls")
 
@@ -46,7 +51,9 @@ DIFFERENT: Final = MappingProxyType(
         "strategy": "it belongs to a search by another strategy",
         "first_seed": "it begins at another seed",
         "variation": "its runs have other faults",
-        "code": "the code has changed since, and its runs would be others now",
+        "product": "understudy itself has changed since: its runs would be others now",
+        "sources": "the script, its application or what they import has changed since: its runs would be others now",
+        "installed": "it is from another Python or other installed packages: its runs would be others here",
     }
 )
 
@@ -64,7 +71,9 @@ class Header:
     strategy: str
     first_seed: int
     variation: str
-    code: str
+    product: str
+    sources: str
+    installed: str
     format: int = FORMAT
 
 
@@ -76,21 +85,38 @@ def header_of(script: str, strategy: str, scope: Scope, application: Application
         strategy=strategy,
         first_seed=scope.first_seed,
         variation=to_text(scope.variation),
-        code=code_digest(scope.scenario, application),
+        product=product_digest(Path(package.__file__ or "").parent for package in OURS),
+        sources=sources_digest(scope.scenario, application),
+        installed=installed_digest(),
     )
 
 
-def code_digest(scenario: Scenario, application: Application) -> str:
-    """What the outcome of a run follows from beside its seed: our packages, the script, the application."""
-    whole = hashlib.blake2b(digest_size=16)
-    for package in (understudy, understudy_runtime, understudy_sim):
-        root = Path(package.__file__ or "").parent
+def product_digest(roots: Iterable[Path]) -> str:
+    """All modules under the folders *roots*: server, SDK and simulator."""
+    whole = hashlib.blake2b(digest_size=DIGEST_BYTES)
+    for root in roots:
         for file in sorted(root.rglob("*.py")):
             whole.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
-    whole.update(Path(scenario.filename).read_bytes())
-    whole.update(application.deployment_id.encode())
-    whole.update(".".join(map(str, sys.version_info[:2])).encode())
     return whole.hexdigest()
+
+
+def sources_digest(scenario: Scenario, application: Application) -> str:
+    """The script, its applications, and the modules of the same project that those use, however far."""
+    names = [scenario.script.__module__]
+    for one in (application, *map(application.later, scenario.later)):
+        _ = one.manifest  # Now its modules are imported.
+        names.append(one.path.partition(":")[0])
+    whole = hashlib.blake2b(Path(scenario.filename).read_bytes(), digest_size=DIGEST_BYTES)
+    for name, source in sorted(reached(names).items()):
+        whole.update(f"\0{name}\0{source}".encode())
+    return whole.hexdigest()
+
+
+def installed_digest() -> str:
+    """The version of Python, and of every package that is installed."""
+    packages = sorted(f"{one.name} {one.version}" for one in distributions())
+    said = [".".join(map(str, sys.version_info[:3])), *packages]
+    return hashlib.blake2b("\n".join(said).encode(), digest_size=DIGEST_BYTES).hexdigest()
 
 
 class ResumeFile:

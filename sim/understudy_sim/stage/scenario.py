@@ -75,7 +75,8 @@ class Scenario:
         from understudy_sim.stage.fixed import EVERYTHING, FIFO, Fixed, overrides_of
         from understudy_sim.stage.strategies.port import Trial
 
-        assert schedule is None or not deviations, "deviations are from first come, first served: no other schedule"
+        if schedule is not None and deviations:
+            raise TypeError("deviations are from first come, first served: give no other schedule beside them")
         variation = Variation(
             calls=None if operations is None else tuple(operations),
             strikes=None if strikes is None else tuple(strikes),

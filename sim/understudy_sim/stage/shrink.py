@@ -17,8 +17,10 @@ from typing import Final
 import attrs
 
 from understudy_sim.stage import reductions
+from understudy_sim.stage.chronicle import Chronicle
 from understudy_sim.stage.difference import chronicled, told
 from understudy_sim.stage.report import Report, Story
+from understudy_sim.stage.run import ENDED_EARLY
 from understudy_sim.stage.scenario import Scenario
 from understudy_sim.stage.silence import silent
 from understudy_sim.stage.strategies.port import Trial
@@ -28,6 +30,7 @@ from understudy_sim.stage.variation import Variation
 RUNS_MAX: Final = 300
 STEPS_MAX: Final = 20_000_000
 ROUNDS_MAX: Final = 4
+NEIGHBOURS_MAX: Final = 8  # of them are run again, to tell what differs
 
 Tell = Callable[[str], object]
 
@@ -97,14 +100,19 @@ def shrink(
 
 def explained(scenario: Scenario, shrunk: Shrunk) -> str:
     """What the nearest run in which the claim holds has otherwise, first; empty when no run near it holds."""
-    if not shrunk.neighbours:
-        return ""
-    what, trial = shrunk.neighbours[0]
-    broken = chronicled(scenario, shrunk.trial)
-    held = chronicled(scenario, reductions.missing(shrunk.trial, trial))
-    if any(event.fact("claim") == shrunk.claim for event in held.events if event.kind == "violation"):
-        held = chronicled(scenario, trial)
-    return f"Nearest run that holds: {what}.\n{told(broken, held, ('breaks', 'holds'))}"
+    for what, trial in shrunk.neighbours[:NEIGHBOURS_MAX]:
+        for near in (reductions.missing(shrunk.trial, trial), trial):
+            held = chronicled(scenario, near)
+            if _holds(held, shrunk.claim):
+                broken = chronicled(scenario, shrunk.trial)
+                return f"Nearest run that holds: {what}.\n{told(broken, held, ('breaks', 'holds'))}"
+    return ""
+
+
+def _holds(chronicle: Chronicle, claim: str) -> bool:
+    """Whether the run came to its own end, and *claim* held: one that did not shows nothing."""
+    broken = [event.fact("claim") for event in chronicle.events if event.kind == "violation"]
+    return claim not in broken and ENDED_EARLY not in broken
 
 
 def _reduce(tries: Tries, tell: Tell) -> None:

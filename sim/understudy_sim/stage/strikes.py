@@ -12,9 +12,8 @@ from typing import Final
 from understudy_sim.kernel.faults.port import Shot
 from understudy_sim.stage.aim import GROUPS
 from understudy_sim.stage.cluster import Cluster
-from understudy_sim.stage.faults import check
 from understudy_sim.stage.operator import OPERATOR
-from understudy_sim.stage.variation import Strike
+from understudy_sim.stage.variation import BadVariation, Strike
 
 # What happens in a call of an external service: the call decides when.
 OF_CALLS: Final = (
@@ -25,12 +24,22 @@ OF_CALLS: Final = (
     "provider_silent",
     "provider_twice",
 )
+# What hits a link: named by its client and its server.
+OF_LINKS: Final = (
+    "stream_reset",
+    "cut_stream",
+    "half_open",
+    "partition",
+    "one_way_partition",
+    "held_traffic",
+    "slow_link",
+)
 # The target of what hits the whole network.
 EVERYWHERE: Final = "network"
 
 
-class UnknownTarget(ValueError):
-    """A strike names a host that is not there."""
+class UnknownTarget(BadVariation):
+    """A strike names a host that is not there, or one host where it is a link that is hit."""
 
 
 class Waiting:
@@ -54,10 +63,12 @@ def shot_of(strike: Strike) -> tuple[int, Shot]:
 
 
 def check_strikes(strikes: Sequence[Strike], cluster: Cluster) -> None:
-    """Raises UnknownFault, UnknownTarget."""
+    """Raises UnknownTarget."""
     hosts = cluster.hosts
     for one in strikes:
-        check(one.kind)
+        wanted = "client and server of a link" if one.kind in OF_LINKS else "one host"
+        if one.kind not in GROUPS and len(one.on) != (2 if one.kind in OF_LINKS else 1):
+            raise UnknownTarget(f"{one.kind} strikes {wanted}, not {one.on}; there are: {', '.join(hosts)}")
         # Links may begin at a client who was left out, or at an operator who is not needed.
         named = one.on if one.kind in GROUPS else one.on[-1:]
         missing = [name for name in named if name not in (*hosts, OPERATOR, EVERYWHERE)]

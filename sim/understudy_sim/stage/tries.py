@@ -19,17 +19,15 @@ from understudy_sim.kernel.kernel import KernelOutcome
 from understudy_sim.stage.application import Application
 from understudy_sim.stage.rehearsal import Rehearsal
 from understudy_sim.stage.report import Report
-from understudy_sim.stage.run import ENDED_EARLY, STEPS_MAX, run_seed
+from understudy_sim.stage.run import ENDED_EARLY, NONE_ACCEPTED, NOTHING_ASKED, STEPS_MAX, run_seed
 from understudy_sim.stage.scenario import Scenario
 from understudy_sim.stage.silence import collect
 from understudy_sim.stage.strategies.port import Trial
-from understudy_sim.stage.variation import Deviation
+from understudy_sim.stage.variation import BadVariation, Deviation
 from understudy_sim.stage.watch import Violation
 
 _NUMBERED: Final = re.compile(r"(P\d+|\([a-z]\)) ")
 _TELLING: Final = re.compile(r"[A-Za-z_. '-]+")
-# A run without an operation that was heard shows nothing, and so does whatever breaks in it.
-_NOTHING_DONE: Final = f"{ENDED_EARLY}: no invocation was ever accepted"
 # Claims that say that something failed; what failed is in their texts.
 _SAYS_LITTLE: Final = (ENDED_EARLY, "the server does not fail")
 LONGER: Final = 3  # times as many steps as the run to shrink, and these more
@@ -120,11 +118,16 @@ def kind_of(violation: Violation) -> str:
     return f"{violation.claim}: {told.group().strip() if told is not None else ''}"
 
 
+# A run without an operation that was heard shows nothing, and so does whatever breaks in it.  That nobody was heard is
+# a failure by itself, but another one than that nobody asked.
+SHOWS_NOTHING: Final = tuple(kind_of(Violation(ENDED_EARLY, what, 0)) for what in (NOTHING_ASKED, NONE_ACCEPTED))
+
+
 class Tries:
     """The smallest failing run so far: `best` names it, `ran` is what it showed.
 
     `runs` and `steps` count what was spent of *runs_max* and *steps_max*.  `held` are the tries in which the claim
-    held, in order.
+    held, in order: up to their own end, and not only up to where they were cut off.
     """
 
     def __init__(self, run: Runner, start: Trial, *, runs_max: int, steps_max: int, kind: str = "") -> None:
@@ -172,8 +175,8 @@ class Tries:
             return None
         self.runs += 1
         trial = Trial(self.best.seed, attrs.evolve(self.best.variation, **changes, steps_max=self._cut_at))
-        ran = self._run(trial)
-        self.steps += ran.report.steps
+        ran = self._made(trial)
+        self.steps += 0 if ran is None else ran.report.steps
         return ran
 
     def vary(self, **changes: Any) -> bool:
@@ -188,17 +191,26 @@ class Tries:
         if name in self._known or self.spent:
             return False  # What failed became the best; a known one is either behind us or held.
         limit = trial.variation.steps_max or self._cut_at
-        ran = self._run(attrs.evolve(trial, variation=attrs.evolve(trial.variation, steps_max=limit)))
+        ran = self._made(attrs.evolve(trial, variation=attrs.evolve(trial.variation, steps_max=limit)))
         self.runs += 1
+        if ran is None:
+            return False
         self.steps += ran.report.steps
         kinds = [kind_of(one) for one in ran.report.violations]
-        failed = self.kind in kinds and (_NOTHING_DONE not in kinds or self.kind == _NOTHING_DONE)
+        failed = self.kind in kinds and (self.kind in SHOWS_NOTHING or not any(one in kinds for one in SHOWS_NOTHING))
         self._known[name] = failed
         if failed:
             self.best, self.ran = trial, ran
-        else:
+        elif ran.report.waiters is None:
             self.held.append(trial)
         return failed
+
+    def _made(self, trial: Trial) -> Ran | None:
+        """The run *trial* names; None where there can be none: a fault is left over for somebody who is left out."""
+        try:
+            return self._run(trial)
+        except BadVariation:
+            return None
 
 
 def size_of(ran: Ran, trial: Trial) -> tuple[int, int, int, int]:

@@ -12,13 +12,17 @@ from typing import Final
 import attrs
 
 from understudy_sim.kernel.choices import Overrides, Salts
-from understudy_sim.stage.faults import FaultSet
+from understudy_sim.stage.faults import FaultSet, check
 from understudy_sim.stage.operations import Operation
 
 # How ready tasks are picked: `stage/schedules.py` makes a policy of each.
 SCHEDULES: Final = ("drawn", "random", "fifo", "pct")
 # The sides of a point at which a process may lose its power.
 SIDES: Final = ("before", "after", "torn")
+
+
+class BadVariation(ValueError):
+    """Nothing can vary so, or no run of this scenario can: what was found, and what there is."""
 
 
 @attrs.frozen(kw_only=True)
@@ -49,11 +53,11 @@ class Schedule:
     surveyed: bool = False
 
     def __attrs_post_init__(self) -> None:
-        assert self.kind in SCHEDULES, f"there is no schedule {self.kind!r}; there are: {', '.join(SCHEDULES)}"
-        assert self.changes >= 0, f"{self.changes} change points: there are no less than none"
-        assert self.horizon >= 0, f"a horizon of {self.horizon}: it is a number of decisions, or 0 to draw one"
-        assert not self.deviations or self.kind == "fifo", "deviations are from first come, first served"
-        assert not self.surveyed or self.kind == "fifo", "a survey is of first come, first served"
+        _require(self.kind in SCHEDULES, f"there is no schedule {self.kind!r}; there are: {', '.join(SCHEDULES)}")
+        _require(self.changes >= 0, f"{self.changes} change points: there are no less than none")
+        _require(self.horizon >= 0, f"a horizon of {self.horizon}: it is a number of decisions, or 0 to draw one")
+        _require(not self.deviations or self.kind == "fifo", f"{self.kind} has no deviations: only fifo has them")
+        _require(not self.surveyed or self.kind == "fifo", f"{self.kind} is not surveyed: only fifo is")
 
 
 @attrs.frozen(kw_only=True)
@@ -61,6 +65,7 @@ class Strike:
     """One fault, written out: a *kind* of `faults.KINDS` at an instant of virtual time, whatever the seed would draw.
 
     *on* is a host, or client and server of a link.  `strength_ns` and `detail` mean what the fault says.
+    Raises UnknownFault, BadVariation.
     """
 
     kind: str
@@ -69,6 +74,12 @@ class Strike:
     lasts_ns: int = 1_000_000_000
     strength_ns: int = 1
     detail: int = 0
+
+    def __attrs_post_init__(self) -> None:
+        check(self.kind)
+        _require(bool(self.on), f"{self.kind} strikes nobody: name a host, or client and server of a link")
+        _require(self.at_ns >= 0, f"{self.kind} is to strike at {self.at_ns} ns: a run begins at 0")
+        _require(self.lasts_ns >= 1, f"{self.kind} is to last {self.lasts_ns} ns: a fault lasts at least 1")
 
 
 @attrs.frozen(kw_only=True)
@@ -85,8 +96,8 @@ class PointCrash:
     victim: str = ""
 
     def __attrs_post_init__(self) -> None:
-        assert self.nth >= 1, f"passings are numbered from 1, not {self.nth}"
-        assert self.side in SIDES, f"there is no side {self.side!r}; there are: {', '.join(SIDES)}"
+        _require(self.nth >= 1, f"passings are numbered from 1, not {self.nth}")
+        _require(self.side in SIDES, f"there is no side {self.side!r}; there are: {', '.join(SIDES)}")
 
     def __str__(self) -> str:
         return f"{self.side} {self.point} number {self.nth} of {self.process}"
@@ -116,6 +127,15 @@ class Variation:
     crash_at: PointCrash | None = None
     steps_max: int | None = None
     orders: int = 0
+
+    def __attrs_post_init__(self) -> None:
+        _require(self.steps_max is None or self.steps_max >= 1, f"a run has at least 1 step, not {self.steps_max}")
+        _require(self.orders >= 0, f"{self.orders} undisturbed orders: there are no less than none")
+
+
+def _require(holds: bool, otherwise: str) -> None:
+    if not holds:
+        raise BadVariation(otherwise)
 
 
 AS_DRAWN: Final = Variation()

@@ -12,13 +12,14 @@ from typing import Any, Final
 
 import attrs
 import cattrs
+from cattrs.v import format_exception
 
 from understudy_sim.stage import faults as fault_kinds
 from understudy_sim.stage import operations
 from understudy_sim.stage.faults import FaultSet, UnknownFault
 from understudy_sim.stage.operations import Operation
 from understudy_sim.stage.points import POINTS, TORN_POINTS
-from understudy_sim.stage.variation import AS_DRAWN, PointCrash, Variation
+from understudy_sim.stage.variation import AS_DRAWN, BadVariation, PointCrash, Variation
 
 OPERATIONS: Final[Mapping[str, type[Operation]]] = MappingProxyType(
     {
@@ -44,10 +45,22 @@ def from_text(text: str) -> Variation:
         if not isinstance(found, dict):
             raise ValueError(f"an object was expected, {type(found).__name__} was found")
         return _variation(found)
-    except (ValueError, TypeError, KeyError, AssertionError, UnknownFault, cattrs.BaseValidationError) as error:
+    except (ValueError, AssertionError) as error:
         shown = text if len(text) <= 60 else text[:60] + "…"
-        problem = error if not isinstance(error, cattrs.BaseValidationError) else cattrs.transform_error(error)
-        raise ValueError(f"{shown!r} is no variation: {problem}; take it from a replay line as it is") from error
+        raise ValueError(f"{shown!r} is no variation: {error}; take it from a replay line as it is") from error
+
+
+def _told(error: Exception, name: str) -> str:
+    """What is wrong with the field *name*, and where in it."""
+    if isinstance(error, cattrs.BaseValidationError):
+        return "; ".join(cattrs.transform_error(error, path=name, format_exception=_found))
+    return f"{error} @ {name}"
+
+
+def _found(error: BaseException, wanted: type | None) -> str:
+    if isinstance(error, BadVariation | UnknownFault):
+        return str(error)
+    return format_exception(error, wanted)
 
 
 def _changed(value: Any) -> dict[str, Any]:
@@ -83,7 +96,11 @@ def _variation(found: Mapping[str, Any]) -> Variation:
     given = {}
     for name, value in found.items():
         special = SPECIAL.get(name)
-        given[name] = special(value) if special is not None else converter.structure(value, known[name].type or object)
+        wanted = known[name].type or object
+        try:
+            given[name] = special(value) if special is not None else converter.structure(value, wanted)
+        except (ValueError, TypeError, KeyError, AttributeError, AssertionError, cattrs.BaseValidationError) as error:
+            raise ValueError(_told(error, name)) from error
     variation = Variation(**given)
     if variation.crash_at is not None:
         _check_place(variation.crash_at)
@@ -99,6 +116,10 @@ def _check_place(crash: PointCrash) -> None:
 
 
 def _overrides(rows: Sequence[tuple[str, int | None, int]]) -> dict[tuple[str, int | None], int]:
+    for row in rows:
+        label, ordinal, value = row
+        if not isinstance(label, str) or type(ordinal) not in (int, type(None)) or type(value) is not int:
+            raise ValueError(f"a label, a number or null, and a number were expected, {row} was found")
     return {(label, ordinal): value for label, ordinal, value in rows}
 
 

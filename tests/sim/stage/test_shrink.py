@@ -14,16 +14,17 @@ from understudy_sim.stage.application import Application
 from understudy_sim.stage.operations import Call
 from understudy_sim.stage.plan import Plan, draw_plan
 from understudy_sim.stage.report import Report, Story
-from understudy_sim.stage.run import ENDED_EARLY, run_seed
+from understudy_sim.stage.run import ENDED_EARLY, NONE_ACCEPTED, NOTHING_ASKED, run_seed
 from understudy_sim.stage.script import load_scenario
-from understudy_sim.stage.shrink import NotRepeated, Shrunk, shrink
+from understudy_sim.stage.shrink import NotRepeated, Shrunk, explained, shrink
 from understudy_sim.stage.silence import silent
 from understudy_sim.stage.strategies.port import Trial
 from understudy_sim.stage.tally import Firing
 from understudy_sim.stage.tries import Ran, Tries, kind_of, runner_of
-from understudy_sim.stage.variation import AS_DRAWN, Deviation, Schedule, Strike, Variation
+from understudy_sim.stage.variation import AS_DRAWN, BadVariation, Deviation, Schedule, Strike, Variation
 from understudy_sim.stage.watch import Violation
 
+TOUR = load_scenario("scenarios/ticket_tour.py")
 CLAIM = "P3 what is done is done once"
 CALLS = tuple(Call(client=f"c{n % 3}", service="S", key=str(n), handler="h", pause_ms=100 * n) for n in range(10))
 KINDS = ("server_crash", "pause", "partition", "clock_jump")
@@ -230,6 +231,7 @@ def test_another_claim_is_another_failure() -> None:
         (("(b) a seat is sold once", "x"), ("(b) a seat", "y"), True),
         (("carts are empty", "ann's"), ("carts are empty", "bob's"), True),
         ((ENDED_EARLY, "process 'main' failed: X"), (ENDED_EARLY, "no task is ready"), False),
+        ((ENDED_EARLY, NOTHING_ASKED), (ENDED_EARLY, NONE_ACCEPTED), False),
         (("the server does not fail", "SyncFailed: 3"), ("the server does not fail", "SyncFailed: 4"), True),
         (("the server does not fail", "SyncFailed: 3"), ("the server does not fail", "KeyError: 4"), False),
     ],
@@ -241,13 +243,61 @@ def test_which_broken_claims_are_the_same(one: tuple[str, str], other: tuple[str
 def test_a_run_that_does_nothing_is_no_smaller_run() -> None:
     def run(trial: Trial) -> Ran:
         ran = World(Cause())(trial)
-        idle = Violation(ENDED_EARLY, "no invocation was ever accepted: a rehearsal that did nothing", 1)
+        idle = Violation(ENDED_EARLY, NOTHING_ASKED, 1)
         violations = (*ran.report.violations, *(() if ran.report.calls else (idle,)))
         return attrs.evolve(ran, report=attrs.evolve(ran.report, violations=violations))
 
     tries = Tries(run, Trial(7), runs_max=100, steps_max=10**9)
     reductions.drop_operations(tries)
     assert len(tries.ran.report.calls) == 1
+
+
+def test_that_nobody_is_heard_needs_somebody_who_asks() -> None:
+    """With no operation left nothing is accepted either, for no fault of the server."""
+    calls = tuple(Call(client="ann", service="Nowhere", handler="nothing", argument=n) for n in range(3))
+    variation = Variation(calls=calls, faults=faults.none())
+    with silent():
+        report = run_seed(TOUR, Application(TOUR.app), 1, variation)
+    assert [one.what for one in report.violations] == [NONE_ACCEPTED]
+    shrunk = shrink(TOUR, report, variation, runs_max=30)
+    assert len(shrunk.report.calls) == 1
+    assert shrunk.story.difference == NONE_ACCEPTED
+
+
+def test_what_was_cut_off_has_not_held_and_what_cannot_be_has_not_failed() -> None:
+    def run(trial: Trial) -> Ran:
+        ran = World(Cause(calls=frozenset({"3"})))(trial)
+        if trial.variation.calls == ():
+            raise BadVariation("nobody is left to be hit")
+        return ran if ran.report.failed else attrs.evolve(ran, report=attrs.evolve(ran.report, waiters=("a task",)))
+
+    tries = Tries(run, Trial(7), runs_max=100, steps_max=10**9)
+    reductions.drop_operations(tries)
+    assert [one.key for one in tries.ran.report.calls if isinstance(one, Call)] == ["3"]
+    assert tries.held == []
+    assert tries.look(calls=()) is None
+
+
+def _crashed() -> tuple[Trial, Trial]:
+    """A run with one power cut, and the same without."""
+    calls = tuple(
+        Call(client="ann", service="CartObject", key="ann", handler="addTicket", argument=f"seat-{n}") for n in (1, 2)
+    )
+    crash = Strike(kind="server_crash", on=("server",), at_ns=100_000_000)
+    whole = TOUR.fixed(operations=calls, strikes=[crash]).trial
+    return whole, attrs.evolve(whole, variation=attrs.evolve(whole.variation, strikes=()))
+
+
+def test_the_nearest_run_that_holds_is_one_that_was_made_to_its_end() -> None:
+    whole, calm = _crashed()
+    idle = attrs.evolve(whole, variation=attrs.evolve(whole.variation, calls=()))
+    ran = runner_of(TOUR)(whole)
+    neighbours = (("without all that is asked", idle), ("without the server_crash of server", calm))
+    told = explained(TOUR, Shrunk(ran.report, whole, CLAIM, 1, 1, neighbours, ran))
+    assert told.startswith("Nearest run that holds: without the server_crash of server.\n")
+    holds = [line for line in told.splitlines() if line.startswith("  holds")]
+    assert any("Invoke CartObject/ann/addTicket" in line for line in holds), told
+    assert explained(TOUR, Shrunk(ran.report, whole, CLAIM, 1, 1, neighbours[:1], ran)) == ""
 
 
 @pytest.mark.parametrize("kind", ["random", "pct", "drawn"])

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 import pytest
+from understudy_sim.stage.aim import GROUPS
 from understudy_sim.stage.application import Application
-from understudy_sim.stage.faults import UnknownFault
+from understudy_sim.stage.faults import PROMISES, UnknownFault
+from understudy_sim.stage.nemesis import targets_of
 from understudy_sim.stage.report import Report
 from understudy_sim.stage.run import run_seed
 from understudy_sim.stage.script import load_scenario
 from understudy_sim.stage.silence import silent
-from understudy_sim.stage.strikes import OF_CALLS, UnknownTarget, Waiting
-from understudy_sim.stage.variation import Strike, Variation
+from understudy_sim.stage.strikes import OF_CALLS, OF_LINKS, Waiting
+from understudy_sim.stage.variation import BadVariation, PointCrash, Strike, Variation
 
 TOUR = load_scenario("scenarios/ticket_tour.py")
 APPLICATION = Application(TOUR.app)
@@ -74,15 +79,48 @@ def test_a_strike_of_a_call_meets_one_call_in_its_time() -> None:
 
 
 @pytest.mark.parametrize(
-    ("strike", "error", "text"),
+    ("kind", "on", "text"),
     [
-        (Strike(kind="flood", on=("server",), at_ns=1), UnknownFault, "there is no fault 'flood'"),
-        (Strike(kind="pause", on=("sever",), at_ns=1), UnknownTarget, "pause is to strike 'sever'"),
-        (Strike(kind="partition", on=("ann", "sever"), at_ns=1), UnknownTarget, "partition is to strike 'sever'"),
-        (Strike(kind="power_failure", on=("sever", "mail"), at_ns=1), UnknownTarget, "is to strike 'sever'"),
+        ("pause", ("sever",), "pause is to strike 'sever'; there are: server, endpoint"),
+        ("partition", ("ann", "sever"), "partition is to strike 'sever'"),
+        ("power_failure", ("sever", "mail"), "is to strike 'sever'"),
+        ("provider_slow", ("post",), "provider_slow is to strike 'post'"),
+        ("partition", ("server",), "strikes client and server of a link, not ('server',)"),
+        ("server_crash", ("server", "endpoint"), "strikes one host, not ('server', 'endpoint')"),
     ],
 )
-def test_a_strike_that_cannot_be_is_refused(strike: Strike, error: type[Exception], text: str) -> None:
-    report = rehearsed((strike,))
-    assert text in report.violations[0].what
-    assert error.__name__ in report.violations[0].what
+def test_a_strike_at_somebody_who_is_not_there_is_no_run(kind: str, on: tuple[str, ...], text: str) -> None:
+    with pytest.raises(BadVariation, match=re.escape(text)):
+        rehearsed((Strike(kind=kind, on=on, at_ns=1),))
+
+
+def test_who_is_hit_by_links_is_known() -> None:
+    for kind in PROMISES:
+        lengths = {len(one) for one in targets_of(kind, services=("mail",), clients=("ann",))}
+        assert kind in GROUPS or lengths == {2 if kind in OF_LINKS else 1}, kind
+
+
+@pytest.mark.parametrize(
+    ("fields", "error", "text"),
+    [
+        ({"kind": "flood"}, UnknownFault, "there is no fault 'flood'"),
+        ({"on": ()}, BadVariation, "pause strikes nobody"),
+        ({"at_ns": -1}, BadVariation, "is to strike at -1 ns"),
+        ({"lasts_ns": 0}, BadVariation, "is to last 0 ns"),
+    ],
+)
+def test_a_strike_that_cannot_be_is_refused(fields: dict[str, Any], error: type[Exception], text: str) -> None:
+    with pytest.raises(error, match=text):
+        Strike(**{"kind": "pause", "on": ("server",), "at_ns": 1, **fields})
+
+
+def test_a_power_cut_of_somebody_who_is_not_there_is_no_run() -> None:
+    cut = Variation(crash_at=PointCrash(process="server", point="disk.sync", nth=1, victim="endpoint+sever"))
+    with silent(), pytest.raises(BadVariation, match="'sever' is to lose its power; there are: server, endpoint"):
+        run_seed(TOUR, APPLICATION, 1, cut)
+
+
+@pytest.mark.parametrize("index", [-1, 1_000])
+def test_an_operation_that_is_not_there_cannot_be_kept(index: int) -> None:
+    with silent(), pytest.raises(BadVariation, match=f"operation {index} is to be kept; there are "):
+        run_seed(TOUR, APPLICATION, 1, Variation(kept_calls=(0, index)))

@@ -35,7 +35,14 @@ schedules = st.one_of(
         deviations=st.lists(st.builds(Deviation, task=names, nth=numbers, by=numbers)).map(tuple),
     ),
 )
-strikes = st.builds(Strike, kind=names, on=st.lists(names).map(tuple), at_ns=numbers, detail=numbers)
+strikes = st.builds(
+    Strike,
+    kind=st.sampled_from(tuple(faults.PROMISES)),
+    on=st.lists(names, min_size=1).map(tuple),
+    at_ns=numbers,
+    lasts_ns=st.integers(1),
+    detail=numbers,
+)
 sides = st.sampled_from(("before", "torn"))
 cuts = st.builds(PointCrash, process=names, point=st.sampled_from(TORN_POINTS), nth=st.integers(1), side=sides)
 variations = st.builds(
@@ -58,7 +65,7 @@ variations = st.builds(
         nth=st.integers(1),
         side=st.sampled_from(("before", "torn")),
     ),
-    steps_max=st.none() | numbers,
+    steps_max=st.none() | st.integers(1),
 )
 
 
@@ -96,6 +103,11 @@ def test_what_changes_nothing_is_empty_and_a_small_change_is_short() -> None:
     "text",
     [
         "nonsense",
+        '{"steps_max":0}',
+        '{"orders":-1}',
+        '{"overrides":[["plan/x",null,"many"]]}',
+        '{"calls":3}',
+        '{"tame":5}',
         "[1]",
         '{"fauts":[]}',
         '{"faults":["gremlin"]}',
@@ -106,6 +118,9 @@ def test_what_changes_nothing_is_empty_and_a_small_change_is_short() -> None:
         '{"schedule":{"kind":"pct","changes":-1}}',
         '{"crash_at":{"process":"server","point":"disk.synk","nth":1}}',
         '{"crash_at":{"process":"server","point":"disk.sync","nth":0}}',
+        '{"strikes":[{"kind":"flood","on":["server"],"at_ns":1}]}',
+        '{"strikes":[{"kind":"pause","on":[],"at_ns":1}]}',
+        '{"strikes":[{"kind":"pause","on":["server"],"at_ns":-1}]}',
         '{"crash_at":{"process":"server","point":"applied","nth":1,"side":"before"}}',
         '{"crash_at":{"process":"server","point":"net.send","nth":1,"side":"torn"}}',
     ],
@@ -114,6 +129,17 @@ def test_wrong_text_is_told(text: str) -> None:
     with pytest.raises(ValueError, match="is no variation") as told:
         from_text(text)
     assert text[:60] in str(told.value)
+
+
+def test_what_is_wrong_with_it_is_told_with_its_place() -> None:
+    for text, told in (
+        ('{"strikes":[{"kind":"pause","on":[],"at_ns":1}]}', r"pause strikes nobody: .* @ strikes\[0\]"),
+        ('{"strikes":[{"kind":"pause","on":["server"],"at_ns":"x"}]}', r"expected int @ strikes\[0\].at_ns"),
+        ('{"calls":[3]}', "@ calls"),
+        ('{"faults":["flood"]}', "there is no fault 'flood'; there are: server_crash, .* @ faults"),
+    ):
+        with pytest.raises(ValueError, match=told):
+            from_text(text)
 
 
 def test_a_borrowed_prefix_is_as_the_other_seed_has_it() -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import linecache
+import shutil
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
@@ -12,7 +16,7 @@ import attrs
 import pytest
 from understudy_sim.stage import faults
 from understudy_sim.stage.application import Application
-from understudy_sim.stage.resume import ForeignFile, header_of
+from understudy_sim.stage.resume import OURS, ForeignFile, header_of, product_digest
 from understudy_sim.stage.script import load_scenario
 from understudy_sim.stage.search import Search, Summary, search
 from understudy_sim.stage.strategies.port import Scope
@@ -20,6 +24,19 @@ from understudy_sim.stage.variation import Variation
 
 from tests.sim.stage.strategies.conftest import TINY
 
+WAREHOUSE = """
+import understudy
+import shelf
+from understudy import Context, Service
+
+store = Service("Store")
+
+@store.handler()
+async def places(ctx: Context) -> int:
+    return shelf.PLACES
+
+app = understudy.app(services=[store], version="1")
+"""
 NAIVE = "scenarios/ticket_tour_naive.py"
 
 
@@ -208,28 +225,73 @@ def test_a_file_of_another_search_is_refused(tmp_path: Path) -> None:
         assert file.read_bytes() == before, "a foreign file is left as it is"
 
 
-def test_a_file_of_other_code_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("field", "told"),
+    [
+        ("product", "understudy itself has changed since"),
+        ("sources", "the script, its application or what they import has changed since"),
+        ("installed", "another Python or other installed packages"),
+    ],
+)
+def test_a_file_of_other_code_is_refused(field: str, told: str, tmp_path: Path) -> None:
     file = tmp_path / "runs.jsonl"
     wanted = Search(script=TINY, seeds=1, resume=file)
     searched(wanted)
     header, *lines = file.read_text().splitlines(keepends=True)
-    file.write_text(json.dumps({**json.loads(header), "code": "old"}) + "\n" + "".join(lines))
-    with pytest.raises(ForeignFile, match="the code has changed since"):
+    file.write_text(json.dumps({**json.loads(header), field: "old"}) + "\n" + "".join(lines))
+    with pytest.raises(ForeignFile, match=told):
         searched(wanted)
 
 
-def test_a_script_that_was_changed_is_other_code(tmp_path: Path) -> None:
-    copy = tmp_path / "tiny.py"
-    scenario = attrs.evolve(load_scenario(TINY), filename=str(copy))
+@pytest.mark.parametrize("package", [one.__name__ for one in OURS])
+def test_any_module_of_ours_that_was_changed_is_another_product(package: str, tmp_path: Path) -> None:
+    root = Path(importlib.import_module(package).__file__ or "").parent
+    copies = [tmp_path / "one", tmp_path / "two"]
+    for copy in copies:
+        shutil.copytree(root, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    before = product_digest([root])
+    assert [before, before] == [product_digest([copy]) for copy in copies]
+    files = sorted(copies[1].rglob("*.py"))
+    with files[len(files) // 2].open("a") as file:
+        file.write("# changed\n")
+    assert product_digest([copies[1]]) != before
+    files = sorted(copies[0].rglob("*.py"))
+    files[-1].rename(files[-1].with_stem("renamed"))
+    assert product_digest([copies[0]]) != before
 
-    def code() -> str:
-        return header_of(TINY, "fifo", Scope(scenario=scenario), Application(scenario.app)).code
 
-    copy.write_text("")
-    before = code()
-    assert before == code()
-    copy.write_text("# changed\n")
-    assert before != code()
+def test_a_script_or_what_it_imports_that_was_changed_is_other_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "shelf.py").write_text("PLACES = 3\n")
+    (tmp_path / "warehouse.py").write_text(WAREHOUSE)
+    script = "from understudy_sim import scenario\n@scenario(app='warehouse:app')\nasync def stocked(stage): ...\n"
+    (tmp_path / "stocked.py").write_text(script)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def sources() -> str:
+        for name in ("stocked", "shelf", "warehouse"):
+            sys.modules.pop(name, None)
+        linecache.checkcache()
+        importlib.invalidate_caches()
+        scenario = load_scenario("stocked.py")
+        return header_of("stocked.py", "fifo", Scope(scenario=scenario), Application(scenario.app)).sources
+
+    seen = [sources()]
+    assert seen == [sources()]
+    for name in ("shelf", "warehouse", "stocked"):
+        with (tmp_path / f"{name}.py").open("a") as file:
+            file.write("# changed\n")
+        seen.append(sources())
+    assert len(set(seen)) == 4
+
+
+def test_a_search_of_a_guest_is_taken_up_again(tmp_path: Path) -> None:
+    """It has no fingerprint of ours."""
+    wanted = Search(script="scenarios/ticket_tour_official.py", seeds=1, resume=tmp_path / "x")
+    first = searched(wanted)
+    assert compared(searched(wanted)) == compared(first)
 
 
 @pytest.mark.parametrize(
