@@ -107,7 +107,7 @@
   const isInView = (from, to) => toBent(to) >= left && toBent(from) <= right;
 
   function layOut() {
-    let y = 0;
+    let y = 4;
     lanes = processes.map((name, lane) => {
       const busy = bars.filter((bar) => bar[1] === lane && (bar[0] === "body" || bar[0] === "attempt"));
       busy.sort((a, b) => a[2] - b[2]);
@@ -227,7 +227,7 @@
     canvas.width = Math.round(width * ratio);
     canvas.height = Math.round(tall * ratio);
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
-    drawSoon();
+    if (lanes.length) draw();  // a canvas of another size is empty: nobody is to see it
   }
 
   const x = (ns) => LABELS + ((toBent(ns) - left) / (right - left)) * (width - LABELS);
