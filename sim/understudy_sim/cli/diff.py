@@ -91,7 +91,6 @@ def _names(other: str | None, seeds: tuple[int, ...]) -> tuple[str, str]:
 def _chronicle(run: Meant) -> Chronicle:
     chronicler = Chronicler()
     run.run(chronicler)
-    assert chronicler.chronicle is not None, "the run has stopped"
     return chronicler.chronicle
 
 

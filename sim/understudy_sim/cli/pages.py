@@ -16,7 +16,6 @@ def write_page(file: Path, run: Meant, steps_max: int | None = None) -> Report:
     """Make *run* and write its page to *file*.  Raises click.UsageError when that cannot be written."""
     chronicler = Chronicler()
     report = run.run(chronicler, steps_max=steps_max)
-    assert chronicler.chronicle is not None, "the run is over"
     try:
         file.write_text(page(chronicler.chronicle, report.stories, run.line), encoding="utf-8")
     except OSError as error:

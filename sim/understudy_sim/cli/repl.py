@@ -183,9 +183,7 @@ class _Visit:
         """Nothing is watched."""
 
     def stopped(self, rehearsal: Rehearsal, ended: KernelOutcome) -> None:
-        chronicle = self._chronicler.chronicle
-        assert chronicle is not None, "the chronicler was attached before"
-        self._stand(Standing(rehearsal, ended, chronicle))
+        self._stand(Standing(rehearsal, ended, self._chronicler.chronicle))
 
 
 # --- commands ---------------------------------------------------------------------------------------------------

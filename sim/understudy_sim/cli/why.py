@@ -31,9 +31,7 @@ class Asking:
         """Nothing is watched."""
 
     def stopped(self, rehearsal: Rehearsal, ended: KernelOutcome) -> None:
-        chronicle = self._chronicler.chronicle
-        assert chronicle is not None, "the chronicler was attached before"
-        inquiry = Inquiry(rehearsal, ended, chronicle.events)
+        inquiry = Inquiry(rehearsal, ended, self._chronicler.chronicle.events)
         try:
             self.lines = inquiry.told(self._text)
         except NobodyMeant as error:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
-from understudy_sim.kernel.aio_streams import Nudge
+from understudy_sim.kernel.nudge import Nudge
 
 if TYPE_CHECKING:
     from understudy_sim.kernel.aio_loop import SimAsyncioLoop

@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
-from trio.lowlevel import Abort, current_task, wait_task_rescheduled
 
+from understudy_sim.kernel.nudge import Nudge
 from understudy_sim.kernel.sockets import Address, SimSocket, SimSockets
 
 if TYPE_CHECKING:
@@ -22,36 +22,6 @@ if TYPE_CHECKING:
 HIGH_WATER: Final = 64 * 1024
 LOW_WATER: Final = 16 * 1024
 _GONE: Final = (trio.BrokenResourceError, trio.ClosedResourceError)
-
-
-class Nudge:
-    """Wakes the one trio task that waits for it.  A nudge while nobody waits is kept."""
-
-    def __init__(self) -> None:
-        self._task: Any = None
-        self._given = False
-
-    def give(self) -> None:
-        """Wake it."""
-        task, self._task = self._task, None
-        if task is None:
-            self._given = True
-        elif not task._runner.dead:
-            task._runner.reschedule(task)
-
-    async def taken(self) -> None:
-        """Wait for a nudge."""
-        if self._given:
-            self._given = False
-            return
-        assert self._task is None, "one task waits"
-        self._task = current_task()
-
-        def abort(_: object) -> Abort:
-            self._task = None
-            return Abort.SUCCEEDED
-
-        await wait_task_rescheduled(abort)
 
 
 class SimTransport(asyncio.Transport):

@@ -247,12 +247,7 @@ class Medium:
         """One sync of *what*, which holds *writes*: takes time, then *commit*s; or *drop*s and raises SyncFailed."""
         self.syncs += 1
         ordinal = self.syncs
-        if self.on_sync is not None:
-            self.on_sync(ordinal, "before")
-            if runner.dead:  # The hook cut the process within this very step: nothing after may run.
-                await trio.sleep_forever()
-        if self.door is not None:
-            await self.door.syncs(self, what, ordinal, writes, "before")
+        await self._tell_sync(runner, what, ordinal, writes, "before")
         profile = self.profile
         delay_ns = self._details().integer(profile.sync_low_ns, profile.sync_high_ns) + self.slow_ns
         failing = self.fail_syncs > 0
@@ -271,12 +266,17 @@ class Medium:
                 "Stop the process; do not retry."
             )
         commit()
+        await self._tell_sync(runner, what, ordinal, writes, "after")
+
+    async def _tell_sync(
+        self, runner: ProcessRunner, what: str, ordinal: int, writes: Sequence[bytes], phase: str
+    ) -> None:
         if self.on_sync is not None:
-            self.on_sync(ordinal, "after")
+            self.on_sync(ordinal, phase)
             if runner.dead:  # The hook cut the process within this very step: nothing after may run.
                 await trio.sleep_forever()
         if self.door is not None:
-            await self.door.syncs(self, what, ordinal, writes, "after")
+            await self.door.syncs(self, what, ordinal, writes, phase)
 
     def doubt(self) -> Stream:
         """What a failed sync leaves to chance."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import trio
-from trio.lowlevel import Abort, current_task, wait_task_rescheduled
 
+from understudy_sim.kernel.nudge import Nudge
 from understudy_sim.stage.h2_way import H2Way
 from understudy_sim.stage.history import Answer, Asked
 from understudy_sim.stage.operations import Call, Operation
@@ -55,7 +55,7 @@ class Asker:
         self._until = until
         self._asks: list[Ask] = []
         self._begun = 0
-        self._parked: Any = None
+        self._nudge = Nudge()
         self._process = cluster.kernel.process(name)
         self._way: H2Way | None = None
         cluster.comers[name] = self._come_back
@@ -71,9 +71,7 @@ class Asker:
         client.first, client.healed = number, True
         ask = Ask(operation, client, number, self._until)
         self._asks.append(ask)
-        task, self._parked = self._parked, None
-        if task is not None:
-            task._runner.reschedule(task)
+        self._nudge.wake()
         return ask
 
     def _start(self) -> None:
@@ -93,15 +91,10 @@ class Asker:
                 for ask in self._asks[self._begun :]:
                     nursery.start_soon(ask.client.run)
                 self._begun = len(self._asks)
-                self._parked = current_task()
-                await wait_task_rescheduled(self._abort)
-
-    def _abort(self, _: object) -> Abort:
-        self._parked = None
-        return Abort.SUCCEEDED
+                await self._nudge.taken()
 
     def _come_back(self) -> None:
-        self._begun, self._parked = 0, None
+        self._begun, self._nudge = 0, Nudge()
         self._start()
         for ask in self._asks:
             ask.client.comes_back(self._connection(), self._cluster.connect_admin(self._process))

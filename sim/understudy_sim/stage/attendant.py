@@ -22,8 +22,7 @@ from understudy_runtime.ingress.port import Request, Response
 from understudy_sim.kernel.kernel import Kernel
 from understudy_sim.kernel.process import Process
 from understudy_sim.stage.aim import Moments
-from understudy_sim.stage.client import AGAIN, BACK_OFF_MS, SERVER, TIMEOUT_S, Connection, ask_once
-from understudy_sim.stage.plan import NS_PER_MS
+from understudy_sim.stage.client import SERVER, TIMEOUT_S, Connection, ask_once, insist
 
 HOST: Final = ("host", SERVER)
 
@@ -50,14 +49,13 @@ class Desk:
         """Ask until the server is there to answer."""
         headers = (HOST,) if body is None else (HOST, ("content-type", "application/json"))
         request = Request(method, path, headers, b"" if body is None else json.dumps(body).encode())
-        tries = 0
-        while True:
-            tries += 1
+
+        async def once() -> Response | None:
             self._moments.begins(f"{self.process.name} > {SERVER}")
-            response = await ask_once(self._connection, request, TIMEOUT_S)
-            if response is not None and response.status not in AGAIN:
-                return response
-            await self._kernel.sleep_ns(BACK_OFF_MS[min(tries, len(BACK_OFF_MS)) - 1] * NS_PER_MS)
+            return await ask_once(self._connection, request, TIMEOUT_S)
+
+        response, _ = await insist(self._kernel, once)
+        return response
 
 
 Attending = Callable[[Desk], Awaitable[None]]

@@ -136,6 +136,12 @@ class Named:
         return attrs.asdict(self)
 
 
+def number_in(text: str) -> int | None:
+    """The 3 of `inv #3`, `#3` and `3`; None where *text* means an invocation by something else."""
+    number = text.removeprefix("inv ").removeprefix("#")
+    return int(number) if number.isdecimal() else None
+
+
 @attrs.frozen(kw_only=True)
 class Chronicle:
     """One run.  *ending* says how it ended, in words; claims that broke are events of the kind `violation`."""
@@ -157,9 +163,9 @@ class Chronicle:
 
     def find(self, text: str) -> Named | None:
         """The invocation that *text* means: its id or a unique beginning of it, `#3`, `3`, its label or its target."""
-        number = text.removeprefix("inv ").removeprefix("#")
-        if number.isdecimal():
-            return next((one for one in self.invocations if one.number == int(number)), None)
+        number = number_in(text)
+        if number is not None:
+            return next((one for one in self.invocations if one.number == number), None)
         exact = [one for one in self.invocations if text in (one.id, one.label, one.target, one.name)]
         begun = [one for one in self.invocations if one.id.startswith(text)] if len(text) > len("inv_1") else []
         return exact[0] if exact else begun[0] if len(begun) == 1 else None

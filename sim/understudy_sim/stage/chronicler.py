@@ -69,10 +69,10 @@ class _Known:
 
 
 class Chronicler:
-    """An `Observer`.  `chronicle` is there once the run has stopped."""
+    """An `Observer`."""
 
     def __init__(self) -> None:
-        self.chronicle: Chronicle | None = None
+        self._chronicle: Chronicle | None = None
         self._run: Rehearsal | None = None
         self._events: list[Event] = []
         self._sent: list[_Sent] = []
@@ -84,11 +84,17 @@ class Chronicler:
         self._broken: list[tuple[str, str]] = []
         self._is_over = False
 
+    @property
+    def chronicle(self) -> Chronicle:
+        """What was written, once the run has stopped."""
+        assert self._chronicle is not None, "the run has stopped, and it was attached before"
+        return self._chronicle
+
     # --- the observer -------------------------------------------------------------------------------------------
 
     def attach(self, rehearsal: Rehearsal) -> None:
         assert self._run is None, "a chronicler writes of one run"
-        assert self.chronicle is None, "a chronicler writes of one run"
+        assert self._chronicle is None, "a chronicler writes of one run"
         kernel, tally = rehearsal.kernel, rehearsal.tally
         heard = (kernel.trace.on_note, kernel.network.tap, tally.on_firing)
         assert heard == (None, None, None), "one at a time listens to the trace, the wire and the faults"
@@ -119,7 +125,7 @@ class Chronicler:
         if not is_told:
             self._add("end", ending, process=WORLD)
         messages = self._messages()
-        self.chronicle = Chronicle(
+        self._chronicle = Chronicle(
             scenario=rehearsal.scenario.name,
             seed=self._seed(rehearsal),
             variation=to_text(attrs.evolve(rehearsal.variation, steps_max=None)),

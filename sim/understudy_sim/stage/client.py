@@ -7,7 +7,7 @@ it asks until it is answered.  What an operation asks for, and of whom, is in `e
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, Protocol
 
 import trio
@@ -162,7 +162,7 @@ class Client:
             if not repeats:
                 self._gave_up(entry)
                 return
-            await self._back_off(entry.tries)
+            await back_off(self._kernel, entry.tries)
 
     async def _reads(self, entry: Asked, response: Response) -> int:
         """An answer is here."""
@@ -191,23 +191,14 @@ class Client:
         if isinstance(operation, Remove):
             self._watch.tell(Removed(self._directory.deployments[self._directory.address(operation.app)]))
         if not label or await self._directory.accepted(label, self.name):
-            response, tries = await self._done(errand_of(operation, self._directory))
+            errand = errand_of(operation, self._directory)
+            response, tries = await insist(self._kernel, lambda: self._try(errand))
         if isinstance(operation, Act):
             self._acted(operation, response, tries)
         elif response is not None and isinstance(operation, Deploy):
             self._deployed(operation, response)
         elif response is not None and isinstance(operation, Remove):
             del self._directory.deployments[self._directory.address(operation.app)]
-
-    async def _done(self, errand: Errand) -> tuple[Response, int]:
-        """The answer, and how often it was asked for: whoever does something insists."""
-        tries = 0
-        while True:
-            tries += 1
-            response = await self._try(errand)
-            if response is not None and response.status not in AGAIN:
-                return response, tries
-            await self._back_off(tries)
 
     def _acted(self, act: Act, response: Response | None, tries: int) -> None:
         made = ""
@@ -235,9 +226,6 @@ class Client:
         connection = self._admin if errand.admin else self._connection
         return await ask_once(connection, errand.request, TIMEOUT_S)
 
-    async def _back_off(self, tries: int) -> None:
-        await self._kernel.sleep_ns(BACK_OFF_MS[min(tries, len(BACK_OFF_MS)) - 1] * NS_PER_MS)
-
 
 async def ask_once(connection: Connection, request: Request, timeout_s: float) -> Response | None:
     """One answer within *timeout_s*; None when it did not come.  A connection that is silent for longer is dropped."""
@@ -248,6 +236,22 @@ async def ask_once(connection: Connection, request: Request, timeout_s: float) -
             return None
     connection.drop()
     return None
+
+
+async def insist(kernel: Kernel, ask: Callable[[], Awaitable[Response | None]]) -> tuple[Response, int]:
+    """The answer to what is asked until the server is there to answer, and how often it was asked."""
+    tries = 0
+    while True:
+        tries += 1
+        response = await ask()
+        if response is not None and response.status not in AGAIN:
+            return response, tries
+        await back_off(kernel, tries)
+
+
+async def back_off(kernel: Kernel, tries: int) -> None:
+    """Wait before asking again, the longer the more *tries* there were."""
+    await kernel.sleep_ns(BACK_OFF_MS[min(tries, len(BACK_OFF_MS)) - 1] * NS_PER_MS)
 
 
 def _point_details(entry: Asked, response: Response) -> dict[str, Any]:

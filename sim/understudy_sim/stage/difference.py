@@ -203,5 +203,4 @@ def chronicled(scenario: Scenario, trial: Trial) -> Chronicle:
     chronicler = Chronicler()
     with silent():
         run_seed(scenario, Application(scenario.app), trial.seed, trial.variation, [chronicler])
-    assert chronicler.chronicle is not None, "the run has stopped"
     return chronicler.chronicle

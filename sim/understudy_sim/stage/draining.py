@@ -1,42 +1,14 @@
 """Stopping in order: a process is told to stop, as SIGTERM does, answers what it can in its time, and exits.
 
-A `Bell` is how it is told from outside; `Drain` is the fault.  Who starts the process again is its owner.
+Who tells it, and who starts the process again, is its owner.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar
-
-from trio.lowlevel import Abort, current_task, wait_task_rescheduled
+from typing import ClassVar
 
 from understudy_sim.kernel.faults.port import Arena, Shot
-
-
-class Bell:
-    """Rung by the stage, heard by one task of a process."""
-
-    def __init__(self) -> None:
-        self._listener: Any = None
-
-    async def heard(self) -> None:
-        """Wait until it is rung."""
-        assert self._listener is None, "one task listens"
-        self._listener = current_task()
-
-        def abort(_: object) -> Abort:
-            self._listener = None
-            return Abort.SUCCEEDED
-
-        await wait_task_rescheduled(abort)
-
-    def ring(self) -> bool:
-        """Wake who listens; False when nobody does."""
-        task, self._listener = self._listener, None
-        if task is None or task._runner.dead:
-            return False
-        task._runner.reschedule(task)
-        return True
 
 
 class Drain:

@@ -5,7 +5,7 @@ Module globals die with the process, as they do on a real machine.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
@@ -18,10 +18,10 @@ from understudy_runtime.http.asgi import AsgiServer
 from understudy_runtime.http.asgi_messages import ApplicationError
 
 from understudy_sim.kernel.kernel import Kernel
+from understudy_sim.kernel.nudge import Nudge
 from understudy_sim.kernel.pipes import SimExchange
 from understudy_sim.kernel.waiters import relative
 from understudy_sim.stage.attended import AttendedApp
-from understudy_sim.stage.draining import Bell
 from understudy_sim.stage.exchange import ExchangeLink, Opening, Refused
 from understudy_sim.stage.happenings import (
     AttemptWaits,
@@ -117,18 +117,18 @@ class EndpointProcess:
         self._load = load
         self._bodies = bodies
         self._body_last = 0
-        self._bell = Bell()
+        self._stop = Nudge()
         self._back_after_ns = 0
         self.process.on_down(self._process_down)
 
     def start(self) -> None:
         """Start the next incarnation."""
-        self._bell = Bell()
+        self._stop = Nudge()
         self.process.start(self._main, on_exit=self._exited)
 
     def drain(self, back_after_ns: int) -> bool:
         """Tell it to stop; it is started again so long after it has exited.  False when it serves no bytes now."""
-        if not self._bell.ring():
+        if not self._stop.wake():
             return False
         self._back_after_ns = back_after_ns
         return True
@@ -198,7 +198,7 @@ class EndpointProcess:
         await trio.sleep_forever()
 
     async def _drain_when_told(self, http: AsgiServer, nursery: trio.Nursery) -> None:
-        await self._bell.heard()
+        await self._stop.taken()
         self._told_to_stop()
         http.drain()
         await trio.sleep(self._plan.limits.drain_timeout_ms / 1000)
@@ -257,6 +257,15 @@ class EndpointProcess:
             exchange.close()
         finally:
             self._ends(body)
+
+
+def served_in(frames: Iterable[FrameType]) -> str:
+    """The invocation whose attempt is served in one of *frames*; empty when none is."""
+    for frame in frames:
+        found = frame.f_locals if frame.f_code.co_filename == __file__ else {}
+        if "body" in found:
+            return str(found["head"].invocation_id if "head" in found else found["invocation_id"])
+    return ""
 
 
 _NO_HEADERS: Final[Mapping[str, str]] = {}

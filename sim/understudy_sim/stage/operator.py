@@ -15,9 +15,9 @@ from understudy_runtime.ingress.port import Request, Response
 from understudy_sim.kernel.kernel import Kernel
 from understudy_sim.kernel.process import Process
 from understudy_sim.stage.aim import Moments
-from understudy_sim.stage.client import AGAIN, BACK_OFF_MS, Connection, ask_once
+from understudy_sim.stage.client import Connection, ask_once, insist
 from understudy_sim.stage.happenings import Deployed, DeploymentsListed
-from understudy_sim.stage.plan import NS_PER_MS, NS_PER_S, Hop, Plan
+from understudy_sim.stage.plan import NS_PER_S, Hop, Plan
 from understudy_sim.stage.watch import Watch
 
 OPERATOR: Final = "operator"
@@ -95,16 +95,15 @@ class Operator:
 
     async def _ask(self, request: Request, wanted: Sequence[int]) -> Response:
         """Ask until the answer is one that counts."""
-        tries = 0
-        while True:
-            tries += 1
+
+        async def once() -> Response | None:
             self._moments.begins(f"{OPERATOR} > {SERVER}")
-            response = await ask_once(self._connection, request, TIMEOUT_S)
-            if response is not None and response.status not in AGAIN:
-                if response.status not in wanted:
-                    self._watch.broken(
-                        "the operator is not refused",
-                        f"{request.method} {request.target}: {response.status} {response.body[:300]!r}",
-                    )
-                return response
-            await self._kernel.sleep_ns(BACK_OFF_MS[min(tries, len(BACK_OFF_MS)) - 1] * NS_PER_MS)
+            return await ask_once(self._connection, request, TIMEOUT_S)
+
+        response, _ = await insist(self._kernel, once)
+        if response.status not in wanted:
+            self._watch.broken(
+                "the operator is not refused",
+                f"{request.method} {request.target}: {response.status} {response.body[:300]!r}",
+            )
+        return response

@@ -27,9 +27,9 @@ from understudy_runtime.storage.port import StorageDamaged, StorageError
 from understudy_runtime.world import DiskFull, SyncFailed
 
 from understudy_sim.kernel.kernel import Kernel
+from understudy_sim.kernel.nudge import Nudge
 from understudy_sim.kernel.pipes import SimExchange
 from understudy_sim.kernel.process import Process
-from understudy_sim.stage.draining import Bell
 from understudy_sim.stage.happenings import Replayed, ServerStopped, Step
 from understudy_sim.stage.operator import ADMIN_PORT
 from understudy_sim.stage.plan import Plan
@@ -87,20 +87,20 @@ class ServerProcess:
         self._truth = truth
         self._watch = watch
         self._deploy = deploy
-        self._bell = Bell()
+        self._stop = Nudge()
         self._back_after_ns = 0
         self._refusals = 0  # of the disk, before this incarnation
         self.process.on_down(self._process_down)
 
     def start(self) -> None:
         """Start the next incarnation."""
-        self._bell = Bell()
+        self._stop = Nudge()
         self._refusals = self.host.medium.refusals
         self.process.start(self._main, on_exit=self._exited)
 
     def drain(self, back_after_ns: int) -> bool:
         """Tell it to stop; it is started again so long after it has exited.  False when it does not serve now."""
-        if not self._bell.ring():
+        if not self._stop.wake():
             return False
         self._back_after_ns = back_after_ns
         return True
@@ -222,7 +222,7 @@ class ServerProcess:
         self, node: Node, servers: Sequence[HttpServer], finished: trio.Event, nursery: trio.Nursery
     ) -> None:
         """What the command line does at SIGTERM."""
-        await self._bell.heard()
+        await self._stop.taken()
         for server in servers:
             server.drain()
         await node.drain()

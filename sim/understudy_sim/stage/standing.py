@@ -17,7 +17,7 @@ from understudy_sim.kernel.loop import Ending
 from understudy_sim.kernel.pipes import Pipe
 from understudy_sim.kernel.process import Process
 from understudy_sim.kernel.waiters import is_library, relative
-from understudy_sim.stage.chronicle import KINDS, Chronicle, Event
+from understudy_sim.stage.chronicle import KINDS, Chronicle, Event, number_in
 from understudy_sim.stage.chronicle_words import entry_text, result_text, shortened, value_text
 from understudy_sim.stage.model_words import Invocation
 from understudy_sim.stage.rehearsal import Rehearsal
@@ -214,7 +214,7 @@ def is_meant(event: Event, text: str, chronicle: Chronicle) -> bool:
     named = chronicle.find(text)
     if named is not None and event.invocation == named.id:
         return True
-    if named is not None and text.removeprefix("inv ").removeprefix("#").isdecimal():
+    if named is not None and number_in(text) is not None:
         return False
     return text in (event.process, event.process.rpartition(".")[0]) or text in event.what
 

@@ -24,7 +24,7 @@ from understudy_runtime.node import Node
 from understudy_sim.kernel.kernel import KernelOutcome
 from understudy_sim.kernel.loop import Ending
 from understudy_sim.kernel.waiters import relative, user_frame
-from understudy_sim.stage.chronicle import Event
+from understudy_sim.stage.chronicle import Event, number_in
 from understudy_sim.stage.chronicle_words import shortened, target_text
 from understudy_sim.stage.history import Asked, Fate
 from understudy_sim.stage.model import CANCEL_SIGNAL, PartitionModel
@@ -86,9 +86,9 @@ class Inquiry:
 
     def find(self, text: str) -> str:
         """Whom *text* means: an id or a unique beginning of one, `#3`, a label, a target or a client; empty: nobody."""
-        number = text.removeprefix("inv ").removeprefix("#")
-        if number.isdecimal():
-            return next((id_ for id_, one in self._numbers.items() if one == int(number)), "")
+        number = number_in(text)
+        if number is not None:
+            return next((id_ for id_, one in self._numbers.items() if one == number), "")
         labelled = self._run.cluster.directory.invocation_id(text)
         if labelled:
             return labelled
