@@ -117,6 +117,10 @@ class Choices(abc.ABC):
         self.recorded.append(_new(Choice, (label, ordinal, low, high, value)))
         return value
 
+    def asked(self, label: str) -> int:
+        """How many decisions were taken under *label* so far."""
+        return self._ordinals.get(label, 0)
+
     def chance(self, label: str, thousandths: int) -> bool:
         """Decide yes in *thousandths* of 1000 cases.  0 and 1000 are no decision."""
         assert 0 <= thousandths <= 1000, f"{label}: a chance is 0 to 1000 thousandths"

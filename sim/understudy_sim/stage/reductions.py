@@ -6,6 +6,7 @@ a run is made of beyond its `Variation` and what its report tells.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
@@ -347,8 +348,8 @@ def write_decisions(tries: Tries) -> None:
 def _name_without_ordinals(tries: Tries) -> None:
     """A label that is asked once needs no number: nor does it once the code asks it twice."""
     overrides = tries.best.variation.overrides or {}
-    asked = [one.label for one in tries.ran.decisions]
-    named = {(key[0], None if asked.count(key[0]) == 1 else key[1]): value for key, value in overrides.items()}
+    asked = Counter(one.label for one in tries.ran.decisions)
+    named = {(key[0], None if asked[key[0]] == 1 else key[1]): value for key, value in overrides.items()}
     if named != overrides:
         tries.vary(overrides=named)
 

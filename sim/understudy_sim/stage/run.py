@@ -164,12 +164,9 @@ def _refuse(variation: Variation, ended: KernelOutcome) -> None:
 def unmet_by(choices: Choices, policy: Policy, variation: Variation) -> tuple[str, ...]:
     """What a variation says about decisions that the run never took."""
     said = []
-    if variation.overrides:
-        taken = {(choice.label, choice.ordinal) for choice in choices.recorded}
-        labels = {label for label, _ in taken}
-        for label, ordinal in variation.overrides:
-            if label not in labels if ordinal is None else (label, ordinal) not in taken:
-                said.append(label if ordinal is None else f"{label}#{ordinal}")
+    for label, ordinal in variation.overrides or ():
+        if choices.asked(label) <= (ordinal or 0):
+            said.append(label if ordinal is None else f"{label}#{ordinal}")
     if isinstance(policy, Deviating) and policy.unmet:
         said.append(f"{policy.unmet} of {policy.unmet + policy.met} deviations")
     return tuple(said)
@@ -320,7 +317,8 @@ def _judge_ending(run: Rehearsal, ended: KernelOutcome) -> None:
         who = f"process {ended.failed_process!r}" if ended.failed_process is not None else "the scenario"
         watch.violations.append(Violation(ENDED_EARLY, f"{who} failed: {describe(ended.result.error)}", ended.time_ns))
     elif ended.ending is not Ending.DONE:
-        waiters = "".join(f"\n  {waiter}" for waiter in ended.waiters)
+        # Who spins is told by P16; who waits beside it is of no account.
+        waiters = "".join(f"\n  {waiter}" for waiter in ended.waiters if ended.ending is not Ending.SPINS)
         watch.violations.append(Violation(ENDED_EARLY, f"{ended.ending.value}{waiters}", ended.time_ns))
     elif run.kernel.process(SERVER).incarnation and not run.stage.played:
         watch.broken(ENDED_EARLY, "the script started it and did not finish it: end with await stage.finish()")
