@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import trio
-from understudy_sim import Attach, Call, Settle, Stage
+from understudy_sim import Attach, Call, Ledger, Settle, Stage
 from understudy_sim.stage.holding import PointPassed, PointUnknown, ScriptError, StillHeld, Watching
 from understudy_sim.stage.play import StageMisuse
 from understudy_sim.stage.scenario import Script
@@ -29,14 +29,20 @@ def fails(script: Script) -> str:
     return report.violations[0].what
 
 
+async def started(stage: Stage) -> Ledger[int]:
+    """Everything runs, the bank too: its ledger."""
+    charges = stage.external(Bank)
+    await stage.start()
+    return charges
+
+
 # --- what it can do -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("hops", HOPS)
 def test_a_result_that_was_lost_is_made_once_more(hops: str) -> None:
     async def script(stage: Stage) -> None:
-        charges = stage.external(Bank)
-        await stage.start()
+        charges = await started(stage)
         written = stage.at("journal.append", where={"command": "AttemptOutput", "step": "charge"}).hold()
         call = stage.ask(PAY)
         point = await written
@@ -57,8 +63,7 @@ def test_a_result_that_was_lost_is_made_once_more(hops: str) -> None:
 @pytest.mark.parametrize("hops", HOPS)
 def test_a_result_that_was_kept_is_not(hops: str) -> None:
     async def script(stage: Stage) -> None:
-        charges = stage.external(Bank)
-        await stage.start()
+        charges = await started(stage)
         written = stage.at("journal.append", where={"command": "AttemptOutput", "step": "charge"}).hold()
         call = stage.ask(PAY)
         await written
@@ -75,8 +80,7 @@ def test_two_who_compete_come_in_the_order_that_is_wanted(first: str) -> None:
     """Both stand in front of their call of the same object; who is let go first is served first."""
 
     async def script(stage: Stage) -> None:
-        stage.external(Bank)
-        await stage.start()
+        await started(stage)
         calls = {"ann": stage.ask(PAY), "bob": stage.ask(BOB)}
         points: dict[str, Watching] = {}
         for _ in calls:
@@ -98,8 +102,7 @@ def test_two_who_compete_come_in_the_order_that_is_wanted(first: str) -> None:
 
 def test_a_held_message_does_not_leave_and_nothing_overtakes_it() -> None:
     async def script(stage: Stage) -> None:
-        stage.external(Bank)
-        await stage.start()
+        await started(stage)
         leaving = stage.at("net.send", process="ann", where={"to": "server"}).hold()
         call = stage.ask(PAY)
         await leaving
@@ -115,8 +118,7 @@ def test_a_held_message_does_not_leave_and_nothing_overtakes_it() -> None:
 
 def test_as_a_context_manager_a_hold_ends_with_its_block() -> None:
     async def script(stage: Stage) -> None:
-        charges = stage.external(Bank)
-        await stage.start()
+        charges = await started(stage)
         call = stage.ask(PAY)
         async with stage.at("external.call", side="before", where={"amount": 5}).hold() as point:
             assert point.held
@@ -132,8 +134,7 @@ def test_as_a_context_manager_a_hold_ends_with_its_block() -> None:
 
 def test_a_partition_waits_for_what_is_on_its_way_and_heals() -> None:
     async def script(stage: Stage) -> None:
-        stage.external(Bank)
-        await stage.start()
+        await started(stage)
         call = stage.ask(PAY)
         asked = await stage.at("external.call", side="after").passed()
         stage.partition("endpoint", "bank", one_way=False)
@@ -176,8 +177,7 @@ def test_what_a_script_does_to_them_excuses_them_and_is_told(does: Callable[[Sta
     """No good day (P17, P19): nobody may claim that what comes of it has no cause."""
 
     async def script(stage: Stage) -> None:
-        stage.external(Bank)
-        await stage.start()
+        await started(stage)
         point = stage.at("handler.await", side="after").hold()
         call = stage.ask(PAY)
         await point
@@ -200,8 +200,7 @@ def test_what_is_late_after_the_script_has_let_go_is_late() -> None:
     """What a script did is an excuse as long as it lasts, and no longer."""
 
     async def script(stage: Stage) -> None:
-        stage.external(Bank)
-        await stage.start()
+        await started(stage)
         call = stage.ask(PAY)
         point = await stage.at("external.call").hold()
         point.release()
@@ -221,8 +220,7 @@ def test_what_is_late_after_the_script_has_let_go_is_late() -> None:
 
 def test_a_client_that_is_cut_comes_back_and_asks_again() -> None:
     async def script(stage: Stage) -> None:
-        stage.external(Bank)
-        await stage.start()
+        await started(stage)
         call = stage.ask(PAY)
         await stage.at("answer", process="ann").hold()
         stage.crash("ann", restart_ms=500)
@@ -239,8 +237,7 @@ def test_other_operations_are_asked_as_well() -> None:
     labelled = Call(client="ann", service="Till", handler="pay", argument=5, label="pay")
 
     async def script(stage: Stage) -> None:
-        stage.external(Bank)
-        await stage.start()
+        await started(stage)
         first = stage.ask(labelled)
         second = stage.ask(Attach(client="bob", to="pay"))
         assert (await first.answer()).value == (await second.answer()).value  # type: ignore[union-attr]
@@ -267,8 +264,7 @@ def test_the_nth_passing_is_counted_from_the_start() -> None:
 
 def test_time_moves_only_as_needed() -> None:
     async def script(stage: Stage) -> None:
-        charges = stage.external(Bank)
-        await stage.start()
+        charges = await started(stage)
         began_ns = stage.kernel.now_ns
         stage.ask(PAY)
         await stage.until(lambda: len(charges) == 1)
@@ -281,8 +277,7 @@ def test_time_moves_only_as_needed() -> None:
 
 def test_equal_seeds_are_equal_runs() -> None:
     async def script(stage: Stage) -> None:
-        stage.external(Bank)
-        await stage.start()
+        await started(stage)
         call = stage.ask(PAY)
         async with stage.at("run.body", side="after").hold():
             await stage.crash("server")
@@ -299,8 +294,7 @@ def test_equal_seeds_are_equal_runs() -> None:
 
 def test_a_point_that_was_passed_is_an_error_that_says_when() -> None:
     async def script(stage: Stage) -> None:
-        stage.external(Bank)
-        await stage.start()
+        await started(stage)
         await stage.ask(PAY).answer()
         with pytest.raises(PointPassed, match=r"number 1 was passed already, as server: before journal.append") as told:
             stage.at("journal.append", where={"command": "Invoke", "service": "Till"}, nth=1).hold()
@@ -312,8 +306,7 @@ def test_a_point_that_was_passed_is_an_error_that_says_when() -> None:
 
 def test_a_watch_that_begins_too_late_ends_with_an_error() -> None:
     async def script(stage: Stage) -> None:
-        stage.external(Bank)
-        await stage.start()
+        await started(stage)
         await stage.ask(PAY).answer()
         await stage.at("run.body", where={"step": "charge"}).hold()
 
@@ -325,8 +318,7 @@ def test_a_watch_that_begins_too_late_ends_with_an_error() -> None:
 
 def test_waiting_for_what_nobody_passes_says_what_was_passed_instead() -> None:
     async def script(stage: Stage) -> None:
-        stage.external(Bank)
-        await stage.start()
+        await started(stage)
         stage.ask(PAY)
         await stage.at("run.body", where={"step": "refund"}).hold()
 
@@ -341,8 +333,7 @@ def test_those_who_wait_for_each_other_are_told_apart() -> None:
     """The second point comes only after the first is let go."""
 
     async def script(stage: Stage) -> None:
-        stage.external(Bank)
-        await stage.start()
+        await started(stage)
         stage.ask(PAY)
         await stage.at("journal.append", where={"service": "Till"}).hold()
         await stage.at("run.body", where={"step": "charge"}).hold()
@@ -355,16 +346,14 @@ def test_those_who_wait_for_each_other_are_told_apart() -> None:
 
 def test_a_condition_that_never_comes_true_and_one_that_raises() -> None:
     async def never(stage: Stage) -> None:
-        stage.external(Bank)
-        await stage.start()
+        await started(stage)
         stage.ask(PAY)
         await stage.until(lambda: False, within_s=30)
 
     assert "waits in vain for the condition in line" in fails(never)
 
     async def raises(stage: Stage) -> None:
-        charges = stage.external(Bank)
-        await stage.start()
+        charges = await started(stage)
         stage.ask(PAY)
         with pytest.raises(IndexError):
             await stage.until(lambda: charges[3] == 5)
@@ -375,8 +364,7 @@ def test_a_condition_that_never_comes_true_and_one_that_raises() -> None:
 
 def test_who_is_still_held_at_the_end_is_told() -> None:
     async def script(stage: Stage) -> None:
-        stage.external(Bank)
-        await stage.start()
+        await started(stage)
         stage.ask(PAY)
         point = await stage.at("external.call").hold()
         with pytest.raises(StillHeld, match=r"bank: before external\.call number 1") as told:
@@ -390,8 +378,7 @@ def test_who_is_still_held_at_the_end_is_told() -> None:
 
 def test_a_hold_is_released_once() -> None:
     async def script(stage: Stage) -> None:
-        stage.external(Bank)
-        await stage.start()
+        await started(stage)
         call = stage.ask(PAY)
         point = await stage.at("external.call").hold()
         point.release()
@@ -496,8 +483,7 @@ def test_a_script_that_does_not_finish_shows_nothing() -> None:
 
 def test_two_may_hold_the_same_one() -> None:
     async def script(stage: Stage) -> None:
-        stage.external(Bank)
-        await stage.start()
+        await started(stage)
         call = stage.ask(PAY)
         applied = stage.at("applied", side="after", where={"service": "Till"}).hold()
         again = stage.at("applied", side="after", where={"service": "Till"}).hold()
@@ -515,8 +501,7 @@ def test_two_may_hold_the_same_one() -> None:
 
 def test_a_script_may_wait_for_two_things_at_once() -> None:
     async def script(stage: Stage) -> None:
-        stage.external(Bank)
-        await stage.start()
+        await started(stage)
         seen: list[str] = []
 
         async def wait(step: str) -> None:
@@ -537,8 +522,7 @@ def test_a_script_may_wait_for_two_things_at_once() -> None:
 
 def test_an_operation_whose_target_nobody_asked_for_does_nothing() -> None:
     async def script(stage: Stage) -> None:
-        stage.external(Bank)
-        await stage.start()
+        await started(stage)
         await stage.ask(PAY).answer()
         assert await stage.ask(Settle(client="bob", of="nothing", value=1)).answer() is None
         await stage.finish()

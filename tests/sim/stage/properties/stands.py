@@ -16,6 +16,9 @@ from understudy_sim.stage.watch import Property, Watch
 
 P = TypeVar("P", bound=Property)
 
+IDS = ("inv_14NAYWOkWeyC4HqaAv3eM70hJLaHxEfgB2", "inv_14NAYWOkWeyC0aId9wdult2E9t1kvQgwtr")
+FIRST, SECOND = IDS
+
 
 class Stand:
     """Builds a property and feeds it steps of partition 0."""
@@ -56,6 +59,14 @@ class Stand:
     @property
     def broken(self) -> list[str]:
         return [violation.what for violation in self.watch.violations]
+
+
+def two_invocations() -> Stand:
+    """A stand that knows FIRST and SECOND, of one key."""
+    stand = Stand()
+    for id_ in IDS:
+        stand.invocation(id_)
+    return stand
 
 
 def asked(ordinal: int = 0, at_ns: int = 0) -> Asked:

@@ -39,18 +39,7 @@ from understudy_sim.stage.properties.retries import Retries
 from understudy_sim.stage.tally import Firing, Tally
 from understudy_sim.stage.watch import Watch
 
-from tests.sim.stage.properties.stands import Stand, answer, asked
-
-IDS = ("inv_14NAYWOkWeyC4HqaAv3eM70hJLaHxEfgB2", "inv_14NAYWOkWeyC0aId9wdult2E9t1kvQgwtr")
-FIRST, SECOND = IDS
-
-
-def two_invocations() -> Stand:
-    stand = Stand()
-    for id_ in IDS:
-        stand.invocation(id_)
-    return stand
-
+from tests.sim.stage.properties.stands import FIRST, SECOND, Stand, answer, asked, two_invocations
 
 # P16
 

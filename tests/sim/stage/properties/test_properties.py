@@ -45,17 +45,7 @@ from understudy_sim.stage.properties.single_holder import SingleHolder
 from understudy_sim.stage.properties.timers import Timers
 from understudy_sim.stage.properties.waits_in_vain import WaitsInVain
 
-from tests.sim.stage.properties.stands import Stand, answer, asked
-
-IDS = ("inv_14NAYWOkWeyC4HqaAv3eM70hJLaHxEfgB2", "inv_14NAYWOkWeyC0aId9wdult2E9t1kvQgwtr")
-FIRST, SECOND = IDS
-
-
-def two_invocations() -> Stand:
-    stand = Stand()
-    for id_ in IDS:
-        stand.invocation(id_)
-    return stand
+from tests.sim.stage.properties.stands import FIRST, IDS, SECOND, Stand, answer, asked, two_invocations
 
 
 def test_every_property_has_a_number_of_its_own() -> None:
