@@ -14,13 +14,16 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
+
+import trio
 
 from understudy_sim.kernel.trace import ORDINAL_MASK, Step
 from understudy_sim.kernel.waiters import is_library, waiters_of
 
 if TYPE_CHECKING:
     from understudy_sim.kernel.loop import Loop
+    from understudy_sim.kernel.runner import ProcessRunner
 
 WINDOW_NS: Final = 1_000_000_000
 TICK_S: Final = 4.0
@@ -28,6 +31,7 @@ SUSPECTS_MAX: Final = 3
 # Who took less of the latest steps is none.
 SHARE_MIN: Final = 0.2
 TAIL_ENTRIES: Final = 4_000
+TASKS_GONE: Final = "tasks that have ended since"
 
 
 class StepNeverEnds(BaseException):
@@ -58,18 +62,29 @@ class Pace:
         return self._loop.steps - self._steps > self._steps_max
 
 
-def busiest(loop: Loop) -> list[str]:
-    """Who of the living took a good part of the latest steps, and where each stands now."""
+def busiest(loop: Loop, about: Callable[[Any], str] = lambda task: "") -> list[str]:
+    """Who took a good part of the latest steps, and where each stands now: alike tasks as one, the busiest always.
+
+    *about* says more of a task.
+    """
     counted = Counter(entry.ordinal for entry in _tail(loop))
-    total = sum(counted.values())
     tasks = {task._counter & ORDINAL_MASK: (runner, task) for runner in loop.runners for task in runner.tasks}
-    lines = []
-    for ordinal, count in counted.most_common(SUSPECTS_MAX):
-        if ordinal not in tasks or count < SHARE_MIN * total:
-            continue
-        runner, task = tasks[ordinal]
-        lines.append(f"{100 * count // total} % of the steps: {waiters_of([(runner.process.name, [task])])[0]}")
+    alike: dict[str, list[int]] = {}
+    for ordinal, count in counted.items():
+        alike.setdefault(_named(*tasks[ordinal], about) if ordinal in tasks else TASKS_GONE, []).append(count)
+    total = sum(counted.values())
+    lines: list[str] = []
+    for who, counts in sorted(alike.items(), key=lambda pair: -sum(pair[1]))[:SUSPECTS_MAX]:
+        if not lines or sum(counts) >= SHARE_MIN * total:
+            many = f", of {len(counts)} tasks" if len(counts) > 1 else ""
+            lines.append(f"{100 * sum(counts) // total} % of the steps{many}: {who}")
     return lines
+
+
+def _named(runner: ProcessRunner, task: Any, about: Callable[[Any], str]) -> str:
+    found = waiters_of([(runner.process.name, [task])])[0]
+    more = about(task)
+    return f"{found}\n    {more}" if more else str(found)
 
 
 def _tail(loop: Loop) -> list[Step]:
@@ -89,7 +104,7 @@ def step_watchdog(loop: Loop, found: Callable[[str], object], tick_s: float) -> 
         if seen[0] != loop.steps:
             seen[0] = loop.steps
             return
-        found(_place(frame))
+        found(f"{_place(frame)}{_who(loop)}")
         raise StepNeverEnds
 
     before = signal.signal(signal.SIGVTALRM, bark)
@@ -101,6 +116,12 @@ def step_watchdog(loop: Loop, found: Callable[[str], object], tick_s: float) -> 
     finally:
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
         signal.signal(signal.SIGVTALRM, before)
+
+
+def _who(loop: Loop) -> str:
+    """Whose step it is; empty between two steps."""
+    runner = loop.current_runner
+    return "" if runner is None else f", by {runner.process.name}: {trio.lowlevel.current_task().name}"
 
 
 def _place(frame: FrameType | None) -> str:

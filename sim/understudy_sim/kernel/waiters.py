@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import sys
 import sysconfig
@@ -50,11 +51,28 @@ def waiters_of(processes: Iterable[tuple[str, Sequence[Any]]]) -> tuple[Waiter, 
 
 def user_frame(task: Any) -> tuple[FrameType | None, int]:
     """The innermost frame of a parked task that is not trio's, the kernel's or the library's, and its line."""
-    frames = list(task.iter_await_frames())
+    frames = await_frames(task)
     for frame, line in reversed(frames):
         if not is_library(frame.f_code.co_filename):
             return frame, line
     return frames[-1] if frames else (None, 0)
+
+
+def await_frames(task: Any) -> list[tuple[FrameType, int]]:
+    """The frames of a parked task with their lines, outermost first.
+
+    Where one drives a coroutine itself (by `send`, not by `await`), those of that coroutine follow.
+    """
+    frames: list[tuple[FrameType, int]] = list(task.iter_await_frames())
+    while frames:
+        driven = [one for one in frames[-1][0].f_locals.values() if inspect.iscoroutine(one) and one.cr_suspended]
+        if len(driven) != 1:
+            break
+        inner: Any = driven[0]
+        while (frame := getattr(inner, "cr_frame", None) or getattr(inner, "gi_frame", None)) is not None:
+            frames.append((frame, frame.f_lineno))
+            inner = getattr(inner, "cr_await", None) or getattr(inner, "gi_yieldfrom", None)
+    return frames
 
 
 def relative(filename: str) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
+from types import FrameType
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import outcome
@@ -263,8 +264,10 @@ def served_in(frames: Iterable[FrameType]) -> str:
     """The invocation whose attempt is served in one of *frames*; empty when none is."""
     for frame in frames:
         found = frame.f_locals if frame.f_code.co_filename == __file__ else {}
-        if "body" in found:
-            return str(found["head"].invocation_id if "head" in found else found["invocation_id"])
+        head = found.get("head")
+        invocation_id = found.get("invocation_id", "") if head is None else head.invocation_id
+        if "body" in found and invocation_id:
+            return str(invocation_id)
     return ""
 
 

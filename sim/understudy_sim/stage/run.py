@@ -13,6 +13,7 @@ from understudy_runtime.model.events import AttemptStarted
 from understudy_runtime.node import sole_error
 
 from understudy_sim.kernel.choices import Choices, SeededChoices
+from understudy_sim.kernel.clock import NS_PER_S
 from understudy_sim.kernel.deviations import Deviating
 from understudy_sim.kernel.fence import Fence
 from understudy_sim.kernel.kernel import Kernel, KernelOutcome
@@ -24,7 +25,7 @@ from understudy_sim.stage.coverage import Coverage
 from understudy_sim.stage.equivalence import OutcomeJudged, OutcomeSeen, allowed_by, undisturbed
 from understudy_sim.stage.history import Fate, History
 from understudy_sim.stage.operations import Operation
-from understudy_sim.stage.plan import NS_PER_S, Plan, draw_plan, registered
+from understudy_sim.stage.plan import Plan, draw_plan, registered
 from understudy_sim.stage.play import Stage
 from understudy_sim.stage.properties import PROPERTIES
 from understudy_sim.stage.properties.accepted_ends import AcceptedEnds

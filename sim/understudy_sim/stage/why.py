@@ -477,7 +477,7 @@ CAUSES: Final[Mapping[Status, Find]] = MappingProxyType(
 
 # Claims that somebody comes to an end, by how they begin.
 OF_ENDING: Final = ("P5 ", "every client is answered", "the operator is answered")
-CUT_OFF: Final = (Ending.STUCK, Ending.STEPS_EXHAUSTED, Ending.TIME_EXHAUSTED, Ending.SPINS)
+CUT_OFF: Final = (Ending.STUCK, Ending.STEPS_EXHAUSTED, Ending.TIME_EXHAUSTED)
 CHAINS_IN_A_STORY: Final = 3
 CHAINS_IN_A_REPORT: Final = 4
 

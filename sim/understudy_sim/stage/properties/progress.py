@@ -9,8 +9,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import ClassVar, Final
+import traceback
+from collections.abc import Iterable, Mapping
+from types import FrameType
+from typing import Any, ClassVar, Final
 
 from understudy_runtime.model.actions import StartAttempt
 from understudy_runtime.model.events import LeadershipTaken
@@ -18,6 +20,8 @@ from understudy_runtime.model.invocation import Status
 
 from understudy_sim.kernel.loop import Ending, Loop
 from understudy_sim.kernel.spin import Pace, busiest
+from understudy_sim.stage.chronicle_words import target_text
+from understudy_sim.stage.endpoint import served_in
 from understudy_sim.stage.happenings import Step
 from understudy_sim.stage.watch import Handler, Property
 
@@ -49,11 +53,27 @@ class Progress(Property):
             self._spins(f"{STEPS_MAX} steps within a second, and no record was written")
 
     def _spun(self, place: str) -> None:
-        self.broken(f"one step never ends: it was broken off in {place}")
+        handler = self._handler_in(frame for frame, _ in traceback.walk_stack(None))
+        self.broken(f"one step never ends: it was broken off in {place}{', ' if handler else ''}{handler}")
+
+    def _about(self, task: Any) -> str:
+        """Whose handler a task runs, or belongs to."""
+        while task is not None:
+            handler = self._handler_in(frame for frame, _ in task.iter_await_frames())
+            if handler:
+                return handler
+            task = task.parent_nursery.parent_task if task.parent_nursery is not None else None
+        return ""
+
+    def _handler_in(self, frames: Iterable[FrameType]) -> str:
+        invocation_id = served_in(frames)
+        command = self.truth.commands.get(invocation_id)
+        handler = target_text(command.target) if command is not None else ""
+        return f"in the handler of {handler} ({invocation_id})" if invocation_id else ""
 
     def _spins(self, what: str, invocation_id: str = "") -> None:
         assert self._loop is not None, "it watches a loop"
-        who = "".join(f"\n  {line}" for line in busiest(self._loop))
+        who = "".join(f"\n  {line}" for line in busiest(self._loop, self._about))
         self.broken(f"{what}{who}", invocation_id)
         self._loop.stop(Ending.SPINS)
 
