@@ -85,6 +85,8 @@ LOOK_S: Final = 60
 BROKEN_OFF: Final = 409
 # Input, state, heat and its reading, sleep and its end, call with id and result, glaze, sleep, cool, state, output.
 OUTPUT_INDEX: Final = 16
+# Who is broken off while it soaks goes on with a sleep that is not over.
+SOAK_INDEXES: Final = (4, 11)
 # What a firing does itself, each with the entry that says so.  Its result comes along, wherever that is.
 STEPS: Final = {"heat": 2, "glaze": 9, "cool": 13}
 PAUSES_MS: Final = (0, 500, 2_000, 3_000, 6_000, 20_000)
@@ -136,12 +138,15 @@ def meddling(choices: Choices, label: str) -> list[Operation]:
         done.append(Act(client=who, action=action, on=label, pause_ms=choices.one_of("when", PAUSES_MS)))
     for number in range(choices.integer("looking back", 0, 2)):
         who, late_ms = f"{label} again", choices.one_of("how late", LATER_MS)
-        if choices.chance("broken off", 200):
+        is_broken_off = choices.chance("broken off", 250)
+        if is_broken_off:
             done.append(Act(client="potter", action="kill", on=label, pause_ms=choices.one_of("when", PAUSES_MS)))
         if choices.chance("tidies up", 200):
             done.append(Act(client=who, action="purge-journal", on=label, pause_ms=late_ms))
             continue
         from_index = choices.integer("from", 0, OUTPUT_INDEX + 1) if choices.chance("half way", 700) else 0
+        if is_broken_off and choices.chance("while it soaked", 500):
+            from_index = choices.one_of("soak", SOAK_INDEXES)
         name = f"{label}-again-{number}"
         query = f"from={from_index}"
         done.append(Act(client=who, action="restart-as-new", on=label, query=query, label=name, pause_ms=late_ms))
