@@ -13,12 +13,13 @@ from typing import Any, Final
 import attrs
 import trio
 
+from understudy_sim.kernel.clock import NS_PER_MS
 from understudy_sim.stage.client import Client
 from understudy_sim.stage.directory import Gate
 from understudy_sim.stage.h2_way import H2Way
 from understudy_sim.stage.history import Asked
 from understudy_sim.stage.operations import Call, Operation
-from understudy_sim.stage.plan import NS_PER_MS, Hop
+from understudy_sim.stage.plan import Hop
 from understudy_sim.stage.play import Stage
 from understudy_sim.stage.server import INGRESS_PORT, SERVER
 from understudy_sim.stage.variation import Strike

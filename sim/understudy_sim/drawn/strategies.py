@@ -16,12 +16,13 @@ from hypothesis.strategies import DrawFn, SearchStrategy
 from understudy_sim.drawn.arguments import NoStrategy, from_schema
 from understudy_sim.drawn.runs import Run, name_of
 from understudy_sim.kernel.choices import Choices
+from understudy_sim.kernel.clock import NS_PER_MS
+from understudy_sim.kernel.disk import DETAIL_MAX
 from understudy_sim.kernel.kernel import KernelOutcome
 from understudy_sim.stage.application import Application
 from understudy_sim.stage.faults import KINDS, FaultSet, none
 from understudy_sim.stage.nemesis import targets_of
 from understudy_sim.stage.operations import Call, Operation
-from understudy_sim.stage.plan import NS_PER_MS
 from understudy_sim.stage.rehearsal import Rehearsal
 from understudy_sim.stage.run import run_seed
 from understudy_sim.stage.scenario import Scenario
@@ -39,7 +40,6 @@ STRIKES_MAX: Final = 6
 AT_MS_MAX: Final = 20_000
 LASTS_MS_MAX: Final = 5_000
 STRENGTH_MS_MAX: Final = 60_000
-DETAIL_MAX: Final = 2**16 - 1
 # One in so many operations of a workload is left out, and one in so many rehearsals has nothing but tame bounds.
 LEFT_OUT_ONE_IN: Final = 8
 TAME_ONE_IN: Final = 4

@@ -32,6 +32,7 @@ from trio.lowlevel import Abort, current_task, wait_task_rescheduled
 
 from understudy_sim.kernel import aio_import
 from understudy_sim.kernel.aio_streams import SimServer, SimTransport
+from understudy_sim.kernel.clock import NS_PER_S
 from understudy_sim.kernel.reaper import close_inside_out
 
 if TYPE_CHECKING:
@@ -42,7 +43,6 @@ trio_asyncio: Final[Any] = aio_import.trio_asyncio()
 _COMPACT_AT: Final = 100
 # How long tasks may take to end once they are cancelled; then the process exits without them.
 _LEAVE_S: Final = 10
-_NS_PER_S: Final = 1_000_000_000
 _AsyncHandle: Final = importlib.import_module("trio_asyncio._handles").AsyncHandle
 
 
@@ -87,6 +87,25 @@ class BirthFuture(asyncio.Future):  # type: ignore[type-arg]
         return self is other
 
 
+def _refuse(what: str, instead: str) -> NoReturn:
+    frame = sys._getframe(2)
+    while frame.f_back is not None and ("asyncio" in frame.f_code.co_filename or "anyio" in frame.f_code.co_filename):
+        frame = frame.f_back
+    raise NotSimulated(
+        f"{frame.f_code.co_qualname} ({frame.f_code.co_filename}:{frame.f_lineno}) asked asyncio for {what}, "
+        f"which the simulated world does not have.  Use {instead}."
+    )
+
+
+def _refuses(what: str, instead: str) -> Any:
+    """A method of the loop that is not simulated."""
+
+    def refuse(*_: Any, **__: Any) -> NoReturn:
+        _refuse(what, instead)
+
+    return refuse
+
+
 class _NoDispatcher:
     """The kernel's own hooks keep asynchronous generators, of either kind, in order."""
 
@@ -115,7 +134,7 @@ class SimAsyncioLoop(trio_asyncio.TrioEventLoop):  # type: ignore[misc]
         self._parked: Any = None
         self._signals: dict[int, asyncio.Handle] = {}
         super().__init__()
-        self._clock_resolution = 1 / _NS_PER_S
+        self._clock_resolution = 1 / NS_PER_S
         self.set_task_factory(_new_task)
         process.runner.remains.append(self._take_all)
 
@@ -139,7 +158,7 @@ class SimAsyncioLoop(trio_asyncio.TrioEventLoop):  # type: ignore[misc]
 
     def time(self) -> float:
         """Seconds since the run began."""
-        return self.kernel.now_ns / _NS_PER_S
+        return self.kernel.now_ns / NS_PER_S
 
     # No descriptors
 
@@ -155,7 +174,7 @@ class SimAsyncioLoop(trio_asyncio.TrioEventLoop):  # type: ignore[misc]
         self._check_closed()
         if isinstance(handle, asyncio.TimerHandle):
             self._sequence += 1
-            at_ns = -int(-handle._when * _NS_PER_S // 1)  # type: ignore[attr-defined]
+            at_ns = -int(-handle._when * NS_PER_S // 1)  # type: ignore[attr-defined]
             heapq.heappush(self._due, (at_ns, self._sequence, handle))
             handle._scheduled = True  # type: ignore[attr-defined]
         else:
@@ -345,65 +364,23 @@ class SimAsyncioLoop(trio_asyncio.TrioEventLoop):  # type: ignore[misc]
             _refuse("a server on a socket of one's own", "host and port")
         return SimServer(self, protocol_factory, self.sockets, int(port or 0))
 
-    async def create_datagram_endpoint(self, *args: Any, **options: Any) -> NoReturn:
-        """Refuse."""
-        _refuse("datagrams", "a stream: the simulated network carries nothing else")
+    # What the simulated world does not have
 
-    async def create_unix_connection(self, *args: Any, **options: Any) -> NoReturn:
-        """Refuse."""
-        _refuse("a Unix socket", "host and port of a host of the run")
-
-    async def create_unix_server(self, *args: Any, **options: Any) -> NoReturn:
-        """Refuse."""
-        _refuse("a Unix socket", "a port")
-
-    async def start_tls(self, *args: Any, **options: Any) -> NoReturn:
-        """Refuse."""
-        _refuse("TLS", "a plain connection: simulated hosts speak no TLS")
-
-    async def sendfile(self, *args: Any, **options: Any) -> NoReturn:
-        """Refuse."""
-        _refuse("sendfile", "transport.write")
-
-    async def subprocess_exec(self, *args: Any, **options: Any) -> NoReturn:
-        """Refuse."""
-        _refuse("a subprocess", "an External: an outside service of the run")
-
-    async def subprocess_shell(self, *args: Any, **options: Any) -> NoReturn:
-        """Refuse."""
-        _refuse("a subprocess", "an External: an outside service of the run")
-
-    async def connect_read_pipe(self, *args: Any, **options: Any) -> NoReturn:
-        """Refuse."""
-        _refuse("a pipe", "a stream to a host of the run")
-
-    async def connect_write_pipe(self, *args: Any, **options: Any) -> NoReturn:
-        """Refuse."""
-        _refuse("a pipe", "a stream to a host of the run")
-
-    def add_reader(self, fd: Any, callback: Any, *args: Any) -> NoReturn:
-        """Refuse."""
-        _refuse("a wait for a real descriptor", "asyncio.open_connection to a host of the run")
-
-    def add_writer(self, fd: Any, callback: Any, *args: Any) -> NoReturn:
-        """Refuse."""
-        _refuse("a wait for a real descriptor", "asyncio.open_connection to a host of the run")
-
-    async def sock_connect(self, sock: Any, address: Any) -> NoReturn:
-        """Refuse."""
-        _refuse("a socket of one's own", "asyncio.open_connection to a host of the run")
-
-    async def sock_recv(self, sock: Any, n: int) -> NoReturn:
-        """Refuse."""
-        _refuse("a socket of one's own", "asyncio.open_connection to a host of the run")
-
-    async def sock_sendall(self, sock: Any, data: Any) -> NoReturn:
-        """Refuse."""
-        _refuse("a socket of one's own", "asyncio.open_connection to a host of the run")
-
-    async def sock_accept(self, sock: Any) -> NoReturn:
-        """Refuse."""
-        _refuse("a socket of one's own", "asyncio.start_server")
+    create_datagram_endpoint = _refuses("datagrams", "a stream: the simulated network carries nothing else")
+    create_unix_connection = _refuses("a Unix socket", "host and port of a host of the run")
+    create_unix_server = _refuses("a Unix socket", "a port")
+    start_tls = _refuses("TLS", "a plain connection: simulated hosts speak no TLS")
+    sendfile = _refuses("sendfile", "transport.write")
+    subprocess_exec = _refuses("a subprocess", "an External: an outside service of the run")
+    subprocess_shell = _refuses("a subprocess", "an External: an outside service of the run")
+    connect_read_pipe = _refuses("a pipe", "a stream to a host of the run")
+    connect_write_pipe = _refuses("a pipe", "a stream to a host of the run")
+    add_reader = _refuses("a wait for a real descriptor", "asyncio.open_connection to a host of the run")
+    add_writer = _refuses("a wait for a real descriptor", "asyncio.open_connection to a host of the run")
+    sock_connect = _refuses("a socket of one's own", "asyncio.open_connection to a host of the run")
+    sock_recv = _refuses("a socket of one's own", "asyncio.open_connection to a host of the run")
+    sock_sendall = _refuses("a socket of one's own", "asyncio.open_connection to a host of the run")
+    sock_accept = _refuses("a socket of one's own", "asyncio.start_server")
 
 
 def _new_task(loop: Any, coro: Any, **options: Any) -> BirthTask:
@@ -419,16 +396,6 @@ def _run_into(future: Any, func: Callable[..., Any], args: tuple[Any, ...]) -> N
         future.set_exception(error)
     else:
         future.set_result(result)
-
-
-def _refuse(what: str, instead: str) -> NoReturn:
-    frame = sys._getframe(2)
-    while frame.f_back is not None and ("asyncio" in frame.f_code.co_filename or "anyio" in frame.f_code.co_filename):
-        frame = frame.f_back
-    raise NotSimulated(
-        f"{frame.f_code.co_qualname} ({frame.f_code.co_filename}:{frame.f_lineno}) asked asyncio for {what}, "
-        f"which the simulated world does not have.  Use {instead}."
-    )
 
 
 class open_loop:  # noqa: N801  # used as a function, as trio-asyncio's is

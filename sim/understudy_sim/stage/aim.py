@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final
 
+from understudy_sim.kernel.clock import NS_PER_MS
 from understudy_sim.kernel.faults.port import Planned, Shot
 from understudy_sim.kernel.kernel import Kernel
-from understudy_sim.stage.plan import NS_PER_MS
 
 # How long after its moment an aimed fault comes.
 LATER_NS: Final = (

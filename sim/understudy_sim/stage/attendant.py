@@ -22,7 +22,8 @@ from understudy_runtime.ingress.port import Request, Response
 from understudy_sim.kernel.kernel import Kernel
 from understudy_sim.kernel.process import Process
 from understudy_sim.stage.aim import Moments
-from understudy_sim.stage.client import SERVER, TIMEOUT_S, Connection, ask_once, insist
+from understudy_sim.stage.client import TIMEOUT_S, Connection, ask_once, insist
+from understudy_sim.stage.server import SERVER
 
 HOST: Final = ("host", SERVER)
 

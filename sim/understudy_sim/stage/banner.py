@@ -12,8 +12,9 @@ from typing import Final
 import attrs
 from understudy_runtime.limits import Limits
 
+from understudy_sim.kernel.clock import NS_PER_MS, NS_PER_S
 from understudy_sim.stage.nemesis import every_ns
-from understudy_sim.stage.plan import NS_PER_MS, NS_PER_S, Plan
+from understudy_sim.stage.plan import Plan
 from understudy_sim.stage.report import Report
 
 WIDTH: Final = 100

@@ -15,6 +15,7 @@ from understudy_runtime.http.h1_client import ClientPool, ConnectionLost
 from understudy_runtime.ingress.port import Request, Response
 
 from understudy_sim.kernel.choices import Choices
+from understudy_sim.kernel.clock import NS_PER_MS
 from understudy_sim.kernel.kernel import Kernel
 from understudy_sim.kernel.network import Network
 from understudy_sim.kernel.pipes import SimExchange, SimStream
@@ -25,11 +26,10 @@ from understudy_sim.stage.errands import Errand, errand_of
 from understudy_sim.stage.happenings import Answered, Asking, Deployed, GaveUp, Removed
 from understudy_sim.stage.history import Acted, Answer, Asked, Fate, History
 from understudy_sim.stage.operations import Act, Attach, Call, Deploy, Operation, Remove, label_of
-from understudy_sim.stage.plan import NS_PER_MS
 from understudy_sim.stage.points import AFTER, BEFORE, Points
+from understudy_sim.stage.server import SERVER
 from understudy_sim.stage.watch import Watch
 
-SERVER: Final = "server"
 BACK_OFF_MS: Final = (100, 500, 2_000, 5_000, 10_000)
 TIMEOUT_S: Final = 60
 # What an answer may be when asking again can help: the head came too slowly, too busy, stopping, or a server error of

@@ -33,6 +33,7 @@ from understudy_runtime.model.events import (
 from understudy_runtime.model.invocation import Status
 from understudy_runtime.node import Deployment
 
+from understudy_sim.kernel.clock import NS_PER_MS
 from understudy_sim.kernel.fence import Hazard, Zone
 from understudy_sim.kernel.kernel import MAIN, Kernel
 from understudy_sim.kernel.process import Process
@@ -51,10 +52,10 @@ from understudy_sim.stage.h2_way import H2Way
 from understudy_sim.stage.happenings import BodyStarted, HazardSeen, Step, StepExecuted
 from understudy_sim.stage.history import History
 from understudy_sim.stage.operations import Call, NameTaken, Operation
-from understudy_sim.stage.operator import ADMIN_PORT, OPERATOR, Operator
-from understudy_sim.stage.plan import NS_PER_MS, Hop, Plan, Upgrade
+from understudy_sim.stage.operator import OPERATOR, Operator
+from understudy_sim.stage.plan import Hop, Plan, Upgrade
 from understudy_sim.stage.points import Passing, Points, fate_of, unsynced_at
-from understudy_sim.stage.server import ADMIN_EXCHANGE_PORT, INGRESS_PORT, SERVER, ServerProcess, Ways
+from understudy_sim.stage.server import ADMIN_EXCHANGE_PORT, ADMIN_PORT, INGRESS_PORT, SERVER, ServerProcess, Ways
 from understudy_sim.stage.server import EXCHANGE_PORT as SERVER_PORT
 from understudy_sim.stage.tally import Firing, Tally
 from understudy_sim.stage.truth import Truth

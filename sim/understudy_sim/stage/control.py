@@ -23,12 +23,12 @@ import attrs
 import trio
 from understudy_runtime.machine.apply import RULES_CURRENT
 
+from understudy_sim.kernel.clock import NS_PER_MS, NS_PER_S
 from understudy_sim.kernel.kernel import MAIN
 from understudy_sim.kernel.process import State
 from understudy_sim.stage.asking import Ask, Asker
 from understudy_sim.stage.holding import At, NobodyPasses, PassLog, ScriptError, StillHeld, Watching
 from understudy_sim.stage.operations import Operation
-from understudy_sim.stage.plan import NS_PER_MS, NS_PER_S
 from understudy_sim.stage.points import UNSYNCED, Passing
 from understudy_sim.stage.server import SERVER
 from understudy_sim.stage.tally import Firing

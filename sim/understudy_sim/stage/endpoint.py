@@ -18,6 +18,7 @@ from understudy_runtime.front import asgi_server
 from understudy_runtime.http.asgi import AsgiServer
 from understudy_runtime.http.asgi_messages import ApplicationError
 
+from understudy_sim.kernel.clock import NS_PER_MS
 from understudy_sim.kernel.kernel import Kernel
 from understudy_sim.kernel.nudge import Nudge
 from understudy_sim.kernel.pipes import SimExchange
@@ -50,7 +51,6 @@ Answered = Callable[[Any, Any, Any, str], Awaitable[None]]
 ENDPOINT: Final = "endpoint"
 EXCHANGE_PORT: Final = 9079
 HTTP_PORT: Final = 9080
-NS_PER_MS: Final = 1_000_000
 
 
 class SimSdkHost:

@@ -15,10 +15,11 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 import trio
 
 from understudy_sim.kernel.choices import Choices
+from understudy_sim.kernel.clock import NS_PER_MS
 from understudy_sim.kernel.kernel import Kernel
 from understudy_sim.stage.aim import Moments
 from understudy_sim.stage.ledger import Ledger
-from understudy_sim.stage.plan import NS_PER_MS, Plan
+from understudy_sim.stage.plan import Plan
 from understudy_sim.stage.points import AFTER, BEFORE, Points
 from understudy_sim.stage.tally import Firing, Tally
 from understudy_sim.stage.variation import Strike

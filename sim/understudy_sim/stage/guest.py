@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 
 from understudy_sim.kernel.choices import SeededChoices
+from understudy_sim.kernel.clock import NS_PER_MS
 from understudy_sim.kernel.kernel import Kernel
-from understudy_sim.stage.endpoint import NS_PER_MS, EndpointProcess
+from understudy_sim.stage.endpoint import EndpointProcess
 from understudy_sim.stage.points import BEFORE
 
 if TYPE_CHECKING:

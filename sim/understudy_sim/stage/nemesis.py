@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
+from understudy_sim.kernel.clock import NS_PER_MS, NS_PER_S
 from understudy_sim.kernel.faults.nemesis import Nemesis as KernelNemesis
 from understudy_sim.kernel.faults.port import Fault, Intensity, Planned, Shot, Target
 from understudy_sim.kernel.faults.port import Tally as Counted
@@ -22,7 +23,7 @@ from understudy_sim.stage.endpoint import ENDPOINT
 from understudy_sim.stage.endpoint_faults import Busy, Swap
 from understudy_sim.stage.faults import DAMAGE
 from understudy_sim.stage.operator import OPERATOR
-from understudy_sim.stage.plan import NS_PER_MS, NS_PER_S, Plan
+from understudy_sim.stage.plan import Plan
 from understudy_sim.stage.rotten_store import RottenStore
 from understudy_sim.stage.server import SERVER
 from understudy_sim.stage.strikes import EVERYWHERE, OF_CALLS, Waiting, check_strikes, shot_of

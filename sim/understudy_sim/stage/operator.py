@@ -12,17 +12,17 @@ from typing import Any, Final
 
 from understudy_runtime.ingress.port import Request, Response
 
+from understudy_sim.kernel.clock import NS_PER_S
 from understudy_sim.kernel.kernel import Kernel
 from understudy_sim.kernel.process import Process
 from understudy_sim.stage.aim import Moments
 from understudy_sim.stage.client import Connection, ask_once, insist
 from understudy_sim.stage.happenings import Deployed, DeploymentsListed
-from understudy_sim.stage.plan import NS_PER_S, Hop, Plan
+from understudy_sim.stage.plan import Hop, Plan
+from understudy_sim.stage.server import SERVER
 from understudy_sim.stage.watch import Watch
 
 OPERATOR: Final = "operator"
-ADMIN_PORT: Final = 9070
-SERVER: Final = "server"
 TIMEOUT_S: Final = 30
 LOOK_S: Final = 5
 

@@ -15,10 +15,9 @@ from understudy_runtime.limits import KIB, MIB, Limits
 from understudy_runtime.model.invocation import RetryPolicy
 
 from understudy_sim.kernel.choices import Choices
+from understudy_sim.kernel.clock import NS_PER_MS, NS_PER_S
 from understudy_sim.stage.faults import DAMAGE, PROMISES, FaultSet
 
-NS_PER_MS: Final = 1_000_000
-NS_PER_S: Final = 1_000_000_000
 PARTITIONS_MAX: Final = 4
 MINUTE_MS: Final = 60_000
 HOUR_MS: Final = 60 * MINUTE_MS

@@ -20,6 +20,7 @@ from understudy_runtime.model.commands import AttemptOutput, Cancel, Delivered, 
 from understudy_runtime.model.events import LeadershipTaken
 from understudy_runtime.model.invocation import Result, Status
 
+from understudy_sim.kernel.clock import NS_PER_MS, NS_PER_S
 from understudy_sim.kernel.kernel import Kernel
 from understudy_sim.stage.attendant import Attending
 from understudy_sim.stage.cluster import Cluster
@@ -31,7 +32,7 @@ from understudy_sim.stage.ledger import Ledger
 from understudy_sim.stage.model import CANCEL_SIGNAL
 from understudy_sim.stage.nemesis import Nemesis
 from understudy_sim.stage.operations import Operation
-from understudy_sim.stage.plan import NS_PER_MS, NS_PER_S, Plan
+from understudy_sim.stage.plan import Plan
 from understudy_sim.stage.properties.accepted_ends import AcceptedEnds
 from understudy_sim.stage.properties.causes import Causes
 from understudy_sim.stage.properties.exactly_once import ExactlyOnce

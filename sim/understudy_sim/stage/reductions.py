@@ -13,6 +13,7 @@ from typing import Any, Final
 import attrs
 
 from understudy_sim.kernel.choices import Choice, Stream, stable_seed
+from understudy_sim.kernel.clock import NS_PER_MS
 from understudy_sim.stage.fixed import EVERYTHING, FIFO
 from understudy_sim.stage.minimize import drop_each, drop_singly, first_that_fails, rounder, smaller
 from understudy_sim.stage.operations import Call, Operation
@@ -37,7 +38,6 @@ ANSWERS_MAX: Final = 8
 LASTS_NS: Final = (1_000_000, 10_000_000, 100_000_000, 1_000_000_000)
 PAUSES_NS: Final = (10_000_000, 100_000_000, 1_000_000_000)
 STRENGTHS_NS: Final = (1, 1_000_000, 1_000_000_000)
-NS_PER_MS: Final = 1_000_000
 YES: Final = 999
 SIMPLER_MAX: Final = 5
 

@@ -31,7 +31,6 @@ from understudy_sim.kernel.nudge import Nudge
 from understudy_sim.kernel.pipes import SimExchange
 from understudy_sim.kernel.process import Process
 from understudy_sim.stage.happenings import Replayed, ServerStopped, Step
-from understudy_sim.stage.operator import ADMIN_PORT
 from understudy_sim.stage.plan import Plan
 from understudy_sim.stage.telling_errors import describe, only_of
 from understudy_sim.stage.truth import Truth
@@ -39,6 +38,7 @@ from understudy_sim.stage.watch import Watch
 from understudy_sim.stage.world import Host, SimWorld
 
 SERVER: Final = "server"
+ADMIN_PORT: Final = 9070
 EXCHANGE_PORT: Final = 8079
 ADMIN_EXCHANGE_PORT: Final = 9069
 INGRESS_PORT: Final = 8080

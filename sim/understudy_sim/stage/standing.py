@@ -12,6 +12,7 @@ from typing import Any, Final
 from understudy_runtime.model import commands as c
 from understudy_runtime.model.invocation import Status
 
+from understudy_sim.kernel.clock import NS_PER_S
 from understudy_sim.kernel.kernel import KernelOutcome
 from understudy_sim.kernel.loop import Ending
 from understudy_sim.kernel.pipes import Pipe
@@ -24,7 +25,6 @@ from understudy_sim.stage.rehearsal import Rehearsal
 from understudy_sim.stage.story import seconds
 from understudy_sim.stage.why import Inquiry
 
-NS_PER_S: Final = 1_000_000_000
 FRAMES_SHOWN: Final = 4
 EVENTS_SHOWN: Final = 10
 LINE_CHARACTERS_MAX: Final = 150

@@ -7,13 +7,13 @@ import textwrap
 from collections.abc import Sequence
 from typing import Final
 
+from understudy_sim.kernel.clock import NS_PER_S
 from understudy_sim.stage.history import Asked, History
 from understudy_sim.stage.report import Report, Story
 from understudy_sim.stage.tally import Firing, Tally
 from understudy_sim.stage.truth import Truth
 from understudy_sim.stage.watch import Violation
 
-NS_PER_S: Final = 1_000_000_000
 INVOCATION: Final = re.compile(r"inv_1[0-9A-Za-z]{33}")
 FIRINGS_MAX: Final = 3
 DETAIL_CHARACTERS_MAX: Final = 600

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any, Final
+from typing import Any
 
 import attrs
 
+from understudy_sim.kernel.clock import NS_PER_S
 from understudy_sim.stage.coverage import CELL_COUNT, cells_in
 from understudy_sim.stage.faults import KINDS
 from understudy_sim.stage.report import Report
 from understudy_sim.stage.strategies.port import Trial
 from understudy_sim.stage.variation import AS_DRAWN, Variation
 from understudy_sim.stage.variation_text import to_text
-
-NS_PER_S: Final = 1_000_000_000
 
 
 @attrs.define

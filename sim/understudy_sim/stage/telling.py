@@ -8,12 +8,12 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from understudy_sim.kernel.clock import NS_PER_S
 from understudy_sim.stage.faults import KINDS
 from understudy_sim.stage.scenario import Scenario
 from understudy_sim.stage.summary import Summary
 
 SHOWN_EVERY_S: Final = 0.1
-NS_PER_S: Final = 1_000_000_000
 WIDTH: Final = 100
 
 Echo = Callable[[str], object]

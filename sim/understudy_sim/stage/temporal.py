@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import attrs
 
-from understudy_sim.stage.plan import NS_PER_S
+from understudy_sim.kernel.clock import NS_PER_S
 
 
 @attrs.define

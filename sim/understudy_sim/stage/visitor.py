@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final, Protocol
 
-from understudy_sim.stage.plan import NS_PER_S
+from understudy_sim.kernel.clock import NS_PER_S
 
 # How often the rehearsal looks whether the visitor is through, and for how long at most (virtual time).
 LOOK_NS: Final = NS_PER_S

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import trio
 from understudy_sim.kernel.choices import SeededChoices
+from understudy_sim.kernel.clock import NS_PER_MS
 from understudy_sim.kernel.faults.port import Planned, Shot
 from understudy_sim.kernel.faults.table import FAULTS
 from understudy_sim.kernel.kernel import Kernel
 from understudy_sim.stage.aim import LATER_NS, RARE_ONE_IN, UNAIMED_ONE_IN, Aims, Moments
-from understudy_sim.stage.plan import NS_PER_MS
 
 JUMP = Planned("clock_jump", FAULTS["clock_jump"], (("server",),))
 # Aimed, and late by the most there is, where it does not wait for the rare place.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 import pytest
-from understudy_sim.stage.plan import NS_PER_S
+from understudy_sim.kernel.clock import NS_PER_S
 from understudy_sim.stage.temporal import Lead
 
 

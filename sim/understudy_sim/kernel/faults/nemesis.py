@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
+from understudy_sim.kernel.disk import DETAIL_MAX
 from understudy_sim.kernel.faults.lost_writes import LostWrites, TornTail
 from understudy_sim.kernel.faults.port import Planned, Shot, Tally
 from understudy_sim.kernel.inodes import CutReport, Fate
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 _OfPowerCuts = (LostWrites, TornTail)
 _FIRE_THOUSANDTHS = 900
-_DETAIL_MAX = 2**16 - 1
 # A written fate of unsynced writes waits so long for its power cut.
 FATE_WAITS_NS: Final = 1_000_000_000
 
@@ -185,10 +185,10 @@ class Nemesis:
         switch = (f"{label}.fire", self._draws[planned.label])
         self._draws[planned.label] += 1
         fire = choices.chance(switch[0], _FIRE_THOUSANDTHS)
-        target = choices.integer(f"{label}.target", 0, _DETAIL_MAX) % len(planned.targets)
+        target = choices.integer(f"{label}.target", 0, DETAIL_MAX) % len(planned.targets)
         lasts_ns = choices.integer(f"{label}.lasts", intensity.lasts_low_ns, intensity.lasts_high_ns)
         strength_ns = choices.integer(f"{label}.strength", 1, intensity.strength_ns)
-        detail = choices.integer(f"{label}.detail", 0, _DETAIL_MAX)
+        detail = choices.integer(f"{label}.detail", 0, DETAIL_MAX)
         return fire, Shot(planned.label, planned.targets[target], lasts_ns, strength_ns, detail, switch)
 
     # Shots that are given: nothing is decided

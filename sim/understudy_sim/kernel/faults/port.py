@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import attrs
 
+from understudy_sim.kernel.clock import NS_PER_MS
+
 if TYPE_CHECKING:
     from understudy_sim.kernel.kernel import Kernel
     from understudy_sim.kernel.pipes import Connection
-
-_MS = 1_000_000
 
 
 @attrs.frozen
@@ -27,10 +27,10 @@ class Intensity:
     *strength* means what the fault says (a delay, a jump; ns).
     """
 
-    every_ns: int = attrs.field(default=2_000 * _MS, validator=attrs.validators.ge(1))
-    lasts_low_ns: int = attrs.field(default=10 * _MS, validator=attrs.validators.ge(1))
-    lasts_high_ns: int = attrs.field(default=1_000 * _MS, validator=attrs.validators.ge(1))
-    strength_ns: int = attrs.field(default=100 * _MS, validator=attrs.validators.ge(1))
+    every_ns: int = attrs.field(default=2_000 * NS_PER_MS, validator=attrs.validators.ge(1))
+    lasts_low_ns: int = attrs.field(default=10 * NS_PER_MS, validator=attrs.validators.ge(1))
+    lasts_high_ns: int = attrs.field(default=1_000 * NS_PER_MS, validator=attrs.validators.ge(1))
+    strength_ns: int = attrs.field(default=100 * NS_PER_MS, validator=attrs.validators.ge(1))
     count_max: int = attrs.field(default=1_000, validator=attrs.validators.ge(0))
     tries_max: int = attrs.field(default=1_000_000, validator=attrs.validators.ge(1))
 

@@ -30,6 +30,7 @@ from understudy_runtime.model.events import (
 )
 from understudy_runtime.model.invocation import Failure
 
+from understudy_sim.kernel.clock import NS_PER_MS
 from understudy_sim.kernel.loop import Loop
 from understudy_sim.kernel.runner import Timer
 from understudy_sim.stage.happenings import (
@@ -45,7 +46,6 @@ from understudy_sim.stage.model_words import Note
 from understudy_sim.stage.tally import Tally
 from understudy_sim.stage.watch import Handler, Property
 
-NS_PER_MS: Final = 1_000_000
 GRACE_NS: Final = 5_000 * NS_PER_MS
 # With fewer slots than this, attempts may have to wait for one.
 SLOTS_PLENTY: Final = 1_000
