@@ -25,6 +25,13 @@ def test_each_kind_has_a_section() -> None:
         assert f"| {word} | {promise.value} |" in PAGE
 
 
+def test_each_group_has_a_command_that_allows_it_alone() -> None:
+    groups = re.split(r"^## ", PAGE, flags=re.MULTILINE)[1:]
+    for group in groups:
+        (allowed,) = re.findall(r"^understudy simulate .* --faults (\S+)$", group, re.MULTILINE)
+        assert set(re.findall(r"^### (\w+)$", group, re.MULTILINE)) <= set(allowed.split(","))
+
+
 @pytest.mark.parametrize("kind", PROMISES)
 def test_a_section_says_the_promise_and_how_to_strike(kind: str) -> None:
     section = SECTIONS[kind]
