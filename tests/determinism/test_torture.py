@@ -4,31 +4,21 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from collections.abc import Sequence
 
 import pytest
 from understudy_sim.kernel.trace import Note, Step, Trace
 from understudy_sim.stage.torture import PLAIN, Mismatch, Sample, conditions, mismatches, parting
 
+from tests.commands import understudy
 from tests.determinism.interpreters import other_pythons
-from tests.tidy.sources import ROOT
 
 UNSTEADY = "tests/determinism/unsteady.py"
 
 
 def torture(*arguments: str) -> tuple[int, str]:
     """Exit code and output of the command."""
-    done = subprocess.run(
-        [sys.executable, "-m", "understudy", "torture", *arguments],
-        cwd=ROOT,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=600,
-    )
+    done = understudy("torture", *arguments, timeout_s=600)
     assert done.returncode in (0, 1), done.stderr
     assert "Traceback" not in done.stderr, done.stderr
     return done.returncode, done.stdout
@@ -64,13 +54,7 @@ def test_what_differs_is_found_at_its_step_and_line(name: str, condition: str, l
 
 
 def test_python_without_the_project_is_refused() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "understudy", "torture", "scenarios/account.py", "--python", "/bin/false"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = understudy("torture", "scenarios/account.py", "--python", "/bin/false")
     assert done.returncode == 2
     assert "/bin/false is no Python that has the project installed" in done.stderr
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 
 import pytest
 
+from tests.commands import understudy
 from tests.interop.peers.processes import SETTINGS, Server, free_port, official_server
-from tests.tidy.sources import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -23,15 +21,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.mark.parametrize("script", ["scenarios/account.py", "scenarios/ticket_tour.py"])
 def test_the_official_server_is_equal_to_the_simulator(server: Server, script: str) -> None:
     doors = ["--ingress", server.ingress, "--admin", server.admin, "--endpoint-port", str(free_port())]
-    done = subprocess.run(
-        [sys.executable, "-m", "understudy", "run", script, *doors, "--seed", "1", "--json"],
-        cwd=ROOT,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=180,
-    )
+    done = understudy("run", script, *doors, "--seed", "1", "--json", timeout_s=180)
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["differ"] == []

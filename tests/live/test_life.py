@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import os
 import signal
 import subprocess
 import sys
@@ -12,8 +11,9 @@ import time
 
 import cbor2
 import pytest
+from understudy_runtime.node import checksum_of
 
-from tests.live.conftest import ROOT
+from tests.commands import understudy
 
 
 def test_sigterm_answers_what_is_in_flight_and_exits_0(start):
@@ -86,21 +86,9 @@ def test_the_data_folder_is_private(start):
     assert server.stop() == 0
 
 
-def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "understudy", *arguments],
-        cwd=ROOT,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-
-
 def dev(tmp_path, *options: str, app: str = "tests.live.services:app", **environment: str):
     ports = ["--ingress-port", "0", "--admin-port", "0"]
-    return run("dev", app, "--data", str(tmp_path / "data"), *ports, *options, **environment)
+    return understudy("dev", app, "--data", str(tmp_path / "data"), *ports, *options, **environment)
 
 
 def refuses(result: subprocess.CompletedProcess[str], *words: str) -> None:
@@ -132,7 +120,7 @@ def test_unknown_settings_stop_the_start_by_name(tmp_path):
     refuses(mistyped, "UNDERSTUDY_INGRESS__BIND_PROT", "did you mean UNDERSTUDY_INGRESS__BIND_PORT")
     refuses(dev(tmp_path, "--ingress-port", "http"), "http")
     refuses(dev(tmp_path, "--partitions", "0"), "partitions")
-    refuses(run("develop"), "develop")
+    refuses(understudy("develop"), "develop")
 
 
 def test_an_open_admin_wants_a_token(tmp_path):
@@ -141,7 +129,7 @@ def test_an_open_admin_wants_a_token(tmp_path):
 
 def test_a_port_that_is_taken(start, tmp_path):
     server = start()
-    result = run(
+    result = understudy(
         "dev", "tests.live.services:app", "--data", str(tmp_path / "x"), "--ingress-port", str(server.ingress_port)
     )
     refuses(result, str(server.ingress_port), "--ingress-port")
@@ -155,7 +143,7 @@ def test_a_data_folder_held_by_another_process(start):
 def test_a_data_folder_of_a_newer_format(tmp_path):
     folder = tmp_path / "data"
     folder.mkdir()
-    (folder / "format").write_bytes(cbor2.dumps([99, 1, 1]))
+    (folder / "format").write_bytes(cbor2.dumps([99, 1, 1, checksum_of([99, 1, 1])]))
     refuses(dev(tmp_path), "format 99")
     (folder / "format").write_bytes(b"garbage")
     refuses(dev(tmp_path), "format")
@@ -196,7 +184,7 @@ def test_a_bound_server_with_a_token(start):
 def test_help_loads_no_simulator():
     code = "import sys; from understudy_runtime.cli import main; assert 'understudy_sim' not in sys.modules"
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
-    result = run("--help")
+    result = understudy("--help")
     assert result.returncode == 0
     for command in ("dev", "simulate", "replay", "shrink"):
         assert command in result.stdout

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,8 +19,8 @@ from understudy_sim.stage.live.outcome import (
     differences,
 )
 
+from tests.commands import understudy
 from tests.interop.peers.processes import Server, free_port, on_understudy_host, our_server
-from tests.tidy.sources import ROOT
 
 ASK = Call(client="ann", service="Account", key="rent", handler="balance")
 
@@ -36,16 +34,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 def run(server: Server, *arguments: str) -> tuple[int, str]:
     """Exit code and output of a comparison with *server*."""
-    command = [sys.executable, "-m", "understudy", "run", *arguments]
-    done = subprocess.run(
-        [*command, "--ingress", server.ingress, "--admin", server.admin],
-        cwd=ROOT,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+    done = understudy("run", *arguments, "--ingress", server.ingress, "--admin", server.admin, timeout_s=120)
     assert "Traceback" not in done.stderr, done.stderr
     return done.returncode, done.stdout + done.stderr
 
@@ -79,15 +68,9 @@ def test_another_application_behind_the_server_differs(server: Server, tmp_path:
 
 def test_no_server_is_told_and_no_traceback() -> None:
     nobody = f"http://127.0.0.1:{free_port()}"
-    done = subprocess.run(
-        [sys.executable, "-m", "understudy", "run", "scenarios/account.py", "--ingress", nobody, "--admin", nobody],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 1
-    assert f"Error: {nobody}/query cannot be asked" in done.stderr
+    done = understudy("run", "scenarios/account.py", "--ingress", nobody, "--admin", nobody)
+    assert done.returncode == 2
+    assert f"understudy: {nobody}/query cannot be asked" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -123,6 +106,9 @@ def test_ids_of_the_run_are_no_difference() -> None:
     one = answered(202, b'{"invocationId": "inv_14lUmc5dnWNY2sxkyZgZgMaelDXx8yCx3j", "status": "Accepted"}')
     assert one == Answered(202, {"invocationId": "…", "status": "Accepted"})
     assert answered(200, b'"6b9c5d52-0d9e-4f0c-9d0d-2f3d9a5b7c11"') == Answered(200, "…")
+    assert answered(200, b'{"executionTime": "2026-11-22T23:44:12.051000000Z"}') == Answered(
+        200, {"executionTime": "…"}
+    )
     assert answered(409, b'{"message": "such words are not promised"}') == Answered(409)
 
 

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,9 +14,9 @@ from typing import Any
 import pytest
 from understudy_runtime.model.ids import deployment_id
 
+from tests.commands import understudy
 from tests.live import services
 from tests.live.conftest import Server, Servers
-from tests.tidy.sources import ROOT
 
 SOURCE = """
 import os
@@ -61,8 +60,7 @@ def shown(server: Server, invocation_id: str) -> Any:
 
 
 def checked(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "understudy", "check", "waiter_app:app", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=60, check=False)
+    return understudy("check", "waiter_app:app", *arguments)
 
 
 @pytest.mark.parametrize("options", [(), ("--isolate",)], ids=["in process", "apart"])

@@ -22,6 +22,8 @@ from tests.runtime.node.stand import END, Client, Script, ScriptedTransport, ign
 
 JSON = (("content-type", "application/json"),)
 LIMITS = Limits(log_prewrite_bytes=0)
+ONE = "http://one:1/"
+TWO = "http://two:1/"
 
 
 def handler(name: str, **fields: Any) -> dict[str, Any]:
@@ -112,6 +114,13 @@ class FakeConnect:
         self.running = True
         task_status.started()
         await trio.sleep_forever()
+
+
+def network(manifest: dict[str, Any], script: Script | None = None) -> FakeConnect:
+    """One endpoint, at ONE."""
+    made = FakeConnect()
+    made.endpoints[ONE] = FakeEndpoint(manifest, script)
+    return made
 
 
 @attrs.define

@@ -18,6 +18,8 @@ from tests.runtime.admin.stand import (
     COUNTER,
     ECHO,
     LIMITS,
+    ONE,
+    TWO,
     FakeConnect,
     FakeEndpoint,
     FakeTransport,
@@ -30,8 +32,6 @@ from tests.runtime.admin.stand import (
 from tests.runtime.node.fakes import FakeDisk, FakeFile, FakeWorld
 from tests.runtime.node.stand import ignore
 
-ONE = "http://one:1/"
-TWO = "http://two:1/"
 ECHO_TARGET = Target("Echo", "echo")
 
 

@@ -15,12 +15,11 @@ from understudy_runtime.model.ids import ENTROPY_BYTES, deployment_id, invocatio
 from understudy_runtime.model.invocation import HandlerType, Target
 from understudy_runtime.model.schema import Schema, parse_manifest
 
-from tests.runtime.admin.stand import COUNTER, JSON, FakeConnect, FakeEndpoint, standing
+from tests.runtime.admin.stand import COUNTER, JSON, ONE, FakeConnect, FakeEndpoint, standing
 from tests.runtime.node.manifests import manifest
 
 DP = deployment_id(bytes(16))
 INV = invocation_id_text(bytes(24))
-ONE = "http://one:1/"
 NODE = Node(
     schema=Schema().with_deployment(DP, parse_manifest(manifest())),
     limits=Limits(),

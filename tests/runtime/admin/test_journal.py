@@ -17,10 +17,9 @@ from understudy_runtime.limits import Limits
 from understudy_runtime.model.ids import invocation_id_text
 from understudy_runtime.model.invocation import Entry, Target
 
-from tests.runtime.admin.stand import COUNTER, ECHO, FakeConnect, FakeEndpoint, Stand, standing
+from tests.runtime.admin.stand import COUNTER, ECHO, ONE, Stand, network, standing
 from tests.runtime.node.stand import END, Dialogue, output, sleep
 
-ONE = "http://one:1/"
 DAY = Limits(log_prewrite_bytes=0, journal_retention_ms=86_400_000)
 KEYS = {
     "id",
@@ -45,12 +44,6 @@ async def asleep(dialogue: Dialogue) -> None:
 
 async def finishing(dialogue: Dialogue) -> None:
     await dialogue.say(output(b"done"), END)
-
-
-def network(manifest: dict[str, Any], script: Any) -> FakeConnect:
-    made = FakeConnect()
-    made.endpoints[ONE] = FakeEndpoint(manifest, script)
-    return made
 
 
 async def journal_of(stand: Stand, invocation_id: str) -> dict[str, Any]:

@@ -18,10 +18,19 @@ from understudy_runtime.ingress.shell import Ingress
 from understudy_runtime.limits import Limits
 from understudy_runtime.model.invocation import OnMaxAttempts, RetryPolicy
 
-from tests.runtime.admin.stand import FakeConnect, FakeEndpoint, Stand, finish, handler, manifest, service, standing
+from tests.runtime.admin.stand import (
+    ONE,
+    FakeConnect,
+    FakeEndpoint,
+    Stand,
+    finish,
+    handler,
+    manifest,
+    service,
+    standing,
+)
 from tests.runtime.node.stand import END, Dialogue, Script, error, output
 
-ONE = "http://one:1/"
 SERVER = Limits(log_prewrite_bytes=0)
 # Who says an option: (manifest of the handler, of the service, of the server), and which of it counts.
 LEVELS = ("server", "service", "handler", "patch", "patch under handler")

@@ -8,11 +8,8 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 from understudy_runtime.model.invocation import Target
 
-from tests.runtime.admin.stand import ECHO, FakeConnect, FakeEndpoint, Stand, standing
+from tests.runtime.admin.stand import ECHO, ONE, TWO, FakeConnect, FakeEndpoint, Stand, standing
 from tests.runtime.node.stand import Dialogue, sleep, suspension
-
-ONE = "http://one:1/"
-TWO = "http://two:1/"
 
 
 async def bound(dialogue: Dialogue) -> None:

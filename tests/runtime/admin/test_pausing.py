@@ -15,26 +15,20 @@ from understudy_runtime.model.invocation import Target
 from tests.runtime.admin.stand import (
     COUNTER,
     ECHO,
-    FakeConnect,
+    ONE,
+    TWO,
     FakeEndpoint,
     Stand,
     handler,
     manifest,
+    network,
     service,
     standing,
 )
 from tests.runtime.node.stand import END, Dialogue, error, output, propose, run, sleep, suspension
 
-ONE = "http://one:1/"
-TWO = "http://two:1/"
 FAR_MS = 1_900_000_000_000
 KEPT = Limits(log_prewrite_bytes=0, journal_retention_ms=86_400_000)
-
-
-def network(manifest: dict[str, Any], script: Any) -> FakeConnect:
-    made = FakeConnect()
-    made.endpoints[ONE] = FakeEndpoint(manifest, script)
-    return made
 
 
 async def act(stand: Stand, invocation_id: str, action: str, query: str = "") -> tuple[int, Any]:

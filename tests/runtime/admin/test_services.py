@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from base64 import urlsafe_b64encode
-from typing import Any
 
 import pytest
 import trio
@@ -20,17 +19,17 @@ from understudy_runtime.model.invocation import RetryPolicy, Success, Target
 from tests.runtime.admin.stand import (
     COUNTER,
     ECHO,
-    FakeConnect,
+    ONE,
     FakeEndpoint,
     Stand,
     handler,
     manifest,
+    network,
     service,
     standing,
 )
 from tests.runtime.node.stand import END, Dialogue, error, output, sleep
 
-ONE = "http://one:1/"
 FULL = manifest(
     service(
         "Full",
@@ -58,12 +57,6 @@ FULL = manifest(
     ),
     service("Flow", handler("run", ty="WORKFLOW", workflowCompletionRetention=5_000), ty="WORKFLOW"),
 )
-
-
-def network(manifest: dict[str, Any], script: Any = None) -> FakeConnect:
-    made = FakeConnect()
-    made.endpoints[ONE] = FakeEndpoint(manifest, script)
-    return made
 
 
 async def test_all_that_a_manifest_says_is_shown() -> None:

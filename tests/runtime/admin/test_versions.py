@@ -12,11 +12,9 @@ from understudy.protocol.messages import MessageType
 from understudy_runtime.model.commands import Signal
 from understudy_runtime.model.invocation import Success, Target
 
-from tests.runtime.admin.stand import COUNTER, ECHO, FakeConnect, FakeEndpoint, Stand, finish, standing
+from tests.runtime.admin.stand import COUNTER, ECHO, ONE, TWO, FakeConnect, FakeEndpoint, Stand, finish, standing
 from tests.runtime.node.stand import Dialogue, Script, error, sleep
 
-ONE = "http://one:1/"
-TWO = "http://two:1/"
 ECHO_TARGET = Target("Echo", "echo")
 FAR_MS = 1_900_000_000_000
 # An awakeable: nothing of it is in the journal.
