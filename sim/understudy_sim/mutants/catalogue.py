@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from understudy_sim.mutants.edit import Mutant, MutantError
+from understudy_sim.mutants.planted_features import FEATURES
 from understudy_sim.mutants.planted_life import LIFE
 from understudy_sim.mutants.planted_medium import MEDIUM
 from understudy_sim.mutants.planted_own import OWN
@@ -20,7 +21,10 @@ from understudy_sim.mutants.planted_sdk import SDK
 from understudy_sim.mutants.planted_wire import WIRE
 
 MUTANTS: Final[tuple[Mutant, ...]] = tuple(
-    sorted((*RULES, *LIFE, *SDK, *MEDIUM, *WIRE, *REAL, *OWN), key=lambda mutant: (mutant.group, int(mutant.id[1:])))
+    sorted(
+        (*RULES, *LIFE, *SDK, *MEDIUM, *WIRE, *REAL, *OWN, *FEATURES),
+        key=lambda mutant: (mutant.group, int(mutant.id[1:])),
+    )
 )
 
 

@@ -24,6 +24,7 @@ PARCELS: Final = "scenarios.parcels:parcels_pause"
 PROMISE_RACE: Final = "scenarios.promise_race:promise_race"
 REMINDERS: Final = "scenarios.reminders:reminders"
 RENDER_FARM: Final = "scenarios.render_farm:render_farm"
+REPAIRS: Final = "scenarios.repairs:repairs"
 REPORT: Final = "scenarios.report:report"
 ROTTEN_NOTEBOOK: Final = "scenarios.rotten_notebook:rotten_notebook"
 TRIP: Final = "scenarios.trip:trip"
@@ -32,6 +33,7 @@ TRIP: Final = "scenarios.trip:trip"
 EVERYWHERE_PATHS: Final = (
     TOUR,
     REPORT,
+    REPAIRS,
     DOORBELL,
     ACCOUNTS,
     RENDER_FARM,
