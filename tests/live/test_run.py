@@ -70,8 +70,21 @@ def test_no_server_is_told_and_no_traceback() -> None:
     nobody = f"http://127.0.0.1:{free_port()}"
     done = understudy("run", "scenarios/account.py", "--ingress", nobody, "--admin", nobody)
     assert done.returncode == 2
-    assert f"understudy: {nobody}/query cannot be asked" in done.stderr
+    assert f"Error: {nobody}/query cannot be asked" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("address", ["localhost", "https://localhost:1", "nonsense"])
+def test_what_is_no_address_is_told(address: str) -> None:
+    done = understudy("run", "scenarios/account.py", "--ingress", "http://localhost:1", "--admin", address)
+    assert done.returncode == 2
+    assert f"{address!r} is no address of a server" in done.stderr
+
+
+def test_a_script_that_asks_for_what_no_live_server_has_is_not_compared(server: Server) -> None:
+    code, told = run(server, "scenarios/kiln.py", "--seed", "1")
+    assert code == 2
+    assert "the scenario's script uses stage.attendant, which no live server has" in " ".join(told.split())
 
 
 def outcome(

@@ -181,6 +181,13 @@ def test_usage_errors_name_what_there_is(tmp_path: Path) -> None:
     empty = tmp_path / "empty.py"
     empty.write_text("")
     assert "has no MUTANTS" in _run("--from", str(empty)).output
+    broken = tmp_path / "broken.py"
+    broken.write_text("def f(:\n")
+    assert "broken.py cannot be imported: SyntaxError" in _run("--from", str(broken)).output
+    assert "broken.py is no file of hunts" in _run("F1", "--kept", str(broken)).output
+    assert "there is no folder" in _run("F1", "--page", str(tmp_path / "no" / "page.md")).output
+    nothing = _run("F1", "--faults", "gremlin")
+    assert (nothing.exit_code, "there is no fault 'gremlin'" in nothing.output) == (2, True)
     listed = _run("--list", "--family", "E").stdout
     assert "E1" in listed
     assert "A2" not in listed

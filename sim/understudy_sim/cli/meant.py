@@ -42,9 +42,10 @@ def meant(script: str, seed: int | None, faults: FaultSet | None, shrunk: str | 
         silence_for_good()
         fixed = fixed_of(script)
         return Meant(scenario=fixed.scenario, seed=fixed.trial.seed, variation=fixed.trial.variation, line=script)
-    file = script.partition("::")[0]
-    if not Path(file).is_file():
-        raise click.UsageError(f"there is no file {file!r}")
+    file = Path(script.partition("::")[0])
+    if not file.is_file():
+        is_folder = f"{str(file)!r} is a folder: name the script in it"
+        raise click.UsageError(is_folder if file.is_dir() else f"there is no file {str(file)!r}")
     if seed is None:
         raise click.UsageError("which run? Name it with --seed SEED, or give a file written by `understudy shrink`")
     if sum(one is not None for one in (faults, shrunk, variation)) > 1:

@@ -13,12 +13,14 @@ from typing import Final
 
 import click
 
+from understudy_sim.cli.shared import NewFile
 from understudy_sim.mutants.catalogue import MUTANTS, catalogue_of, mutant_by_id
 from understudy_sim.mutants.edit import Mutant, MutantError
 from understudy_sim.mutants.hunt import CLEAN, FIRST_SEEDS, PORTFOLIO, SEEDS_MAX, Hunt
 from understudy_sim.mutants.matrix import Bounds, Kept, run_matrix, tasks_of
 from understudy_sim.mutants.suite import ROOT
 from understudy_sim.mutants.table import LINE_HEAD, as_json, line, page, tell
+from understudy_sim.stage import faults as fault_kinds
 
 SCENARIOS: Final = "scenarios"
 
@@ -35,15 +37,20 @@ SCENARIOS: Final = "scenarios"
 @click.option("--list", "only_list", is_flag=True, help="Name the mutants and stop.")
 @click.option("--everywhere", is_flag=True, help="Hunt in all scenarios in turn, as a foreign bug would be.")
 @click.option("--strategy", "strategies", multiple=True, default=(PORTFOLIO,), show_default=True)
-@click.option("--faults", default="", help="none, all, or kinds separated by commas (default: the scenario's).")
+@click.option(
+    "--faults",
+    default="",
+    callback=lambda _, __, text: known_faults(text),
+    help="none, all, or kinds separated by commas (default: the scenario's).",
+)
 @click.option("--seeds", type=click.IntRange(min=1), default=SEEDS_MAX, show_default=True, help="Of each hunt at most.")
 @click.option("--seconds", type=click.FloatRange(min=1), default=300.0, show_default=True, help="Of each hunt at most.")
 @click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Of all hunts together at most.")
 @click.option("--hunts", type=click.IntRange(1, len(FIRST_SEEDS)), default=1, show_default=True, help="Of each mutant.")
 @click.option("--first-seed", type=click.IntRange(min=0), help="Where to begin (instead of --hunts).")
 @click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Mutants hunted at once.")
-@click.option("--kept", type=click.Path(path_type=Path), help="Keep hunts in this file; do not repeat what is there.")
-@click.option("--page", "page_file", type=click.Path(path_type=Path), help="Write the page about all of it here.")
+@click.option("--kept", type=NewFile(), help="Keep hunts in this file; do not repeat what is there.")
+@click.option("--page", "page_file", type=NewFile(), help="Write the page about all of it here.")
 @click.option("--json", "as_json_line", is_flag=True, help="End with one line of JSON.")
 def mutate(
     ids: Sequence[str],
@@ -81,11 +88,23 @@ def mutate(
     tasks = tasks_of(
         wanted, strategies=strategies, first_seeds=first_seeds, everywhere=everywhere, bounds=bounds, faults=faults
     )
-    book = Kept(kept)
+    try:
+        book = Kept(kept)
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise click.UsageError(f"{kept} is no file of hunts ({error}): name another, or delete it") from error
     click.echo(LINE_HEAD)
     failures = run_matrix(tasks, bounds, book, lambda hunt: click.echo(line(hunt)))
     found = [book.hunts[task.key] for task in tasks if task.key in book.hunts]
     sys.exit(conclude(wanted, found, failures, len(tasks) - len(found), seeds, page_file, as_json_line))
+
+
+def known_faults(text: str) -> str:
+    """All of them exist."""
+    try:
+        fault_kinds.parse(text)
+    except fault_kinds.UnknownFault as error:
+        raise click.BadParameter(str(error)) from error
+    return text
 
 
 def known_strategies(strategies: Sequence[str]) -> None:
@@ -100,7 +119,7 @@ def known_strategies(strategies: Sequence[str]) -> None:
 def chosen(ids: Sequence[str], families: Sequence[str], from_file: Path | None) -> list[Mutant | None]:
     """The mutants that are meant; None among them stands for a clean product."""
     try:
-        known = MUTANTS if from_file is None else catalogue_of(from_file)
+        known = MUTANTS if from_file is None else _read(from_file)
         if ids:
             return [None if id_ == CLEAN else mutant_by_id(id_, known) for id_ in ids]
     except MutantError as error:
@@ -110,6 +129,16 @@ def chosen(ids: Sequence[str], families: Sequence[str], from_file: Path | None) 
         groups = ", ".join(dict.fromkeys(one.group for one in known))
         raise click.UsageError(f"no mutant is of family {' or '.join(families)}; there are: {groups}")
     return list(found)
+
+
+def _read(file: Path) -> Sequence[Mutant]:
+    """Raises MutantError."""
+    try:
+        return catalogue_of(file)
+    except MutantError:
+        raise
+    except Exception as error:
+        raise MutantError(f"{file} cannot be imported: {type(error).__name__}: {error}") from error
 
 
 def conclude(

@@ -15,9 +15,9 @@ import attrs
 import click
 import trio
 
-from understudy_sim.cli.shared import SEED, scenario_of
+from understudy_sim.cli.shared import SEED, NotFoundOut, scenario_of
 from understudy_sim.stage.application import Application
-from understudy_sim.stage.live.against import Live
+from understudy_sim.stage.live.against import Live, NotTold
 from understudy_sim.stage.live.doors import NoServer
 from understudy_sim.stage.live.outcome import Difference, Outcome, differences
 from understudy_sim.stage.live.simulated import drawn, one_after_the_other, simulated
@@ -51,20 +51,24 @@ def run(
     as_json: bool,
 ) -> None:
     """Ask a live server what the scenario in SCRIPT draws, ask the simulator the same, and compare answers, journals,
-    states and claims.  The server must not know the scenario's objects yet.  Exit 0: equal; 1: something differs.
+    states and claims.  The server must not know the scenario's objects yet.  Exit 0: equal; 1: something differs;
+    2: they cannot be compared.
     """
     scenario = scenario_of(script)
     application = Application(scenario.app)
     operations = drawn(scenario, application, seed)
     if serial:
         operations = one_after_the_other(operations)
+    try:
+        live = Live(scenario, application.manifest, seed, ingress, admin)
+    except NoServer as error:
+        raise click.UsageError(str(error)) from None
     here = simulated(scenario, application, seed, operations)
-    live = Live(scenario, application.manifest, seed, ingress, admin)
     endpoint = None if endpoint_port is None else Endpoint(scenario.app, endpoint_host, endpoint_port, live)
     try:
         there = trio.run(_live, live, operations, serial, endpoint)
-    except* (NoServer, OSError) as errors:
-        raise click.ClickException(_only(errors)) from None
+    except* (NoServer, NotTold, OSError) as errors:
+        raise NotFoundOut(_only(errors)) from None
     finally:
         if endpoint is not None:
             endpoint.stop()
@@ -85,6 +89,8 @@ def _only(errors: BaseExceptionGroup[BaseException]) -> str:
     error: BaseException = errors
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
+    if isinstance(error, NotTold):
+        return f"the scenario's script uses {error}, which no live server has: the two cannot be compared by it"
     return str(error)
 
 

@@ -13,9 +13,10 @@ from understudy_sim.stage import faults as fault_kinds
 from understudy_sim.stage.application import Application, NoApplication
 from understudy_sim.stage.faults import FaultSet, UnknownFault
 from understudy_sim.stage.fixed import Fixed
+from understudy_sim.stage.operations import Operation
 from understudy_sim.stage.rehearsal import Observer
 from understudy_sim.stage.report import Report
-from understudy_sim.stage.run import run_seed
+from understudy_sim.stage.run import outline_of, run_seed
 from understudy_sim.stage.scenario import Scenario
 from understudy_sim.stage.script import NoScenario, load_scenario
 from understudy_sim.stage.shrink import Shrunk
@@ -23,9 +24,15 @@ from understudy_sim.stage.shrunk_file import load_fixed, written
 from understudy_sim.stage.silence import silence_for_good, silent
 from understudy_sim.stage.story import describe_run, describe_story
 from understudy_sim.stage.variation import AS_DRAWN, BadVariation, Variation
-from understudy_sim.stage.variation_text import from_text, to_text
+from understudy_sim.stage.variation_text import to_text
 
 SEED_MAX: Final = 2**64 - 1
+
+
+class NotFoundOut(click.ClickException):
+    """What was asked could not be found out: that is neither yes (0) nor no (1)."""
+
+    exit_code = 2
 
 
 class SeedType(click.ParamType[int]):
@@ -75,32 +82,32 @@ class FaultsType(click.ParamType[FaultSet]):
             self.fail(str(error), param, ctx)
 
 
-class VariationType(click.ParamType[Variation]):
-    """How a run differs from its seed, as a replay line has it."""
-
-    name = "variation"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Variation:
-        if isinstance(value, Variation):
-            return value
-        try:
-            return from_text(str(value))
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-
-
 SEED: Final = SeedType()
 FAULTS: Final = FaultsType()
-VARIATION: Final = VariationType()
 
 
 def scenario_of(script: str) -> Scenario:
+    """The scenario in *script*, whose applications are there and whose workload draws operations.
+
+    Raises click.UsageError.
+    """
     silence_for_good()
     try:
         scenario = load_scenario(script)
-        _ = Application(scenario.app).manifest
+        application = Application(scenario.app)
+        for one in (application, *map(application.later, scenario.later)):
+            _ = one.manifest
     except (NoScenario, NoApplication) as error:
         raise click.UsageError(str(error)) from error
+    try:
+        _, calls = outline_of(scenario, application, 0, AS_DRAWN)
+    except Exception as error:
+        found = f"{type(error).__name__}: {error}"
+        raise click.UsageError(f"the plan and the operations of {scenario.name} cannot be drawn: {found}") from error
+    wrong = next((one for one in calls if not isinstance(one, Operation)), None)
+    if wrong is not None:
+        kind = type(wrong).__name__
+        raise click.UsageError(f"the workload of {scenario.name} draws {wrong!r}, of {kind}: Call(...) was expected")
     return scenario
 
 

@@ -16,7 +16,7 @@ from typing import Any, Final
 import attrs
 import click
 
-from understudy_sim.cli.shared import FAULTS, SEED, scenario_of
+from understudy_sim.cli.shared import FAULTS, SEED, NotFoundOut, scenario_of
 from understudy_sim.kernel.trace import Trace
 from understudy_sim.stage.faults import FaultSet
 from understudy_sim.stage.torture import (
@@ -81,7 +81,10 @@ def torture(
     with tempfile.TemporaryDirectory() as folder:
         rack = Rack(script, to_text(Variation(faults=faults)), Path(folder))
         click.echo(f"{scenario.name}: {seeds} seeds in {1 + len(wanted)} kinds of processes")
-        found = _compare(rack, numbers, wanted, jobs)
+        try:
+            found = _compare(rack, numbers, wanted, jobs)
+        except ChildFailed as error:
+            raise NotFoundOut(str(error)) from error
         for one in _first_of_each(found):
             click.echo("")
             for line in _explain(rack, one):

@@ -5,6 +5,7 @@ It is one of ours, made by `understudy.app`, or a *guest*: any asyncio ASGI appl
 
 from __future__ import annotations
 
+import os
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
@@ -90,4 +91,10 @@ class Application:
 
     @cached_property
     def _example(self) -> App:
-        return self.load()
+        try:
+            return self.load()
+        except NoApplication:
+            raise
+        except Exception as error:
+            found = f"{type(error).__name__}: {error}"
+            raise NoApplication(f"{self.path} cannot be imported from {os.getcwd()}: {found}") from error

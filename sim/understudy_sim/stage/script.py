@@ -45,6 +45,8 @@ def load_module(filename: str, root: Path | None = None) -> ModuleType:
     """
     root = (root or Path.cwd()).resolve()
     file = root / filename
+    if file.is_dir():
+        raise NoScenario(f"{filename!r} is a folder: name the script in it")
     if not file.exists():
         raise NoScenario(f"there is no file {filename!r}")
     if file.suffix != ".py":
@@ -61,6 +63,8 @@ def load_module(filename: str, root: Path | None = None) -> ModuleType:
         return importlib.import_module(dotted) if dotted.replace(".", "").isidentifier() else _load_alone(resolved)
     except NoScenario:
         raise
+    except SystemExit as error:
+        raise NoScenario(f"{filename} ends the program when it is imported: put that under __main__") from error
     except Exception as error:
         raise NoScenario(
             f"{filename} cannot be imported: {type(error).__name__}: {error}{_hint(resolved, error)}"

@@ -17,6 +17,10 @@ from understudy_sim.stage.shrunk_file import load_fixed
 TOUR = "scenarios/ticket_tour.py"
 NAIVE = "scenarios/ticket_tour_naive.py"
 TINY = "tests/sim/stage/strategies/tiny.py"
+SCRIPT = """from understudy_sim import scenario
+@scenario({arguments})
+async def {name}(stage): await stage.play()
+"""
 KEYS = {
     "seeds",
     "failed",
@@ -115,12 +119,27 @@ def test_a_replay_says_that_a_place_was_never_passed() -> None:
         ([TOUR, "--html", "{tmp}/no/run.html"], "there is no folder '{tmp}/no'"),
         ([TOUR, "--strategy", "crash-points", "--faults", "all"], "leave out --faults"),
         (["{tmp}/shop/tour.py"], "run this from {tmp}, whose shop/ it looks for"),
+        (["{tmp}/shop"], "'{tmp}/shop' is a folder: name the script in it"),
+        (["{tmp}/shop/exits.py"], "ends the program when it is imported"),
+        (["{tmp}/shop/nowhere.py"], "nowhere:app cannot be imported from "),
+        (["{tmp}/shop/later.py"], "no.such:app cannot be imported from "),
+        (["{tmp}/shop/odd.py"], "the workload of odd draws 1, of int: Call(...) was expected"),
+        (["{tmp}/shop/fails.py"], "the plan and the operations of fails cannot be drawn: KeyError: 'x'"),
     ],
 )
 def test_bad_usage_is_2_and_says_what_was_wrong(args: list[str], said: str, tmp_path: Path) -> None:
-    script = tmp_path / "shop" / "tour.py"
-    script.parent.mkdir()
-    script.write_text("import shop.nothing\n")
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    (folder / "tour.py").write_text("import shop.nothing\n")
+    (folder / "exits.py").write_text("raise SystemExit(0)\n")
+    tour = "app='scenarios.ticket_tour:app'"
+    for name, arguments in {
+        "nowhere": "app='nowhere:app'",
+        "later": f"{tour}, later=['no.such:app']",
+        "odd": f"{tour}, workload=lambda choices: [1]",
+        "fails": f"{tour}, workload=lambda choices: dict()['x']",
+    }.items():
+        (folder / f"{name}.py").write_text(SCRIPT.format(name=name, arguments=arguments))
     result = run(simulate, *(arg.format(tmp=tmp_path) for arg in args))
     assert result.exit_code == 2
     assert said.format(tmp=tmp_path) in result.output

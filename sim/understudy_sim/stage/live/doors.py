@@ -56,7 +56,10 @@ class Door:
             with trio.fail_after(ANSWER_SECONDS):
                 return await self._pool.request(request.method, target, headers, request.body)
         except trio.TooSlowError as error:
-            raise NoServer(f"{self.url}{request.target} did not answer in {ANSWER_SECONDS} s") from error
+            raise NoServer(
+                f"{self.url}{request.target} did not answer in {ANSWER_SECONDS} s: does it wait for what is asked for "
+                "later? --concurrent asks for all of it"
+            ) from error
         except (OSError, ConnectionLost) as error:
             raise NoServer(f"{self.url}{request.target} cannot be asked: {error}") from error
 

@@ -18,8 +18,10 @@ from understudy.protocol.messages import MessageType
 
 from understudy_sim.stage.operations import Operation
 
+# Ids, and instants: when something is due.
 OWN: Final = re.compile(
     r"(?:inv|sign|prom)_1[0-9A-Za-z_-]{20,}|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+    r"|\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z"
 )
 
 
@@ -71,7 +73,7 @@ def answered(status: int, body: bytes) -> Answered:
 
 
 def own_left_out(value: Any) -> Any:
-    """*value* with every id that is the run's own as `…`."""
+    """*value* with every id and instant that is the run's own as `…`."""
     if isinstance(value, str):
         return OWN.sub("…", value)
     if isinstance(value, Mapping):
