@@ -164,14 +164,13 @@ class ResumeFile:
     def _check(self, line: bytes) -> None:
         try:
             found = json.loads(line)
-            same = found["format"] == FORMAT
+            wanted_all = attrs.asdict(self.header) if found["format"] == FORMAT else {"format": FORMAT}
         except (ValueError, KeyError, TypeError):
             raise self._is_no_file() from None
-        for name, wanted in attrs.asdict(self.header).items():
-            if not same or found.get(name) != wanted:
-                which = name if same else "format"
+        for name, wanted in wanted_all.items():
+            if found.get(name) != wanted:
                 raise ForeignFile(
-                    f"{self.path}: {DIFFERENT[which]} ({which}: {found.get(which)!r} there, {wanted!r} here); "
+                    f"{self.path}: {DIFFERENT[name]} ({name}: {found.get(name)!r} there, {wanted!r} here); "
                     "name another file, or delete this one to begin anew"
                 )
 

@@ -302,7 +302,7 @@ def test_a_search_of_a_guest_is_taken_up_again(tmp_path: Path) -> None:
         ("a page\nwhose last line has no end", "is no file of a search"),
         ('{"precious": "and on one line"}', "is no file of a search"),
         ("[1]\n", "is no file of a search"),
-        ('{"format": 99}\n', "written by another version"),
+        ('{"format": 99}\n', r"written by another version of this program \(format: 99 there, 2 here\)"),
     ],
 )
 def test_what_is_no_file_of_a_search_is_refused(text: str, told: str, tmp_path: Path) -> None:
