@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.docs.pages import blocks
 from tests.tidy.sources import ROOT
 
@@ -35,3 +37,16 @@ def test_a_client_that_is_called_as_a_process_of_the_rehearsal_is_refused(tmp_pa
     assert "a client is called 'operator', as a process of the rehearsal is: give it another name" in " ".join(
         told.split()
     )
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ('service="Jobz"', "the application has no service 'Jobz'; there are: Jobs"),
+        ('service="Jobs", handler="rum"', "the application has no handler 'rum' of Jobs; there are: run"),
+    ],
+)
+def test_a_call_of_what_nobody_offers_is_refused(tmp_path: Path, wrong: str, told: str) -> None:
+    before = 'service="Jobs", handler="run"' if "handler" in wrong else 'service="Jobs"'
+    (tmp_path / "jobs.py").write_text(example().replace(before, wrong))
+    assert told in " ".join(run(tmp_path, "understudy", "simulate", "jobs.py", "--seed", "1", code=1).split())

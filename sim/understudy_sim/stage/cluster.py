@@ -41,7 +41,7 @@ from understudy_sim.kernel.waiters import relative
 from understudy_sim.stage.aim import Moments
 from understudy_sim.stage.attendant import Attendant, Attending
 from understudy_sim.stage.client import BytesConnection, Client, Connection, ExchangeConnection
-from understudy_sim.stage.directory import Directory
+from understudy_sim.stage.directory import Directory, check_targets
 from understudy_sim.stage.endpoint import ENDPOINT, HTTP_PORT, EndpointProcess
 from understudy_sim.stage.endpoint import EXCHANGE_PORT as ENDPOINT_PORT
 from understudy_sim.stage.exchange import ExchangeTransport
@@ -113,6 +113,7 @@ class Cluster:
         self.tally = tally
         self.history = History()
         self.application = application
+        self._later = tuple(later)
         self.server = ServerProcess(kernel, plan, truth, watch, self._deploy)
         self.directory = Directory((), {"services": []})
         for one in (application, *later):
@@ -188,7 +189,7 @@ class Cluster:
         self._attending.append((name, attending))
 
     def start(self, operations: Sequence[Operation]) -> None:
-        """Start everything; each client gets its own operations.  Raises BadVariation, NameTaken."""
+        """Start everything; each client gets its own operations.  Raises BadVariation, NameTaken, NobodyOffers."""
         if self.plan.upgrade is not None:
             self.kernel.call_at(self.plan.upgrade.at_ns, self._upgrade, self.plan.upgrade)
         self._announce(operations)
@@ -234,6 +235,7 @@ class Cluster:
 
     def _announce(self, operations: Sequence[Operation]) -> None:
         """Prepare for what is going to be asked."""
+        check_targets(operations, [one.manifest for one in (self.application, *self._later)])
         is_http_11 = self.plan.hops.endpoint is Hop.H1
         self.directory = Directory(operations, self.application.manifest, self.addresses, is_http_11=is_http_11)
         self.watch.subscribe({Step: self.directory.step})

@@ -14,7 +14,7 @@ from understudy_runtime.model.ids import ENTROPY_BYTES, invocation_id_for
 from understudy_runtime.model.invocation import HandlerType, Target
 
 from understudy_sim.stage.happenings import Step
-from understudy_sim.stage.operations import Act, Call, Operation
+from understudy_sim.stage.operations import Act, Call, NobodyOffers, Operation
 
 
 class Gate:
@@ -44,6 +44,19 @@ class Gate:
         for task in waiting:
             if not task._runner.dead:
                 task._runner.reschedule(task)
+
+
+def check_targets(operations: Sequence[Operation], manifests: Sequence[Mapping[str, Any]]) -> None:
+    """Raises NobodyOffers where an operation calls a handler that is in none of the *manifests*."""
+    offered: dict[str, dict[str, None]] = {}
+    for manifest in manifests:
+        for service in manifest["services"]:
+            offered.setdefault(service["name"], {}).update((one["name"], None) for one in service["handlers"])
+    for one in operations:
+        if isinstance(one, Call) and one.handler not in offered.get(one.service, ()):
+            there = offered.get(one.service, offered)
+            what = f"handler {one.handler!r} of {one.service}" if one.service in offered else f"service {one.service!r}"
+            raise NobodyOffers(f"{one}: the application has no {what}; there are: {', '.join(there)}")
 
 
 class Directory:

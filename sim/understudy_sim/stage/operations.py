@@ -20,6 +20,10 @@ class NameTaken(ValueError):
     """A client has the name of a process of the rehearsal: which, and what to do."""
 
 
+class NobodyOffers(ValueError):
+    """A call asks for what no version of the application offers: which, and what there is."""
+
+
 @attrs.frozen(kw_only=True)
 class Operation:
     """Something one *client* does.  It does its operations in order, waiting `pause_ms` before each."""
