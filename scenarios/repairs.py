@@ -52,6 +52,8 @@ LATER: Final = timedelta(seconds=3)
 PATIENCE: Final = timedelta(seconds=10)
 LONGEST_PAUSE: Final = timedelta(seconds=1)
 APART_MAX: Final = timedelta(seconds=4)
+# Nobody haggles about what nobody has more often than this.
+OFFERS_MAX: Final = 3
 NOTICE_AFTER: Final = timedelta(milliseconds=1_500)
 NOTICE_TAKES: Final = timedelta(seconds=10)
 # How far clocks may be off, at the very most.
@@ -247,12 +249,26 @@ async def buy(ctx: Context, order: Order) -> bool:
         max_retry_interval=LONGEST_PAUSE,
     )
     await ctx.run_typed("reserve", reserve)
+    if order["rare"]:
+        await haggle(ctx, order)
     pay = "pay for rare" if order["rare"] else "pay"
     try:
         await ctx.run_typed("pay", lambda: ask(pay, name, invocation_id), patiently)
     except TerminalError:
         return False
     return True
+
+
+async def haggle(ctx: Context, order: Order) -> None:
+    """Make some offers for what nobody has, and give that up."""
+    invocation_id, name = ctx.request().id, order["name"]
+    sometimes: RunOptions[str] = RunOptions(
+        max_attempts=OFFERS_MAX, initial_retry_interval=timedelta(milliseconds=100), max_retry_interval=LONGEST_PAUSE
+    )
+    try:
+        await ctx.run_typed("offer", lambda: ask("offer for rare", name, invocation_id), sometimes)
+    except TerminalError:
+        return
 
 
 async def hear(ctx: Context, order: Order, bought: bool) -> str:
@@ -300,7 +316,7 @@ class Supplier(External[Asked]):
     def answer(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
         asked = Asked(request["do"], request["order"], request["by"])
         self.ledger.append(asked)
-        if asked.do == "pay for rare":
+        if asked.do.endswith("for rare"):
             return {"error": "nobody has it"}
         knows = asked.do != "reserve" or sum(one == asked for one in self.ledger) > 1
         return {"says": "here it is" if knows else "later"}
@@ -368,6 +384,7 @@ async def repairs(stage: Stage) -> None:
     stage.eventually("a notice takes its time", claims.hurried)
     stage.always("benches are called by their names", claims.misnamed)
     stage.always("the supplier is asked again when it should be", claims.pressed)
+    stage.eventually("who gives up has made all offers", claims.gave_up)
     stage.eventually("every receipt is right", claims.wrong_receipt)
     stage.eventually("no two things have one tag", claims.tagged_twice)
     stage.eventually("a customer has one notice and one guarantee", claims.doubled)
@@ -510,6 +527,13 @@ class Claims:
                 return f"{one.order} was not asked for again for {apart}"
             last_ns[one] = at_ns
         return ""
+
+    def gave_up(self) -> str:
+        """When nothing goes wrong, every try counts, and nothing but a try does."""
+        if not self.is_calm:
+            return ""
+        offers = Counter(one.order for one in self.asked if one.do == "offer for rare")
+        return next((f"{times} offers for {name}" for name, times in offers.items() if times != OFFERS_MAX), "")
 
 
 def becomes(order: Order, part: str, place: str) -> str:
