@@ -4,6 +4,7 @@
   the customer's guarantee.
 * `Bench/{name}`: fix, count, judge.  Benches are called by name, with headers; what a bench notes meanwhile is wiped.
 * `Guarantee/{customer}` is a workflow: the first order of a customer gets it, all others are told that it is given.
+* `Till`: take.  Waits for the price, the tax and the tip.
 * `Post`: notice, complaint.  One notice for each customer, whoever orders it; a complaint that turns out to be needless
   is called off before its time.
 
@@ -51,9 +52,11 @@ LATER: Final = timedelta(seconds=3)
 # How long it is tried to buy what nobody has, and how far apart questions may be meanwhile, when nothing else goes on.
 PATIENCE: Final = timedelta(seconds=10)
 LONGEST_PAUSE: Final = timedelta(seconds=1)
-APART_MAX: Final = timedelta(seconds=4)
+APART_MAX: Final = timedelta(seconds=5)
 # Nobody haggles about what nobody has more often than this.
 OFFERS_MAX: Final = 3
+MONEY: Final = ("the price", "the tax", "the tip")
+COUNTING_TAKES: Final = timedelta(seconds=1)
 NOTICE_AFTER: Final = timedelta(milliseconds=1_500)
 NOTICE_TAKES: Final = timedelta(seconds=10)
 # How far clocks may be off, at the very most.
@@ -167,6 +170,17 @@ async def complaint(ctx: Context, order: str) -> None:
     await ctx.run_typed("complain", lambda: ask("complain", order, invocation_id))
 
 
+till = Service("Till")
+
+
+@till.handler("take")
+async def take(ctx: Context) -> list[str]:
+    """Nothing is journaled before the first money comes.  The rest has come, under one name, while that is counted."""
+    first = await ctx.signal("money", type_hint=str)
+    await ctx.sleep(COUNTING_TAKES)
+    return [first, await ctx.signal("money", type_hint=str), await ctx.signal("money", type_hint=str)]
+
+
 shop = Service("Shop")
 
 
@@ -184,6 +198,7 @@ async def repair(ctx: Context, order: Order) -> Receipt:
     fixed, counted = await fixed_at_benches(ctx, order)
     bought = await buy(ctx, order)
     verdict = await hear(ctx, order, bought)
+    await pay(ctx)
     if bought:
         await late.cancel_invocation()
     try:
@@ -251,9 +266,9 @@ async def buy(ctx: Context, order: Order) -> bool:
     await ctx.run_typed("reserve", reserve)
     if order["rare"]:
         await haggle(ctx, order)
-    pay = "pay for rare" if order["rare"] else "pay"
+    settle = "pay for rare" if order["rare"] else "pay"
     try:
-        await ctx.run_typed("pay", lambda: ask(pay, name, invocation_id), patiently)
+        await ctx.run_typed("pay", lambda: ask(settle, name, invocation_id), patiently)
     except TerminalError:
         return False
     return True
@@ -269,6 +284,13 @@ async def haggle(ctx: Context, order: Order) -> None:
         await ctx.run_typed("offer", lambda: ask("offer for rare", name, invocation_id), sometimes)
     except TerminalError:
         return
+
+
+async def pay(ctx: Context) -> None:
+    """First the price, then the tax, then the tip."""
+    taken_by = await ctx.service_send(take, arg=None).invocation_id()
+    for money in MONEY:
+        ctx.resolve_signal(taken_by, "money", money)
 
 
 async def hear(ctx: Context, order: Order, bought: bool) -> str:
@@ -288,7 +310,7 @@ async def hear(ctx: Context, order: Order, bought: bool) -> str:
         return f"{verdict}, {error.status_code}"
 
 
-app = understudy_app(services=[shop, bench, guarantee, post])
+app = understudy_app(services=[shop, bench, guarantee, post, till])
 
 
 # --- its rehearsal --------------------------------------------------------------------------------------------
@@ -385,6 +407,7 @@ async def repairs(stage: Stage) -> None:
     stage.always("benches are called by their names", claims.misnamed)
     stage.always("the supplier is asked again when it should be", claims.pressed)
     stage.eventually("who gives up has made all offers", claims.gave_up)
+    stage.eventually("the till has price, tax and tip, in this order", claims.short_of_money)
     stage.eventually("every receipt is right", claims.wrong_receipt)
     stage.eventually("no two things have one tag", claims.tagged_twice)
     stage.eventually("a customer has one notice and one guarantee", claims.doubled)
@@ -534,6 +557,13 @@ class Claims:
             return ""
         offers = Counter(one.order for one in self.asked if one.do == "offer for rare")
         return next((f"{times} offers for {name}" for name, times in offers.items() if times != OFFERS_MAX), "")
+
+    def short_of_money(self) -> str:
+        for command in self.stage.accepted("Till", "take"):
+            taken = self.stage.result(command.invocation_id)
+            if json.loads(getattr(taken, "value", b"null")) != list(MONEY):
+                return f"{command.invocation_id} took {taken}"
+        return ""
 
 
 def becomes(order: Order, part: str, place: str) -> str:

@@ -21,6 +21,7 @@ GRACEFUL_STOP: Final = "scenarios.graceful_stop:graceful_stop"
 KILN: Final = "scenarios.kiln:kilns"
 ORDER_UPGRADE: Final = "scenarios.order_upgrade:order_upgrade"
 PARCELS: Final = "scenarios.parcels:parcels_pause"
+POWER_CUTS: Final = "scenarios.power_cuts:power_cuts"
 PROMISE_RACE: Final = "scenarios.promise_race:promise_race"
 REMINDERS: Final = "scenarios.reminders:reminders"
 RENDER_FARM: Final = "scenarios.render_farm:render_farm"
@@ -34,6 +35,7 @@ EVERYWHERE_PATHS: Final = (
     TOUR,
     REPORT,
     REPAIRS,
+    POWER_CUTS,
     DOORBELL,
     ACCOUNTS,
     RENDER_FARM,

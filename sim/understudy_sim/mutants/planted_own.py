@@ -17,9 +17,11 @@ from understudy_sim.mutants.edit import (
     NOTEBOOK,
     ORDER_UPGRADE,
     PARCELS,
+    POWER_CUTS,
     PROMISE_RACE,
     REMINDERS,
     RENDER_FARM,
+    REPAIRS,
     Mutant,
 )
 
@@ -72,7 +74,7 @@ OWN: Final[tuple[Mutant, ...]] = (
         after="    if not invocation.deployment_id:\n",
         why="an invocation of which nothing is journaled is bound to a deployment",
         needs=("schedule",),
-        scenario=DOORBELL,
+        scenario=REPAIRS,
     ),
     Mutant(
         id="Y2",
@@ -281,6 +283,7 @@ OWN: Final[tuple[Mutant, ...]] = (
         after="            if position is not None and key > position and key not in kept:\n",
         why="rows that change before a snapshot's first slice are in it as they are later",
         needs=("crash",),
+        scenario=POWER_CUTS,
     ),
     Mutant(
         id="S7",
@@ -290,6 +293,7 @@ OWN: Final[tuple[Mutant, ...]] = (
         after="        while len(self._segments) > 1 and self._segments[0].lsn_first <= lsn + 1:\n",
         why="a trim takes a segment too many",
         needs=("crash",),
+        scenario=POWER_CUTS,
     ),
     Mutant(
         id="P1",
@@ -336,7 +340,7 @@ OWN: Final[tuple[Mutant, ...]] = (
         ),
         why="notifications of one batch reach the attempt in reverse order",
         needs=("schedule",),
-        scenario=DOORBELL,
+        scenario=REPAIRS,
     ),
     Mutant(
         id="P7",
@@ -405,7 +409,7 @@ OWN: Final[tuple[Mutant, ...]] = (
         after="    count = base.count\n",
         why="a step is tried once more than its policy says",
         needs=("workload",),
-        scenario=PARCELS,
+        scenario=REPAIRS,
     ),
     Mutant(
         id="D15",

@@ -14,6 +14,7 @@ from understudy_sim.mutants.edit import (
     PROMISE_RACE,
     REMINDERS,
     RENDER_FARM,
+    REPAIRS,
     REPORT,
     TRIP,
     Mutant,
@@ -354,6 +355,6 @@ REAL: Final[tuple[Mutant, ...]] = (
         after="            if key in ready:\n                continue\n",
         why="a signal that comes while an earlier one of its name has not been taken is lost",
         needs=("schedule",),
-        scenario=DOORBELL,
+        scenario=REPAIRS,
     ),
 )
