@@ -9,8 +9,9 @@ import time
 
 import pytest
 
+from tests.commands import understudy
 from tests.live.conftest import Server
-from tests.live.test_life import await_running, refuses, run
+from tests.live.test_life import await_running, refuses
 
 
 @pytest.fixture
@@ -133,18 +134,18 @@ def test_a_call_that_outlasts_the_drain_is_cut_and_goes_on_afterwards(start):
 
 
 def test_what_an_endpoint_cannot_host(tmp_path):
-    refuses(run("host", "tests.live.services:not_an_app"), "is a int, not an ASGI application")
-    refuses(run("host", "tests.live.nowhere:app"), "no module")
-    refuses(run("host", "tests.live.services:app", "--port", "x"), "--host-bind-port")
+    refuses(understudy("host", "tests.live.services:not_an_app"), "is a int, not an ASGI application")
+    refuses(understudy("host", "tests.live.nowhere:app"), "no module")
+    refuses(understudy("host", "tests.live.services:app", "--port", "x"), "--host-bind-port")
 
 
 def test_a_port_of_an_endpoint_that_is_taken(start):
     endpoint = start.endpoint()
-    refuses(run("host", "tests.live.services:app", "--port", str(endpoint.port)), str(endpoint.port), "--port")
+    refuses(understudy("host", "tests.live.services:app", "--port", str(endpoint.port)), str(endpoint.port), "--port")
 
 
 def test_a_bad_signing_key_is_named(tmp_path):
     path = tmp_path / "key.pem"
     path.write_text("nonsense")
     options = ["--worker-invoker-request-identity-private-key-pem-file", str(path), "--data", str(tmp_path / "d")]
-    refuses(run("serve", *options, "--ingress-port", "0", "--admin-port", "0"), "key.pem", "openssl")
+    refuses(understudy("serve", *options, "--ingress-port", "0", "--admin-port", "0"), "key.pem", "openssl")

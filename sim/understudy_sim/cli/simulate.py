@@ -20,6 +20,7 @@ from understudy_sim.stage.banner import banner
 from understudy_sim.stage.faults import FaultSet
 from understudy_sim.stage.report import Report
 from understudy_sim.stage.resume import ForeignFile
+from understudy_sim.stage.run import STEPS_MAX
 from understudy_sim.stage.scenario import Scenario
 from understudy_sim.stage.search import Search, Summary, search
 from understudy_sim.stage.shrink import NotRepeated
@@ -31,6 +32,8 @@ from understudy_sim.stage.telling_cells import tell_cells, tell_matrix
 from understudy_sim.stage.variation import Variation
 
 CLAIMS_TOLD_MAX: Final = 8
+# A search is to tell what it found about a minute after it found it.  `understudy shrink` takes its time.
+SHRINK_STEPS_MAX: Final = 2_000_000
 HOW_STRATEGIES: Final = "; ".join(f"{name}: {known.does}" for name, known in STRATEGIES.items())
 
 
@@ -167,12 +170,13 @@ def tell_failures(
         click.echo(f"  replay     {replay_line(script, first.seed, summary.variation_of(first))}")
     for claim, reports in list(runs_of.items())[CLAIMS_TOLD_MAX:]:
         click.echo(f"\nbroken in {len(reports)} runs, first {reports[0].seed:#x}: {claim}")
-    first = summary.failures[0]
+    # The first one that came to its end: a run that used up its steps takes minutes to repeat.
+    first = min(summary.failures, key=lambda report: report.steps >= STEPS_MAX)
     click.echo(f"\nmaking seed {first.seed:#x} smaller …", err=True)
     variation = summary.variation_of(first)
     line = replay_line(script, first.seed, variation)
     try:
-        shrunk = shrink_run(scenario, first, variation)
+        shrunk = shrink_run(scenario, first, variation, steps_max=SHRINK_STEPS_MAX)
     except NotRepeated as error:
         click.echo(f"{error}\nreplay the whole run with: {line}")
         return
