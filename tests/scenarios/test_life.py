@@ -14,6 +14,7 @@ HELD = {
     "report": (10, ("one looked too early", "an auditor found nothing", "a handler joined")),
     "repairs": (6, ("a part was beyond repair", "a guarantee was given before", "a complaint was called off")),
     "power_cuts": (6, ("a reservation expired", "a seat was refused")),
+    "turnstile": (6, ("a page was full",)),
     "parcels": (8, ("a parcel was paused", "an operator resumed it", "a message was given up")),
     "graceful_stop": (10, ("a job was asked once and finished", "a job was stopped")),
     "order_upgrade": (8, ("an order ended on version 1 after an upgrade", "an order was parked")),

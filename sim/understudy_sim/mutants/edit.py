@@ -28,6 +28,7 @@ RENDER_FARM: Final = "scenarios.render_farm:render_farm"
 REPAIRS: Final = "scenarios.repairs:repairs"
 REPORT: Final = "scenarios.report:report"
 ROTTEN_NOTEBOOK: Final = "scenarios.rotten_notebook:rotten_notebook"
+TURNSTILE: Final = "scenarios.turnstile:turnstile"
 TRIP: Final = "scenarios.trip:trip"
 
 # Where a bug of which nothing is known is hunted, in this order, one run of each at a time.
@@ -51,6 +52,7 @@ EVERYWHERE_PATHS: Final = (
     ORDER_UPGRADE,
     DEADLOCK,
     GRACEFUL_STOP,
+    TURNSTILE,
 )
 
 

@@ -22,6 +22,7 @@ from understudy_sim.mutants.edit import (
     REMINDERS,
     RENDER_FARM,
     REPAIRS,
+    TURNSTILE,
     Mutant,
 )
 
@@ -178,7 +179,7 @@ OWN: Final[tuple[Mutant, ...]] = (
             "workload",
             "time",
         ),
-        escapes="a chunk holds sixty-four ids of one second: no scenario ends so many invocations at once",
+        scenario=TURNSTILE,
     ),
     Mutant(
         id="L12",

@@ -49,8 +49,9 @@ REAL: Final[tuple[Mutant, ...]] = (
         after=(
             "        applied = [(record, self._apply(record)) for record in records]\n"
             "        await trio.lowlevel.checkpoint()\n"
+            "        applied = applied[:1] if self._queue else applied\n"
         ),
-        why="others run between the records of a batch and what they ask for",
+        why="what the records of a batch ask for is lost behind the first one's when the next batch is there by then",
         needs=("schedule",),
     ),
     Mutant(
