@@ -144,25 +144,9 @@ class Partition:
     async def run(self, effects: Effects, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Perform what is outstanding, then (started) work the queue for ever.
 
-        Raises LeadershipLost, SyncFailed, DiskFull, StorageError: the process must stop then.
+        Raises LeadershipLost, SyncFailed, DiskFull, StorageError: the process must stop then.  The store stays open
+        for whoever still runs beside this: `close` puts it aside when it is damaged.
         """
-        try:
-            await self._run(effects, task_status)
-        except StorageDamaged:
-            self._distrust_store()
-            raise
-
-    def _distrust_store(self) -> None:
-        """The next start must not trust it either: it finds no store and rebuilds it."""
-        self._close_store()
-        self._world.set_aside_storage(partition_name(self.index))
-
-    def _close_store(self) -> None:
-        if not self._is_store_closed:
-            self._is_store_closed = True
-            self._storage.close()
-
-    async def _run(self, effects: Effects, task_status: trio.TaskStatus[None]) -> None:
         limits = self._limits
         pending = outstanding(self.tables, limits.timers_max, checks_deadlocks=limits.refuse_deadlocks)
         self._observe(LeadershipTaken(self.index, self.epoch, self._log.lsn_last, pending))
@@ -175,6 +159,16 @@ class Partition:
                 await self._slot.park()
             await trio.lowlevel.checkpoint()
             await self.step(effects)
+
+    def _distrust_store(self) -> None:
+        """The next start must not trust it either: it finds no store and rebuilds it."""
+        self._close_store()
+        self._world.set_aside_storage(partition_name(self.index))
+
+    def _close_store(self) -> None:
+        if not self._is_store_closed:
+            self._is_store_closed = True
+            self._storage.close()
 
     @property
     def has_work(self) -> bool:

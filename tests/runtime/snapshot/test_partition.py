@@ -243,19 +243,23 @@ async def test_a_full_disk_gives_the_snapshot_up_and_the_partition_goes_on() -> 
     assert stored(again.tables) == stored(folded(events))
 
 
-async def test_a_store_found_damaged_while_running_is_put_aside() -> None:
+async def test_a_store_found_damaged_while_running_is_put_aside_when_the_partition_closes() -> None:
+    """Not before: a timer that fires beside the one that met the damage still reads it."""
     world = World()
     events: list[Event] = []
     partition = await start(world, events)
     await work(partition, COMMANDS)
 
     def rotten(*_: object) -> None:
+        partition._storage.is_damaged = True  # type: ignore[misc]
         raise StorageDamaged("partition-0.sqlite: a row does not match its checksum")
 
     partition._turn = rotten  # type: ignore[method-assign,assignment]
     partition.propose(COMMANDS[0])
     with pytest.raises(StorageDamaged):
         await partition.run(NoEffects())
+    assert list(partition._storage.scan(b"")), "still there for who runs beside it"
+    partition.close()
     assert not world.stores
     again = await start(world, events)
     assert of(StorageRestored, events)
