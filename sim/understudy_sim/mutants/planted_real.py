@@ -135,7 +135,6 @@ REAL: Final[tuple[Mutant, ...]] = (
         why="a wall clock that jumps ahead is not noticed: what is due by it fires late",
         needs=("time",),
         scenario=REMINDERS,
-        escapes="what is due after a jump fires late by the jump at most, and P17 does not look once a clock was wrong",
     ),
     Mutant(
         id="F4",

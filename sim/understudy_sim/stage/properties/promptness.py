@@ -60,7 +60,7 @@ FIRST_SUCCEEDED: Final = 3
 class _Expected:
     """Something that is to follow.  `open_ns`: trouble since then explains it, too (a connection is that old).
 
-    Whoever judges a delay by a clock wants that to be right from `asked_ns` on.
+    Whoever judges a delay by a clock, as a timer's, wants that to be right from `asked_ns` on.
     """
 
     what: str
@@ -69,6 +69,7 @@ class _Expected:
     open_ns: int
     invocation_id: str
     timer: Timer
+    due_ms: int = 0  # of a timer, by the server's clock
 
 
 @attrs.define
@@ -87,6 +88,7 @@ class Promptness(Property):
         self._wall_ms: Callable[[], int] = lambda: 0
         self._has_slots = False
         self._drain_ns = 0
+        self._recheck_ns = 0
         self._expected: dict[Hashable, _Expected] = {}
         self._running: dict[str, int] = {}  # invocation -> when the attempt the server believes in began
         self._waiting: dict[str, _Waiting] = {}
@@ -122,11 +124,19 @@ class Promptness(Property):
         self._loop, self._tally, self._wall_ms = loop, tally, wall_ms
         self._has_slots = limits.attempts_max >= SLOTS_PLENTY
         self._drain_ns = limits.drain_timeout_ms * NS_PER_MS
+        self._recheck_ns = limits.timer_recheck_ms * NS_PER_MS
 
     # --- what is to follow what --------------------------------------------------------------------------------
 
     def _expect(
-        self, key: Hashable, what: str, *, after_ns: int = 0, open_ns: int | None = None, invocation_id: str = ""
+        self,
+        key: Hashable,
+        what: str,
+        *,
+        after_ns: int = 0,
+        open_ns: int | None = None,
+        invocation_id: str = "",
+        due_ms: int = 0,
     ) -> None:
         if self._loop is None:
             return
@@ -134,7 +144,7 @@ class Promptness(Property):
         since_ns = self._loop.now_ns + after_ns
         timer = self._loop.call_at(since_ns + GRACE_NS, self._overdue, key)
         opened_ns = since_ns if open_ns is None else open_ns
-        self._expected[key] = _Expected(what, self._loop.now_ns, since_ns, opened_ns, invocation_id, timer)
+        self._expected[key] = _Expected(what, self._loop.now_ns, since_ns, opened_ns, invocation_id, timer, due_ms)
 
     def _met(self, key: Hashable) -> None:
         expected = self._expected.pop(key, None)
@@ -144,8 +154,10 @@ class Promptness(Property):
     def _overdue(self, key: Hashable) -> None:
         expected = self._expected.pop(key)
         assert self._loop is not None, "timers are the loop's"
-        if isinstance(key, tuple) and key[0] == "timer" and self._clock_was_wrong_since(expected.asked_ns):
-            return  # Nobody knows any more when it is due.
+        again_ns = self._due_again_ns(expected) if expected.due_ms else 0
+        if again_ns > self._loop.now_ns:
+            self._expected[key] = attrs.evolve(expected, timer=self._loop.call_at(again_ns, self._overdue, key))
+            return
         well_ns = self._well_since_ns()
         if well_ns > expected.open_ns:
             if expected.open_ns < expected.since_ns:
@@ -156,11 +168,39 @@ class Promptness(Property):
         late_ms = (self._loop.now_ns - expected.since_ns) // NS_PER_MS
         self.broken(f"{expected.what}: nothing came of it in {late_ms} ms", expected.invocation_id)
 
-    def _clock_was_wrong_since(self, then_ns: int) -> bool:
-        """Whether a clock was moved after *then_ns*, or went at another rate."""
+    def _due_again_ns(self, expected: _Expected) -> int:
+        """When a timer is late by a clock that was moved, or went at another rate, since it was armed or just before.
+
+        The server looks at its clock again every `timer_recheck_ms`.  0 for a clock that was right.
+        """
         assert self._tally is not None, "it watches a run"
-        clocks = (firing for firing in self._tally.firings if firing.kind.startswith("clock"))
-        return any(firing.at_ns + firing.lasts_ns >= then_ns for firing in clocks)
+        assert self._loop is not None, "it watches a run"
+        right_since_ns = self._right_since_ns()
+        if right_since_ns < 0 or right_since_ns + self._recheck_ns < expected.asked_ns:
+            return 0
+        self.hit("timers by clocks that were moved")
+        wait_ns = max(0, expected.due_ms - self._wall_ms()) * NS_PER_MS
+        from_ns = self._loop.now_ns + wait_ns if wait_ns else max(right_since_ns, expected.since_ns)
+        return from_ns + self._recheck_ns + GRACE_NS
+
+    def _timer_fired(self, partition: int, command: TimerFired) -> None:
+        """It may come late by a clock that went ahead, but not when that has been right, and all well, for long."""
+        assert self._loop is not None, "it watches a run"
+        key = ("timer", partition, command.timer_id)
+        expected = self._expected.get(key)
+        if expected is not None:
+            late_ms = self._wall_ms() - command.due_ms
+            noticed_ns = self._recheck_ns + GRACE_NS
+            settled_ns = max(self._right_since_ns(), self._well_since_ns(), expected.asked_ns)
+            if late_ms * NS_PER_MS > noticed_ns and settled_ns + noticed_ns < self._loop.now_ns:
+                self.broken(f"{expected.what}: it fired {late_ms} ms late by a clock that is looked at more often")
+        self._met(key)
+
+    def _right_since_ns(self) -> int:
+        """When a clock was last moved, or went at another rate; -1 when none was."""
+        assert self._tally is not None, "it watches a run"
+        clocks = (one for one in self._tally.firings if one.kind.startswith("clock"))
+        return max((one.at_ns + one.lasts_ns for one in clocks), default=-1)
 
     def _well_since_ns(self) -> int:
         """Since when nothing has gone wrong."""
@@ -183,7 +223,7 @@ class Promptness(Property):
         if type(command) is AttemptOutput:
             self._met(("step", command.invocation_id))
         elif type(command) is TimerFired:
-            self._met(("timer", step.partition, command.timer_id))
+            self._timer_fired(step.partition, command)
         elif type(command) is Delivered:
             self._met(("send", command.source_partition, step.partition, command.sequence))
         self._asked_for(step.partition, step.actions)
@@ -210,7 +250,7 @@ class Promptness(Property):
     def _armed(self, partition: int, action: ArmTimer) -> None:
         wait_ns = max(0, action.due_ms - self._wall_ms()) * NS_PER_MS
         what = f"timer {action.timer_id} of partition {partition} was due"
-        self._expect(("timer", partition, action.timer_id), what, after_ns=wait_ns)
+        self._expect(("timer", partition, action.timer_id), what, after_ns=wait_ns, due_ms=action.due_ms)
 
     def _attempt_started(self, event: AttemptStarted) -> None:
         self.hit("attempts begun")

@@ -88,7 +88,7 @@ def _prompt() -> tuple[Stand, Loop, Promptness, Tally]:
     loop, tally = Loop(Trace(), lambda _: 0, Budget(), 1), Tally()
     stand.watch = Watch(lambda: loop.now_ns)
     prompt = stand.put(Promptness)
-    prompt.watches(loop, Limits(), tally, lambda: loop.now_ns // 1_000_000)
+    prompt.watches(loop, Limits(timer_recheck_ms=60_000), tally, lambda: loop.now_ns // 1_000_000)
     inv = Invocation(stand.truth.commands[FIRST], Status.INVOKED, [], 1)
     stand.truth.models[0].invocations[FIRST] = inv
     return stand, loop, prompt, tally
@@ -172,19 +172,41 @@ def test_p17_expects_nothing_new_of_a_server_that_drains_but_soon_after() -> Non
     assert len(stand.broken) == 1
 
 
-def test_p17_measures_no_timer_by_a_clock_that_was_wrong_since_it_was_armed_and_every_other() -> None:
+def test_p17_gives_a_clock_that_was_wrong_the_time_to_be_noticed_and_no_more() -> None:
     stand, loop, _, tally = _prompt()
     command = stand.truth.commands[FIRST]
     stand.step(command, (ArmTimer(10_000, 7),))
     _passes(loop, 5)
     tally.firing(Firing("clock_drift", "server", loop.now_ns, ("", 0), None, 15_000_000_000))
-    stand.step(command, (ArmTimer(10_000, 8),))
-    _passes(loop, 25)
+    stand.step(command, (ArmTimer(30_000, 8),))
+    _passes(loop, 78)
     assert stand.broken == []
-    stand.step(command, (ArmTimer(40_000, 9),))
-    _passes(loop, 16)
+    _passes(loop, 3)
     assert len(stand.broken) == 1
-    assert "timer 9" in stand.broken[0]
+    assert "timer 7" in stand.broken[0]
+    _passes(loop, 14)
+    stand.step(command, (ArmTimer(110_000, 9),))
+    _passes(loop, 16)
+    assert [text.partition(" of partition")[0].rpartition(": ")[2] for text in stand.broken] == [
+        "timer 7",
+        "timer 8",
+        "timer 9",
+    ]
+
+
+@pytest.mark.parametrize(("fires_s", "late"), [(60, False), (500, True)])
+def test_p17_measures_by_a_clock_that_has_jumped_ahead_once_that_was_noticed(fires_s: int, late: bool) -> None:
+    stand, loop, prompt, tally = _prompt()
+    ahead_ms = 0
+    prompt.watches(loop, Limits(timer_recheck_ms=60_000), tally, lambda: loop.now_ns // 1_000_000 + ahead_ms)
+    stand.step(stand.truth.commands[FIRST], (ArmTimer(600_000, 7),))
+    _passes(loop, 5)
+    tally.firing(Firing("clock_jump", "server", loop.now_ns, ("", 0), None, 0))
+    ahead_ms = 598_000
+    _passes(loop, fires_s)
+    stand.step(TimerFired(600_000, 7))
+    assert len(stand.broken) == late
+    assert all("ms late by a clock" in text for text in stand.broken)
 
 
 def test_p17_expects_nothing_of_a_body_whose_successor_runs_and_all_of_that() -> None:
