@@ -1,6 +1,6 @@
 """A turnstile opens, and everybody goes through at once: more visits end within one second than a page of them holds.
 
-* `Gate`: enter.  Answers at once; a visitor who asks again, with the same ticket, is told the same.
+* `Gate`: enter.  Answers at once; whoever shows the same ticket, or waits for who has it, is told the same.
 
 All of it happens in one partition, and every answer is kept for hours: so long that this goes on until they are gone.
 
@@ -17,7 +17,7 @@ from typing import Final
 import attrs
 from understudy import Context, Service
 from understudy import app as understudy_app
-from understudy_sim import Call, Choices, Operation, Plan, Stage, limited, scenario
+from understudy_sim import Attach, Call, Choices, Operation, Plan, Stage, limited, scenario
 
 gate = Service("Gate")
 
@@ -36,21 +36,31 @@ app = understudy_app(services=[gate])
 # So many ids that expire in one second share a row.
 PAGE: Final = 64
 VISITORS_MIN, VISITORS_MAX = 80, 140
+# About as long as an entry takes.
+LATE_MS_MAX: Final = 30
 KEPT_FOR_MS: Final = 2 * 3_600_000
 
 
 def workload(choices: Choices) -> tuple[Operation, ...]:
-    """Everybody comes at once; some send somebody in, and do not wait for what they are given."""
-    return tuple(
-        Call(
+    """Everybody comes at once.  Some tickets are shown twice, and friends outside wait for who has just gone in."""
+    operations: list[Operation] = []
+    for ticket in range(choices.integer("visitors", VISITORS_MIN, VISITORS_MAX)):
+        entry = Call(
             client=f"visitor {ticket}",
             service="Gate",
             handler="enter",
             argument=ticket,
             one_way=choices.chance("does not wait", 300),
+            label=f"ticket-{ticket}",
         )
-        for ticket in range(choices.integer("visitors", VISITORS_MIN, VISITORS_MAX))
-    )
+        operations.append(entry)
+        late_ms = choices.integer("late", 0, LATE_MS_MAX)
+        if choices.chance("shown twice", 250):
+            again = attrs.evolve(entry, client=f"companion {ticket}", one_way=False, pause_ms=late_ms)
+            operations.append(again)
+        if choices.chance("waited for", 250):
+            operations.append(Attach(client=f"friend {ticket}", to=entry.label, pause_ms=late_ms))
+    return tuple(operations)
 
 
 def at_one_gate(plan: Plan) -> Plan:
