@@ -17,6 +17,7 @@ from understudy_sim.mutants.edit import (
     REPAIRS,
     REPORT,
     TRIP,
+    TURNSTILE,
     Mutant,
 )
 
@@ -212,7 +213,7 @@ REAL: Final[tuple[Mutant, ...]] = (
         after="            self._acked = answer\n            if answer.conflict:\n",
         why="a call whose result comes before its acknowledgement is never answered",
         needs=("workload",),
-        scenario=REPORT,
+        scenario=TURNSTILE,
     ),
     Mutant(
         id="J1",
