@@ -66,6 +66,8 @@ LOOK_NS_MAX: Final = 5 * LOOK_NS
 SETTLE_NS_MAX: Final = 900 * NS_PER_S
 FORGET_NS_MAX: Final = 4 * 3600 * NS_PER_S
 QUIET_NS_MAX: Final = 10_000 * NS_PER_S
+# There and back, behind what is on its way already: so many slow chunks may lie between a connect and its answer.
+CONNECT_WAYS: Final = 3
 COLD_NS_MAX: Final = 60 * NS_PER_S
 
 
@@ -123,12 +125,12 @@ class Stage(Control):
         self._stopped_ns: int | None = None
         super().__init__()
         self._property(Progress).watches(kernel.loop)
-        network = kernel.network.profile
+        slowest_ns = kernel.network.profile.latency_high_ns * kernel.network.profile.tail_factor
         self._property(Causes).watches(
             cluster.tally,
             is_moved=bool(plan.hops.moves_s),
             versions_differ=len(cluster.addresses) > 1,
-            connects_late=network.latency_high_ns * network.tail_factor > plan.limits.connect_timeout_ms * NS_PER_MS,
+            connects_late=CONNECT_WAYS * slowest_ns > plan.limits.connect_timeout_ms * NS_PER_MS,
         )
         self._property(Promptness).watches(
             kernel.loop, plan.limits, cluster.tally, lambda: cluster.server.process.wall.now_ms()
