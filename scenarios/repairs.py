@@ -530,16 +530,11 @@ class Claims:
                 return f"the complaint about {name} was called off, and came all the same"
         return ""
 
-    @property
-    def is_calm(self) -> bool:
-        """Whether nothing disturbs the run: only then it is plain what a pause was."""
-        return not self.stage.plan.intensity and self.stage.plan.upgrade is None and not self.stage.plan.hops.moves_s
-
     def pressed(self) -> str:
         """Who does not know yet is asked again after as long as it asked for, who has nothing is asked again soon."""
         while len(self._asked_ns) < len(self.asked):
             self._asked_ns.append(self.stage.kernel.now_ns)
-        if not self.is_calm:
+        if not self.stage.plan.is_calm:
             return ""
         last_ns: dict[Asked, int] = {}
         for one, at_ns in zip(self.asked, self._asked_ns, strict=True):
@@ -553,7 +548,7 @@ class Claims:
 
     def gave_up(self) -> str:
         """When nothing goes wrong, every try counts, and nothing but a try does."""
-        if not self.is_calm:
+        if not self.stage.plan.is_calm:
             return ""
         offers = Counter(one.order for one in self.asked if one.do == "offer for rare")
         return next((f"{times} offers for {name}" for name, times in offers.items() if times != OFFERS_MAX), "")

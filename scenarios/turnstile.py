@@ -93,8 +93,7 @@ class Claims:
 
     def kept_waiting(self) -> str:
         """Who is not told at once asks again, and is told then: that hides an answer that was lost."""
-        plan = self.stage.plan
-        if plan.intensity or plan.upgrade is not None or plan.hops.moves_s:
+        if not self.stage.plan.is_calm:
             return ""
         for asked in (*self.stage.answers("Gate", "enter"), *self.stage.attached()):
             waited_ns = asked.answers[0].at_ns - asked.asked_ns if asked.answers else 0

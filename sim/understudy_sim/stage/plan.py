@@ -101,6 +101,11 @@ class Plan:
         """Whether the rehearsal goes on until no result is kept any more."""
         return self.limits.completion_retention_ms == RETENTION_SHORT_H * HOUR_MS
 
+    @property
+    def is_calm(self) -> bool:
+        """Whether nothing disturbs the run: no fault, no upgrade of the server, no move of the endpoint."""
+        return not self.intensity and self.upgrade is None and not self.hops.moves_s
+
     def has(self, kind: str) -> bool:
         """Whether *kind* exists in this seed."""
         return kind in self.intensity
