@@ -59,6 +59,9 @@ class Misdirected:
     def _lose(self, medium: Medium, inode: Inode) -> None:
         assert self.seen is not None, "it has gone elsewhere"
         _, offset, before = self.seen
+        # Blocks for what comes later are written ahead: what has come to lie there stays.
+        upto = min(one.offset for one in inode.unsynced if one.data is not None and one.offset > offset)
+        before = before[: upto - offset]
         medium.damages += 1
         for content in (inode.durable, inode.visible):
             if len(content) >= offset + len(before):

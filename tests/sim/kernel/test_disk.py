@@ -10,6 +10,7 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from understudy_sim.kernel.choices import DrawnChoices, SeededChoices, Stream, stable_seed
+from understudy_sim.kernel.damage import misdirected
 from understudy_sim.kernel.disk import Medium, PlainDiskErrors, SimDisk, SimFile
 from understudy_sim.kernel.inodes import SECTOR_BYTES, CutReport
 from understudy_sim.kernel.kernel import Kernel
@@ -374,3 +375,27 @@ def test_any_history_reads_as_written_and_never_loses_what_was_synced(
 
     with Kernel(DrawnChoices(data)) as kernel:
         kernel.run(main, kernel).value()
+
+
+@pytest.mark.parametrize("ahead", [0, 50, 4_000])
+def test_a_write_that_went_elsewhere_takes_nothing_with_it_that_came_later(ahead: int) -> None:
+    """Though the blocks in which that lies were written ahead, with the write that is lost."""
+    first, later = b"f" * 100, b"l" * 700
+    state = misdirected(0)
+
+    async def write(disk: SimDisk) -> bytes:
+        file = disk.open("log", create=True)
+        await disk.sync_dir("")
+        file.pwrite(0, first + bytes(ahead))
+        await file.fdatasync()
+        file.pwrite(len(first), later)
+        await file.fdatasync()
+        return file.pread(0, file.size())
+
+    def prepare(medium: Medium) -> None:
+        medium.on_commit = lambda inode, writes: state.commit(medium, inode, writes)
+
+    results, _ = live(write, read_all, prepare=prepare)
+    assert state.lost
+    for found in results:
+        assert found.rstrip(b"\0") == bytes(len(first)) + later
