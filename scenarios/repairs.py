@@ -53,6 +53,7 @@ LATER: Final = timedelta(seconds=3)
 PATIENCE: Final = timedelta(seconds=10)
 LONGEST_PAUSE: Final = timedelta(seconds=1)
 APART_MAX: Final = timedelta(seconds=5)
+SLOTS_PLENTY: Final = 1_000
 # Nobody haggles about what nobody has more often than this.
 OFFERS_MAX: Final = 3
 MONEY: Final = ("the price", "the tax", "the tip")
@@ -534,7 +535,8 @@ class Claims:
         """Who does not know yet is asked again after as long as it asked for, who has nothing is asked again soon."""
         while len(self._asked_ns) < len(self.asked):
             self._asked_ns.append(self.stage.kernel.now_ns)
-        if not self.stage.plan.is_calm:
+        # With few slots a try may have to wait for others.
+        if not self.stage.plan.is_calm or self.stage.plan.limits.attempts_max < SLOTS_PLENTY:
             return ""
         last_ns: dict[Asked, int] = {}
         for one, at_ns in zip(self.asked, self._asked_ns, strict=True):

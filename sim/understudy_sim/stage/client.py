@@ -23,7 +23,7 @@ from understudy_sim.kernel.process import Process
 from understudy_sim.stage.aim import Moments
 from understudy_sim.stage.directory import Directory
 from understudy_sim.stage.errands import Errand, errand_of
-from understudy_sim.stage.happenings import Answered, Asking, Deployed, GaveUp, Removed
+from understudy_sim.stage.happenings import Answered, Asking, Deployed, GaveUp, Removed, Unanswered
 from understudy_sim.stage.history import Acted, Answer, Asked, Fate, History
 from understudy_sim.stage.operations import Act, Attach, Call, Deploy, Operation, Remove, label_of
 from understudy_sim.stage.points import AFTER, BEFORE, Points
@@ -43,6 +43,9 @@ class Lost(Exception):
 
 class Connection(Protocol):
     """A client's way to the ingress; opened when first used, and again after a loss."""
+
+    is_shared: bool
+    """Whether others ask by it, too, and it outlives a request that was lost."""
 
     async def ask(self, request: Request) -> Response:
         """Send *request* and wait for its answer.  Raises Lost."""
@@ -82,6 +85,7 @@ class Client:
         self._next = 0
         self._unanswered: Asked | None = None  # what it asked last, until it knows what became of it
         self._connection = connection
+        self._asked_since_ns = -1  # when it first asked by this connection
         self._admin = admin
         self._directory = directory
         self._history = history
@@ -98,6 +102,7 @@ class Client:
     def comes_back(self, connection: Connection, admin: Connection) -> None:
         """Its process was cut and starts again: it knows where it was, and goes on from there with *connection*s."""
         self._connection, self._admin = connection, admin
+        self._asked_since_ns = -1
         entry = self._unanswered
         if entry is not None and entry.fate is Fate.WAITING and entry.attach is None and not entry.call.idempotent:
             self._gave_up(entry)
@@ -117,7 +122,8 @@ class Client:
 
     async def _call(self, call: Call, number: int) -> Asked:
         key = self._directory.idempotency_key(call, f"{self.name}-{number}")
-        entry = self._unanswered or self._history.ask(call, key, self._kernel.now_ns)
+        id_ = self._directory.asked_for(call, key)
+        entry = self._unanswered or self._history.ask(call, key, self._kernel.now_ns, None, id_)
         self._unanswered = self.last_asked = entry
         await self._ask(entry, errand_of(call, self._directory, key))
         self._unanswered = None
@@ -142,9 +148,12 @@ class Client:
         curious = repeats and self._choices.chance(f"client/{self.name}/curious", 150)
         while entry.fate is Fate.WAITING:
             entry.tries += 1
-            self._watch.tell(Asking(entry))
+            self._watch.tell(Asking(entry, self._connected_ns()))
             response = await self._try(errand)
-            if response is not None:
+            if response is None:
+                self._asked_since_ns = -1
+                self._watch.tell(Unanswered(entry))
+            else:
                 nth = await self._reads(entry, response)
                 answer = _read(response, self._kernel.now_ns)
                 final = response.status not in AGAIN or answer.source == "invocation"
@@ -163,6 +172,14 @@ class Client:
                 self._gave_up(entry)
                 return
             await back_off(self._kernel, entry.tries)
+
+    def _connected_ns(self) -> int:
+        """From when on trouble may have hurt the connection by which it asks: -1, from the beginning."""
+        if self._connection.is_shared:
+            return -1
+        if self._asked_since_ns < 0:
+            self._asked_since_ns = self._kernel.now_ns
+        return self._asked_since_ns
 
     async def _reads(self, entry: Asked, response: Response) -> int:
         """An answer is here."""
@@ -268,6 +285,8 @@ def _read(response: Response, now_ns: int) -> Answer:
 class ExchangeConnection:
     """The way to the ingress without bytes: one exchange, kept while it lasts."""
 
+    is_shared = False
+
     def __init__(self, network: Network, process: Process, host: str, port: int) -> None:
         self._network = network
         self._process = process
@@ -294,6 +313,8 @@ class ExchangeConnection:
 
 class BytesConnection:
     """The way to the ingress as a real client has it: HTTP/1.1 over a stream."""
+
+    is_shared = False
 
     def __init__(self, network: Network, process: Process, host: str, port: int) -> None:
         self._network = network

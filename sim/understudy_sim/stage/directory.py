@@ -96,9 +96,7 @@ class Directory:
         asking = self._asking.setdefault(call.label, {})
         asking[call.client] = asking.get(call.client, 0) + 1
         self._gates.setdefault(call.label, Gate())
-        kind = HandlerType.WORKFLOW if self.is_run(call) else HandlerType.SHARED
-        target = Target(call.service, call.handler, call.key)
-        self._name(call.label, invocation_id_for(target, kind, call.label, 0, bytes(ENTROPY_BYTES)))
+        self._name(call.label, self.asked_for(call, call.label))
 
     def _name(self, label: str, invocation_id: str) -> None:
         self._ids[label] = invocation_id
@@ -111,6 +109,14 @@ class Directory:
     def idempotency_key(self, call: Call, unlabelled: str) -> str:
         """The key *call* carries: its label, or *unlabelled*; none where there must be none."""
         return "" if not call.idempotent or self.is_run(call) else call.label or unlabelled
+
+    def asked_for(self, call: Call, idempotency_key: str) -> str:
+        """The invocation that *call* names by its key, or its workflow's; empty when it has neither."""
+        if not idempotency_key and not self.is_run(call):
+            return ""
+        kind = HandlerType.WORKFLOW if self.is_run(call) else HandlerType.SHARED
+        target = Target(call.service, call.handler, call.key)
+        return invocation_id_for(target, kind, idempotency_key, 0, bytes(ENTROPY_BYTES))
 
     def invocation_id(self, label: str) -> str:
         """The invocation that *label* means; empty when it is not known (yet)."""

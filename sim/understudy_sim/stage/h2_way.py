@@ -87,6 +87,8 @@ class H2Way:
 class H2Connection:
     """One customer's share of an `H2Way` (a `Connection`)."""
 
+    is_shared = True
+
     def __init__(self, way: H2Way) -> None:
         self._way = way
 

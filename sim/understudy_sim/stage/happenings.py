@@ -91,7 +91,17 @@ class EndpointStopped:
 
 @attrs.frozen
 class Asking:
-    """A client is about to ask, for the first time or again."""
+    """A client is about to ask, for the first time or again, by a connection that is no older
+    than `connected_ns` (-1: as old as anything).
+    """
+
+    asked: Asked
+    connected_ns: int
+
+
+@attrs.frozen
+class Unanswered:
+    """A try brought no answer: its connection was lost, or it was silent for too long."""
 
     asked: Asked
 

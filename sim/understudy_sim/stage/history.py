@@ -45,8 +45,8 @@ class Answer:
 class Asked:
     """One call and its tries.  Times are virtual nanoseconds.
 
-    With `attach` it is a question for the result of *call*, which somebody else (or the same client) asked for: that of
-    `invocation_id`.
+    With `attach` it is a question for the result of *call*, which somebody else (or the same client) asked for.
+    `invocation_id` is what it asks for; empty for a call without a key, which nobody can name before it is answered.
     """
 
     ordinal: int

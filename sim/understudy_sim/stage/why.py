@@ -177,11 +177,9 @@ class Inquiry:
 
     def _client(self, asked: Asked) -> Waiter:
         name = asked.operation.client
-        on = asked.invocation_id or next(
-            (id_ for id_, one in self._truth.commands.items() if asked.idempotency_key == one.idempotency_key), ""
-        )
+        on = asked.invocation_id
         what = f"the answer to {asked.operation} (asked {asked.tries} times, first at {seconds(asked.asked_ns)})"
-        if not asked.idempotency_key or not on:
+        if on not in self._truth.commands:
             waits = Cause(
                 what, record="Invoke", producer="the ingress", hope=Hope.COMES, because="it asks until it is heard"
             )

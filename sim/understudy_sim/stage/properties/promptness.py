@@ -6,7 +6,8 @@ wrong: only time is lost.  Each of these must follow its cause soon:
 - an attempt after its lease began, after its back-off and after a restart (where attempts need not queue for a slot);
 - an attempt that waits for the server goes on once all it waits for is in its journal;
 - an attempt does something after the function of a step of it has ended;
-- the record of a timer after the timer is due, and the arrival of a message after it was put into the outbox.
+- the record of a timer after the timer is due, and the arrival of a message after it was put into the outbox;
+- the answer to a client after what it asks for has ended, or after it asked where it only sends or looks.
 
 Only healthy time counts: a fault, and what it leaves behind at connections that were open, explains any delay.
 """
@@ -34,6 +35,8 @@ from understudy_sim.kernel.clock import NS_PER_MS
 from understudy_sim.kernel.loop import Loop
 from understudy_sim.kernel.runner import Timer
 from understudy_sim.stage.happenings import (
+    Answered,
+    Asking,
     AttemptWaits,
     BodyStarted,
     EndpointStopped,
@@ -41,8 +44,11 @@ from understudy_sim.stage.happenings import (
     Step,
     StepEnded,
     StepExecuted,
+    Unanswered,
 )
+from understudy_sim.stage.history import Asked
 from understudy_sim.stage.model_words import Note
+from understudy_sim.stage.operations import Call
 from understudy_sim.stage.tally import Tally
 from understudy_sim.stage.watch import Handler, Property
 
@@ -58,17 +64,18 @@ FIRST_SUCCEEDED: Final = 3
 
 @attrs.frozen
 class _Expected:
-    """Something that is to follow.  `open_ns`: trouble since then explains it, too (a connection is that old).
+    """Something that is to follow.
 
+    Where it needs a connection, that is as old as `connected_ns`: trouble it has seen may last as long as it does.
     Whoever judges a delay by a clock, as a timer's, wants that to be right from `asked_ns` on.
     """
 
     what: str
     asked_ns: int
     since_ns: int
-    open_ns: int
     invocation_id: str
     timer: Timer
+    connected_ns: int | None
     due_ms: int = 0  # of a timer, by the server's clock
 
 
@@ -95,6 +102,8 @@ class Promptness(Property):
         self._newest: dict[str, int] = {}  # invocation -> its newest attempt at an endpoint
         self._known: dict[str, dict[int | str, bool]] = {}  # invocation -> what came to it: whether it is a failure
         self._read: dict[tuple[str, int], int] = {}  # journal entries looked at of an invocation's life
+        self._clients: dict[str, dict[int, Asking]] = {}  # invocation -> who asks for it
+        self._ended: set[str] = set()  # invocations that are over
         self._down_ns = -1
         self._actions: Mapping[type, Callable[[int, Any], object]] = {
             StartAttempt: self._to_start,
@@ -117,6 +126,9 @@ class Promptness(Property):
             StepExecuted: lambda event: self._met(("step", event.invocation_id)),
             StepEnded: self._step_ended,
             AttemptWaits: self._attempt_waits,
+            Asking: self._asking,
+            Answered: lambda event: self._asks_no_more(event.asked),
+            Unanswered: lambda event: self._asks_no_more(event.asked),
         }
 
     def watches(self, loop: Loop, limits: Limits, tally: Tally, wall_ms: Callable[[], int]) -> None:
@@ -134,7 +146,7 @@ class Promptness(Property):
         what: str,
         *,
         after_ns: int = 0,
-        open_ns: int | None = None,
+        connected_ns: int | None = None,
         invocation_id: str = "",
         due_ms: int = 0,
     ) -> None:
@@ -143,8 +155,7 @@ class Promptness(Property):
         self._met(key)
         since_ns = self._loop.now_ns + after_ns
         timer = self._loop.call_at(since_ns + GRACE_NS, self._overdue, key)
-        opened_ns = since_ns if open_ns is None else open_ns
-        self._expected[key] = _Expected(what, self._loop.now_ns, since_ns, opened_ns, invocation_id, timer, due_ms)
+        self._expected[key] = _Expected(what, self._loop.now_ns, since_ns, invocation_id, timer, connected_ns, due_ms)
 
     def _met(self, key: Hashable) -> None:
         expected = self._expected.pop(key, None)
@@ -159,11 +170,12 @@ class Promptness(Property):
             self._expected[key] = attrs.evolve(expected, timer=self._loop.call_at(again_ns, self._overdue, key))
             return
         well_ns = self._well_since_ns()
-        if well_ns > expected.open_ns:
-            if expected.open_ns < expected.since_ns:
-                return  # The trouble may last as long as the connection.
+        if expected.connected_ns is not None:
+            if well_ns > expected.connected_ns:
+                return
+        elif well_ns > expected.since_ns:
             timer = self._loop.call_at(max(well_ns + GRACE_NS, self._loop.now_ns + 1), self._overdue, key)
-            self._expected[key] = attrs.evolve(expected, since_ns=well_ns, open_ns=well_ns, timer=timer)
+            self._expected[key] = attrs.evolve(expected, since_ns=well_ns, timer=timer)
             return
         late_ms = (self._loop.now_ns - expected.since_ns) // NS_PER_MS
         self.broken(f"{expected.what}: nothing came of it in {late_ms} ms", expected.invocation_id)
@@ -231,6 +243,10 @@ class Promptness(Property):
         elif type(command) is Delivered:
             self._met(("send", command.source_partition, step.partition, command.sequence))
         self._asked_for(step.partition, step.actions)
+        for accepted in step.effects.accepted:
+            self._begins(accepted.invocation_id)
+        for id_ in step.effects.completed:
+            self._ends(id_)
         for id_ in step.effects.invocations:
             if id_ in self._waiting:
                 self._look(id_)
@@ -299,7 +315,9 @@ class Promptness(Property):
         id_ = event.invocation_id
         if self._is_newest(event.attempt, id_) and id_ in self._running:
             self.hit("steps ended")
-            self._expect(("step", id_), f"a step of {id_} has ended", open_ns=self._running[id_], invocation_id=id_)
+            self._expect(
+                ("step", id_), f"a step of {id_} has ended", connected_ns=self._running[id_], invocation_id=id_
+            )
 
     def _attempt_waits(self, event: AttemptWaits) -> None:
         id_ = event.invocation_id
@@ -324,7 +342,7 @@ class Promptness(Property):
         if is_over(self._waiting[id_].tree, self._came(id_)):
             self.hit("waits that are over")
             what = f"{id_} waits for what is in its journal"
-            self._expect(("wait", id_), what, open_ns=self._running[id_], invocation_id=id_)
+            self._expect(("wait", id_), what, connected_ns=self._running[id_], invocation_id=id_)
 
     def _came(self, id_: str) -> dict[int | str, bool]:
         """What is in the journal of *id_*: the key of each notification, and whether it is a failure."""
@@ -343,6 +361,40 @@ class Promptness(Property):
                 key = -entry.answers if is_signal and isinstance(entry.answers, int) else entry.answers
                 known[key] = isinstance(entry.says, Failure)
         return known
+
+    # --- clients -----------------------------------------------------------------------------------------------
+
+    def _asking(self, event: Asking) -> None:
+        asked = event.asked
+        operation = asked.operation
+        if operation.one_way if isinstance(operation, Call) else not operation.wait:
+            self._answer_expected(event)
+        elif asked.invocation_id:
+            self._clients.setdefault(asked.invocation_id, {})[asked.ordinal] = event
+            if asked.invocation_id in self._ended:
+                self._answer_expected(event)
+
+    def _asks_no_more(self, asked: Asked) -> None:
+        self._met(("answer", asked.ordinal))
+        self._clients.get(asked.invocation_id, {}).pop(asked.ordinal, None)
+
+    def _begins(self, id_: str) -> None:
+        """An id may live again: who asks for it then waits for its new end."""
+        self._ended.discard(id_)
+        for ordinal in self._clients.get(id_, ()):
+            self._met(("answer", ordinal))
+
+    def _ends(self, id_: str) -> None:
+        self._ended.add(id_)
+        for event in self._clients.get(id_, {}).values():
+            self._answer_expected(event)
+
+    def _answer_expected(self, event: Asking) -> None:
+        asked = event.asked
+        self.hit("clients to be answered")
+        what = f"{asked.operation} was to be answered"
+        key = ("answer", asked.ordinal)
+        self._expect(key, what, connected_ns=event.connected_ns, invocation_id=asked.invocation_id)
 
 
 def is_over(tree: Any, came: Mapping[int | str, bool]) -> bool:

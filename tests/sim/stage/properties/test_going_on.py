@@ -16,18 +16,21 @@ from understudy_runtime.model.commands import (
     TimerFired,
 )
 from understudy_runtime.model.events import AttemptEnded, AttemptStarted, LeadershipTaken, RetryScheduled
-from understudy_runtime.model.invocation import Failure, RetryPolicy, Status
+from understudy_runtime.model.invocation import Failure, RetryPolicy, Status, Success
 from understudy_sim.kernel.loop import Budget, Ending, Loop
 from understudy_sim.kernel.trace import Trace
 from understudy_sim.stage.happenings import (
     Answered,
+    Asking,
     AttemptWaits,
     BodyEnded,
     BodyStarted,
     ServerStopped,
     StepEnded,
     StepExecuted,
+    Unanswered,
 )
+from understudy_sim.stage.history import Asked
 from understudy_sim.stage.model_words import Effects, Invocation, Note
 from understudy_sim.stage.properties.afterlife import Afterlife
 from understudy_sim.stage.properties.causes import Causes
@@ -221,6 +224,69 @@ def test_p17_expects_nothing_of_a_body_whose_successor_runs_and_all_of_that() ->
     _passes(loop, 6)
     assert stand.broken == []
     stand.watch.tell(StepEnded(4, FIRST))
+    _passes(loop, 6)
+    assert len(stand.broken) == 1
+
+
+def _asks(stand: Stand, *, connected_ns: int = 0, **call: Any) -> Asked:
+    question = attrs.evolve(asked(), invocation_id=FIRST)
+    question.call = attrs.evolve(question.call, **call)
+    stand.watch.tell(Asking(question, connected_ns))
+    return question
+
+
+def _ends(stand: Stand) -> None:
+    stand.step(stand.truth.commands[FIRST], effects=Effects(completed={FIRST: Success(b"1")}))
+
+
+def test_p17_accepts_clients_who_wait_are_told_or_hear_that_it_was_lost() -> None:
+    stand, loop, _, _ = _prompt()
+    question = _asks(stand)
+    _passes(loop, 60)
+    _ends(stand)
+    stand.watch.tell(Answered(question, answer(FIRST)))
+    _passes(loop, 60)
+    question = _asks(stand)
+    stand.watch.tell(Unanswered(question))
+    _passes(loop, 60)
+    _asks(stand)
+    command = stand.truth.commands[FIRST]
+    stand.step(command, effects=Effects(accepted=[command]))  # It was purged, and lives again.
+    _passes(loop, 60)
+    assert stand.broken == []
+    assert stand.watch.hits["P17 clients to be answered"] == 3
+
+
+@pytest.mark.parametrize("ended_before", [True, False])
+def test_p17_refuses_silence_about_what_has_ended(ended_before: bool) -> None:
+    stand, loop, _, _ = _prompt()
+    if ended_before:
+        _ends(stand)
+    _asks(stand)
+    _passes(loop, 60)
+    assert len(stand.broken) == ended_before
+    if not ended_before:
+        _ends(stand)
+    _passes(loop, 6)
+    assert len(stand.broken) == 1
+    assert "was to be answered" in stand.broken[0]
+
+
+def test_p17_refuses_silence_about_what_is_only_sent() -> None:
+    stand, loop, _, _ = _prompt()
+    _asks(stand, one_way=True)
+    _passes(loop, 6)
+    assert len(stand.broken) == 1
+
+
+def test_p17_expects_no_answer_by_a_connection_that_has_seen_trouble() -> None:
+    stand, loop, _, tally = _prompt()
+    _asks(stand)
+    tally.firing(Firing("half_open", "server", loop.now_ns, ("", 0)))
+    _ends(stand)
+    _passes(loop, 60)
+    assert stand.broken == []
+    _asks(stand, connected_ns=loop.now_ns)
     _passes(loop, 6)
     assert len(stand.broken) == 1
 
