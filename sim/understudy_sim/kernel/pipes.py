@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import operator
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 import trio
@@ -40,6 +41,7 @@ class Pipe:
         "link",
         "loop",
         "number",
+        "on_reset",
         "owner",
         "reader",
         "reader_closed",
@@ -76,6 +78,7 @@ class Pipe:
         self.void = False  # Half open: what is sent vanishes.
         self.eof_sent = False
         self.reader_state: Control | None = None  # Why nothing more will arrive.
+        self.on_reset: Callable[[], object] | None = None
         self.reader_closed = False
         self.reader: Any = None
         self.sender: Any = None
@@ -172,12 +175,13 @@ class Pipe:
         if self.owner.dead:
             self.connection.reached_nobody(self)
             return
-        if self.reader_closed or self.reader_state is not None:
-            if self.reader_closed and not isinstance(item, Control):
-                self.connection.refuse_data(self)
-            return
         if isinstance(item, Control):
-            self.finish(item)
+            if not self.reader_closed:
+                self.finish(item)
+            return
+        if self.reader_closed or self.reader_state is not None:
+            if self.reader_closed:
+                self.connection.refuse_data(self)
             return
         self.buffer.append(item)
         self._wake_reader()
@@ -188,6 +192,8 @@ class Pipe:
             return
         self.reader_state = why
         if why is Control.RESET:
+            if self.on_reset is not None:
+                self.on_reset()
             back = self.connection.back(self)
             back.void = True
             back.wake_sender()
@@ -540,6 +546,10 @@ class SimExchange(_End):
 
     the same link without bytes.  Items must be treated as frozen.
     """
+
+    def on_reset(self, told: Callable[[], object]) -> None:
+        """Let *told* be called when the peer resets the exchange, or its process dies, also when nobody receives."""
+        self._incoming.on_reset = told
 
     def send(self, item: object) -> None:
         """Send *item*; never waits.  Raises Closed- or BrokenResourceError."""

@@ -245,14 +245,17 @@ class EndpointProcess:
         head = opening.head
         body = self._begins(head.invocation_id)
         try:
-            await self._attended(app, head.invocation_id).attempt(
-                service=head.target.service,
-                handler=head.target.handler,
-                version=head.protocol_version,
-                link=ExchangeLink(exchange, opening.frames),
-                host=self._host(nursery, head.invocation_id),
-                headers=_NO_HEADERS,
-            )
+            # As at a real host: whose peer has gone is cut off, whatever it does just then.
+            with trio.CancelScope() as attempt:
+                exchange.on_reset(attempt.cancel)
+                await self._attended(app, head.invocation_id).attempt(
+                    service=head.target.service,
+                    handler=head.target.handler,
+                    version=head.protocol_version,
+                    link=ExchangeLink(exchange, opening.frames),
+                    host=self._host(nursery, head.invocation_id),
+                    headers=_NO_HEADERS,
+                )
             exchange.close()
         except LinkLost:
             exchange.close()

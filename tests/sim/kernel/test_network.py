@@ -403,6 +403,35 @@ def test_data_for_a_closed_end_is_answered_with_a_reset() -> None:
     run(main)
 
 
+def test_who_has_said_a_last_word_can_still_reset() -> None:
+    async def main(kernel: Kernel) -> list[str]:
+        near, far = await exchange_pair(kernel)
+        seen: list[str] = []
+        with trio.CancelScope() as work:
+            far.on_reset(work.cancel)
+            near.send("a request")
+            near.close_send()
+            assert await far.receive() == "a request"
+            with pytest.raises(trio.EndOfChannel):
+                await far.receive()
+            far.send("an answer")
+            near.reset()
+            await trio.sleep_forever()
+        with pytest.raises(trio.BrokenResourceError):
+            await far.receive()
+        seen.append("cut")
+        stream, peer = await stream_pair(kernel)
+        await stream.send_eof()
+        assert await peer.receive_some() == b""
+        stream.reset()
+        await trio.sleep(1)
+        with pytest.raises(trio.BrokenResourceError):
+            await peer.receive_some()
+        return [*seen, "reset"]
+
+    assert run(main) == ["cut", "reset"]
+
+
 def test_unmodified_trio_networking_reaches_simulated_hosts() -> None:
     async def server() -> None:
         async def shout(stream: trio.SocketStream) -> None:
