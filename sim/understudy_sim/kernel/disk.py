@@ -103,6 +103,7 @@ class Medium:
         self.fail_detail = 0  # Seeds what a failed sync leaves behind.
         self.failed_syncs = 0
         self.full_writes = 0
+        self.open_files: dict[SimFile, None] = {}
         self.damages = 0  # how often what was synced was changed
         self.slowed_syncs = 0
         self.on_sync: OnSync | None = None
@@ -125,7 +126,12 @@ class Medium:
 
     def mount(self, process: Process) -> SimDisk:
         """The disk as *process*'s current incarnation has it."""
+        self.open_files = {file: None for file in self.open_files if not file.runner.dead}
         return SimDisk(self, process.runner)
+
+    def open_paths(self, runner: ProcessRunner) -> list[str]:
+        """The files that *runner* has open, in the order they were opened; one that it opened twice is there twice."""
+        return [file.path for file in self.open_files if file.runner is runner]
 
     @property
     def refusals(self) -> int:
@@ -307,15 +313,16 @@ class SimFile:
     """A file opened by one incarnation."""
 
     def __init__(self, medium: Medium, runner: ProcessRunner, path: str, inode: Inode) -> None:
+        self.path = path
+        self.runner = runner
         self._medium = medium
-        self._runner = runner
-        self._path = path
         self._inode = inode
         self._closed = False
+        medium.open_files[self] = None
 
     def _check(self) -> None:
         if self._closed:
-            raise self._medium.errors.DiskError(f"{self._path} was closed: open it again")
+            raise self._medium.errors.DiskError(f"{self.path} was closed: open it again")
 
     def size(self) -> int:
         """Bytes."""
@@ -328,7 +335,7 @@ class SimFile:
         assert offset >= 0, "an offset is not negative"
         assert length >= 0, "a length is not negative"
         if self._medium.stall is not None:
-            self._medium.stall(self._runner)
+            self._medium.stall(self.runner)
         return bytes(self._inode.visible[offset : offset + length])
 
     def pwrite(self, offset: int, data: bytes) -> None:
@@ -338,7 +345,7 @@ class SimFile:
         """
         self._check()
         assert offset >= 0, "an offset is not negative"
-        if self._runner.dead or not data:
+        if self.runner.dead or not data:
             return
         lacking = self._medium.lacks(offset + len(data) - len(self._inode.visible))
         if not lacking:
@@ -352,21 +359,21 @@ class SimFile:
         """Cut or grow the file to *length* bytes."""
         self._check()
         assert length >= 0, "a length is not negative"
-        if not self._runner.dead:
+        if not self.runner.dead:
             self._change(length, None)
 
     def _change(self, offset: int, data: bytes | None) -> None:
         medium = self._medium
         if medium.stall is not None:
-            medium.stall(self._runner)
+            medium.stall(self.runner)
         if medium.door is not None:
-            medium.door.writes(medium, self._path, offset, data, "before")
-            if self._runner.dead:  # It was cut within this very step: nothing is written any more.
+            medium.door.writes(medium, self.path, offset, data, "before")
+            if self.runner.dead:  # It was cut within this very step: nothing is written any more.
                 return
         apply_write(self._inode.visible, offset, data)
         self._inode.unsynced.append(Write(medium.next_write(), offset, data))
         if medium.door is not None:
-            medium.door.writes(medium, self._path, offset, data, "after")
+            medium.door.writes(medium, self.path, offset, data, "after")
 
     async def fdatasync(self) -> None:
         """Make what was written before this call durable.
@@ -377,7 +384,7 @@ class SimFile:
         inode = self._inode
         upto = inode.unsynced[-1].number if inode.unsynced else 0
         writes = [one.data or b"" for one in inode.unsynced] if self._medium.door is not None else ()
-        await self._medium.sync(self._runner, self._path, lambda: self._commit(upto), lambda: self._drop(upto), writes)
+        await self._medium.sync(self.runner, self.path, lambda: self._commit(upto), lambda: self._drop(upto), writes)
 
     def _commit(self, upto: int) -> None:
         if self._medium.on_commit is not None:
@@ -395,6 +402,7 @@ class SimFile:
     def close(self) -> None:
         """Give the file back.  Closing twice does nothing; closing syncs nothing."""
         self._closed = True
+        self._medium.open_files.pop(self, None)
 
 
 class SimDisk:

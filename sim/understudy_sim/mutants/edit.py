@@ -10,6 +10,7 @@ import attrs
 NEEDS: Final = ("schedule", "crash", "leadership", "network", "time", "disk", "version", "workload")
 
 TOUR: Final = "scenarios.ticket_tour:ticket_tour"
+NIGHT_WATCH: Final = "scenarios.night_watch:night_watch"
 NOTEBOOK: Final = "scenarios.notebook:notebook_pages"
 ACCOUNTS: Final = "scenarios.account:accounts"
 APPROVAL: Final = "scenarios.approval:approval"
@@ -53,6 +54,7 @@ EVERYWHERE_PATHS: Final = (
     DEADLOCK,
     GRACEFUL_STOP,
     TURNSTILE,
+    NIGHT_WATCH,
 )
 
 

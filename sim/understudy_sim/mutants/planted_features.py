@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from understudy_sim.mutants.edit import REPAIRS, REPORT, Mutant
+from understudy_sim.mutants.edit import APPROVAL, NIGHT_WATCH, POWER_CUTS, RENDER_FARM, REPAIRS, REPORT, Mutant
 
 FEATURES: Final[tuple[Mutant, ...]] = (
     Mutant(
@@ -205,5 +205,65 @@ FEATURES: Final[tuple[Mutant, ...]] = (
         why="the options of a service do not reach its handlers",
         needs=("workload",),
         scenario=REPAIRS,
+    ),
+    Mutant(
+        id="H16",
+        group="H idempotency",
+        module="understudy_runtime.effects.replies",
+        before="                if acked.conflict:\n                    return acked, None\n",
+        after="",
+        why="who asks a workflow to run twice is refused only when the first run ends",
+        needs=("workload",),
+        scenario=APPROVAL,
+    ),
+    Mutant(
+        id="L21",
+        group="L storage and recovery",
+        module="understudy_runtime.log.shell",
+        before="            file.close()\n\n    def _scan",
+        after="            pass\n\n    def _scan",
+        why="each segment that is read at a start stays open",
+        needs=("crash",),
+        scenario=POWER_CUTS,
+    ),
+    Mutant(
+        id="P8",
+        group="P invoker",
+        module="understudy_runtime.invoker.timeouts",
+        before="        return (self.over_ms is not None or self.closed_ms is not None) and now_ms >= self.due_ms\n",
+        after="        return self.over_ms is not None and now_ms >= self.due_ms\n",
+        why="who does not suspend when asked to is never cut",
+        needs=("time",),
+        scenario=NIGHT_WATCH,
+    ),
+    Mutant(
+        id="P9",
+        group="P invoker",
+        module="understudy_runtime.invoker.timeouts",
+        before="        inactivity = limits.inactivity_timeout_ms if inactivity is None else inactivity\n",
+        after="        inactivity = limits.inactivity_timeout_ms\n",
+        why="the inactivity time-out of a handler is not looked at",
+        needs=("time",),
+        scenario=NIGHT_WATCH,
+    ),
+    Mutant(
+        id="P10",
+        group="P invoker",
+        module="understudy_runtime.invoker.timeouts",
+        before="            return max(self.closed_ms, self.heard_ms) + self.abort_ms\n",
+        after="            return self.heard_ms + self.abort_ms\n",
+        why="the abort time-out is counted from the last message, not from when the SDK was asked to suspend",
+        needs=("time",),
+        scenario=NIGHT_WATCH,
+    ),
+    Mutant(
+        id="P11",
+        group="P invoker",
+        module="understudy_runtime.invoker.shell",
+        before="        self._settle(self._core.settled(job))\n        self._wake_for_ready()\n",
+        after="        self._settle(self._core.settled(job))\n",
+        why="who waits for a slot is not told that one came free",
+        needs=("schedule",),
+        scenario=RENDER_FARM,
     ),
 )

@@ -136,7 +136,13 @@ class ServerProcess:
                 for effects, partition in zip(node.effects, node.partitions, strict=True)
                 for timer_id in effects.timers.ids
             ),
+            "files open besides the end of each log": self._more_files(),
         }
+
+    def _more_files(self) -> int:
+        """Of each log it writes to one file; all that it only reads from is closed again."""
+        folders = [path.rpartition("/")[0] for path in self.host.medium.open_paths(self.process.runner)]
+        return len(folders) - len(dict.fromkeys(folders))
 
     def _process_down(self, process: Process, *_: Any) -> None:
         self.node = None

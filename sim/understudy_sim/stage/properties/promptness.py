@@ -3,9 +3,11 @@
 A wake-up that was lost is often made up for later, by a time-out, a poll or a client that asks again, and no result is
 wrong: only time is lost.  Each of these must follow its cause soon:
 
-- an attempt after its lease began, after its back-off and after a restart (where attempts need not queue for a slot);
+- an attempt after its lease began, after its back-off and after a restart; where it must queue for a slot, after one
+  came free or those who hold them had nothing to do but wait (`slots.py`);
 - an attempt that waits for the server goes on once all it waits for is in its journal;
 - an attempt does something after the function of a step of it has ended;
+- the end of an attempt after the time-outs of its handler, and when it only waits after the first of them;
 - the record of a timer after the timer is due, and the arrival of a message after it was put into the outbox;
 - the answer to a client after what it asks for has ended, or after it asked where it only sends or looks.
 
@@ -20,7 +22,16 @@ from typing import Any, ClassVar, Final
 import attrs
 from understudy.protocol.messages import MessageType
 from understudy_runtime.limits import Limits
-from understudy_runtime.model.actions import AbortAttempt, Action, ArmTimer, Completed, DisarmTimer, Send, StartAttempt
+from understudy_runtime.model.actions import (
+    AbortAttempt,
+    Action,
+    ArmTimer,
+    Completed,
+    DisarmTimer,
+    Notify,
+    Send,
+    StartAttempt,
+)
 from understudy_runtime.model.commands import AttemptOutput, Delivered, TimerFired
 from understudy_runtime.model.events import (
     AttemptEnded,
@@ -29,7 +40,7 @@ from understudy_runtime.model.events import (
     LeadershipTaken,
     RetryScheduled,
 )
-from understudy_runtime.model.invocation import Failure
+from understudy_runtime.model.invocation import Failure, HandlerType
 
 from understudy_sim.kernel.clock import NS_PER_MS
 from understudy_sim.kernel.loop import Loop
@@ -49,17 +60,20 @@ from understudy_sim.stage.happenings import (
 from understudy_sim.stage.history import Asked
 from understudy_sim.stage.model_words import Note
 from understudy_sim.stage.operations import Call
+from understudy_sim.stage.properties.patience import Patience
+from understudy_sim.stage.properties.slots import Slots
 from understudy_sim.stage.tally import Tally
 from understudy_sim.stage.watch import Handler, Property
 
 GRACE_NS: Final = 5_000 * NS_PER_MS
-# With fewer slots than this, attempts may have to wait for one.
-SLOTS_PLENTY: Final = 1_000
 CANCEL: Final = -1
 # How the SDK numbers the ways futures are joined.
 FIRST_COMPLETED: Final = 1
 ALL_COMPLETED: Final = 2
 FIRST_SUCCEEDED: Final = 3
+# What is expected of a body, and of an attempt.
+OF_BODIES: Final = ("wait", "step", "idle")
+OF_ATTEMPTS: Final = (*OF_BODIES, "silent")
 
 
 @attrs.frozen
@@ -93,7 +107,9 @@ class Promptness(Property):
         self._loop: Loop | None = None
         self._tally: Tally | None = None
         self._wall_ms: Callable[[], int] = lambda: 0
-        self._has_slots = False
+        self._slots = Slots(1)
+        self._partitions: dict[str, int] = {}  # who is to be run -> where
+        self._patience = Patience(Limits())
         self._drain_ns = 0
         self._recheck_ns = 0
         self._expected: dict[Hashable, _Expected] = {}
@@ -107,6 +123,7 @@ class Promptness(Property):
         self._down_ns = -1
         self._actions: Mapping[type, Callable[[int, Any], object]] = {
             StartAttempt: self._to_start,
+            Notify: lambda _, action: self._heard(action.invocation_id),
             AbortAttempt: lambda _, action: self._met(("start", action.invocation_id)),
             Completed: lambda _, action: self._met(("start", action.invocation_id)),
             ArmTimer: self._armed,
@@ -123,7 +140,7 @@ class Promptness(Property):
             ServerStopped: self._server_stopped,
             EndpointStopped: self._endpoint_stopped,
             BodyStarted: self._body_started,
-            StepExecuted: lambda event: self._met(("step", event.invocation_id)),
+            StepExecuted: self._step_executed,
             StepEnded: self._step_ended,
             AttemptWaits: self._attempt_waits,
             Asking: self._asking,
@@ -134,9 +151,14 @@ class Promptness(Property):
     def watches(self, loop: Loop, limits: Limits, tally: Tally, wall_ms: Callable[[], int]) -> None:
         """Measure by the time of *loop*; *tally* knows the faults, *wall_ms* is the server's clock."""
         self._loop, self._tally, self._wall_ms = loop, tally, wall_ms
-        self._has_slots = limits.attempts_max >= SLOTS_PLENTY
+        self._slots = Slots(limits.attempts_max)
+        self._patience = Patience(limits)
         self._drain_ns = limits.drain_timeout_ms * NS_PER_MS
         self._recheck_ns = limits.timer_recheck_ms * NS_PER_MS
+
+    def declared(self, manifests: Sequence[Mapping[str, Any]]) -> None:
+        """The applications under rehearsal offer *manifests*."""
+        self._patience.declared(manifests)
 
     # --- what is to follow what --------------------------------------------------------------------------------
 
@@ -162,10 +184,20 @@ class Promptness(Property):
         if expected is not None and self._loop is not None:
             self._loop.cancel_timer(expected.timer)
 
+    def _no_more(self, id_: str, kinds: Sequence[str]) -> None:
+        for kind in kinds:
+            self._met((kind, id_))
+
     def _overdue(self, key: Hashable) -> None:
         expected = self._expected.pop(key)
         assert self._loop is not None, "timers are the loop's"
         again_ns = self._due_again_ns(expected) if expected.due_ms else 0
+        if isinstance(key, tuple):
+            id_ = expected.invocation_id
+            if key[0] == "start":
+                again_ns = self._slot_due_ns(id_)
+            elif key[0] == "idle" and not self._slots.is_idle(id_):
+                return
         if again_ns > self._loop.now_ns:
             self._expected[key] = attrs.evolve(expected, timer=self._loop.call_at(again_ns, self._overdue, key))
             return
@@ -179,6 +211,14 @@ class Promptness(Property):
             return
         late_ms = (self._loop.now_ns - expected.since_ns) // NS_PER_MS
         self.broken(f"{expected.what}: nothing came of it in {late_ms} ms", expected.invocation_id)
+
+    def _slot_due_ns(self, id_: str) -> int:
+        """When it is too late for whoever waits for a slot."""
+        assert self._loop is not None, "it watches a run"
+        due_ns = self._slots.due_ns(self._partitions[id_], self._loop.now_ns, self._may_go_on)
+        if due_ns > self._loop.now_ns:
+            self.hit("attempts that waited for a slot")
+        return due_ns
 
     def _due_again_ns(self, expected: _Expected) -> int:
         """When a timer is late by a clock that was moved, or went at another rate, since it was armed or just before.
@@ -238,6 +278,7 @@ class Promptness(Property):
         command = step.record.command
         if type(command) is AttemptOutput:
             self._met(("step", command.invocation_id))
+            self._heard(command.invocation_id)
         elif type(command) is TimerFired:
             self._timer_fired(step.partition, command)
         elif type(command) is Delivered:
@@ -258,9 +299,9 @@ class Promptness(Property):
                 then(partition, action)
 
     def _to_start(self, partition: int, action: StartAttempt) -> None:
-        if self._has_slots:
-            id_ = action.invocation_id
-            self._expect(("start", id_), f"{id_} was to be run", invocation_id=id_)
+        id_ = action.invocation_id
+        self._partitions[id_] = partition
+        self._expect(("start", id_), f"{id_} was to be run", invocation_id=id_)
 
     def _sent(self, partition: int, action: Send) -> None:
         target, sequence = action.target_partition, action.sequence
@@ -276,22 +317,46 @@ class Promptness(Property):
         self.hit("attempts begun")
         self._met(("start", event.invocation_id))
         self._running[event.invocation_id] = self.watch.now_ns
+        self._slots.taken(event.partition, event.invocation_id)
+        self._heard(event.invocation_id)
 
     def _attempt_ended(self, event: AttemptEnded) -> None:
         id_ = event.invocation_id
         self._running.pop(id_, None)
-        self._met(("wait", id_))
-        self._met(("step", id_))
+        self._slots.left(event.partition, id_, self.watch.now_ns)
+        timed_out = (self._expected.get((kind, id_)) for kind in ("idle", "silent"))
+        if any(one is not None and one.since_ns <= self.watch.now_ns for one in timed_out):
+            self.hit("time-outs")
+        self._no_more(id_, OF_ATTEMPTS)
+
+    def _heard(self, id_: str) -> None:
+        """A message of the attempt of *id_* has passed: from now on its silence counts."""
+        command = self.truth.commands.get(id_)
+        if id_ not in self._running or command is None:
+            return
+        allowed = self._patience.with_handler(command.target)
+        what = f"the attempt of {id_} is silent for longer than its time-outs allow"
+        self._expect(("silent", id_), what, after_ns=allowed.inactivity_ns + allowed.abort_ns, invocation_id=id_)
+        if id_ in self._waiting:
+            self._idle(id_)
+
+    def _idle(self, id_: str) -> None:
+        """The attempt of *id_* only waits: unless something comes it is asked to suspend."""
+        after_ns = self._patience.with_handler(self.truth.commands[id_].target).inactivity_ns
+        what = f"the attempt of {id_} waits for longer than its inactivity time-out"
+        connected_ns = self._running[id_]
+        self._expect(("idle", id_), what, after_ns=after_ns, connected_ns=connected_ns, invocation_id=id_)
 
     def _retry_scheduled(self, event: RetryScheduled) -> None:
-        if self._has_slots:
-            id_ = event.invocation_id
-            after_ns = event.delay_ms * NS_PER_MS
-            self._expect(("start", id_), f"{id_} was to be tried again", after_ns=after_ns, invocation_id=id_)
+        id_ = event.invocation_id
+        self._partitions[id_] = event.partition
+        after_ns = event.delay_ms * NS_PER_MS
+        self._expect(("start", id_), f"{id_} was to be tried again", after_ns=after_ns, invocation_id=id_)
 
     def _server_stopped(self, _: ServerStopped) -> None:
         self._down_ns = self.watch.now_ns
         self._running.clear()
+        self._slots.all_left()
         for key in list(self._expected):
             self._met(key)
 
@@ -300,19 +365,26 @@ class Promptness(Property):
     def _endpoint_stopped(self, _: EndpointStopped) -> None:
         self._down_ns = self.watch.now_ns
         self._waiting.clear()
-        for key in [key for key in self._expected if isinstance(key, tuple) and key[0] in ("wait", "step")]:
+        for key in [key for key in self._expected if isinstance(key, tuple) and key[0] in OF_BODIES]:
             self._met(key)
 
     def _body_started(self, event: BodyStarted) -> None:
         """Nothing is expected any more of those before it, which may run on for a while."""
         id_ = event.invocation_id
         if self._is_newest(event.body, id_):
+            self._slots.begins(id_)
             self._waiting.pop(id_, None)
-            self._met(("wait", id_))
-            self._met(("step", id_))
+            self._no_more(id_, OF_BODIES)
+
+    def _step_executed(self, event: StepExecuted) -> None:
+        self._met(("step", event.invocation_id))
+        if event.attempt and self._is_newest(event.attempt, event.invocation_id):
+            self._slots.step(event.invocation_id, 1)
 
     def _step_ended(self, event: StepEnded) -> None:
         id_ = event.invocation_id
+        if self._is_newest(event.attempt, id_):
+            self._slots.step(id_, -1)
         if self._is_newest(event.attempt, id_) and id_ in self._running:
             self.hit("steps ended")
             self._expect(
@@ -323,12 +395,15 @@ class Promptness(Property):
         id_ = event.invocation_id
         if not self._is_newest(event.attempt, id_):
             return
-        self._met(("step", id_))
-        self._met(("wait", id_))
+        self._no_more(id_, OF_BODIES)
         if event.tree is None:
             self._waiting.pop(id_, None)
+            self._slots.goes_on(id_)
             return
+        self._slots.waits(id_, self.watch.now_ns)
         self._waiting[id_] = _Waiting(event.attempt, event.tree)
+        if id_ in self._running:
+            self._idle(id_)
         self._look(id_)
 
     def _is_newest(self, attempt: int, invocation_id: str) -> bool:
@@ -339,10 +414,14 @@ class Promptness(Property):
         """Whether *id_* waits for what has come."""
         if id_ not in self._running or ("wait", id_) in self._expected:
             return
-        if is_over(self._waiting[id_].tree, self._came(id_)):
+        if self._may_go_on(id_):
             self.hit("waits that are over")
             what = f"{id_} waits for what is in its journal"
             self._expect(("wait", id_), what, connected_ns=self._running[id_], invocation_id=id_)
+
+    def _may_go_on(self, id_: str) -> bool:
+        """Whether all that *id_* waits for has come."""
+        return id_ in self._waiting and is_over(self._waiting[id_].tree, self._came(id_))
 
     def _came(self, id_: str) -> dict[int | str, bool]:
         """What is in the journal of *id_*: the key of each notification, and whether it is a failure."""
@@ -371,8 +450,15 @@ class Promptness(Property):
             self._answer_expected(event)
         elif asked.invocation_id:
             self._clients.setdefault(asked.invocation_id, {})[asked.ordinal] = event
-            if asked.invocation_id in self._ended:
+            if asked.invocation_id in self._ended or self._conflicts(asked):
                 self._answer_expected(event)
+
+    def _conflicts(self, asked: Asked) -> bool:
+        """Whether a workflow is asked to run that has run, or does: that is refused at once."""
+        id_ = asked.invocation_id
+        command = self.truth.commands.get(id_)
+        is_run = command is not None and command.handler_type is HandlerType.WORKFLOW
+        return is_run and asked.attach is None and any(id_ in model.invocations for model in self.truth.models)
 
     def _asks_no_more(self, asked: Asked) -> None:
         self._met(("answer", asked.ordinal))

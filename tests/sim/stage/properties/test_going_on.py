@@ -16,7 +16,7 @@ from understudy_runtime.model.commands import (
     TimerFired,
 )
 from understudy_runtime.model.events import AttemptEnded, AttemptStarted, LeadershipTaken, RetryScheduled
-from understudy_runtime.model.invocation import Failure, RetryPolicy, Status, Success
+from understudy_runtime.model.invocation import Failure, HandlerType, RetryPolicy, Status, Success
 from understudy_sim.kernel.loop import Budget, Ending, Loop
 from understudy_sim.kernel.trace import Trace
 from understudy_sim.stage.happenings import (
@@ -110,12 +110,12 @@ def test_p17_accepts_what_follows_soon() -> None:
     _passes(loop, 1)
     stand.watch.tell(AttemptStarted(0, FIRST, 1, 1, 0))
     stand.watch.tell(AttemptWaits(3, FIRST, (1, (2, 17))))
-    _passes(loop, 1_000)
+    _passes(loop, 50)
     inv = stand.truth.models[0].invocations[FIRST]
     inv.journal.append(Note(MessageType.SLEEP_COMPLETION, 2, "void"))
     stand.step(stand.truth.commands[FIRST], effects=Effects(invocations={FIRST: None}))
     stand.watch.tell(AttemptWaits(3, FIRST, None))
-    _passes(loop, 1_000)
+    _passes(loop, 600)
     assert stand.broken == []
     assert stand.watch.hits["P17 waits that are over"] == 1
 
@@ -224,6 +224,71 @@ def test_p17_expects_nothing_of_a_body_whose_successor_runs_and_all_of_that() ->
     _passes(loop, 6)
     assert stand.broken == []
     stand.watch.tell(StepEnded(4, FIRST))
+    _passes(loop, 6)
+    assert len(stand.broken) == 1
+
+
+def test_p17_wants_who_only_waits_to_suspend_and_who_is_silent_to_be_cut() -> None:
+    stand, loop, prompt, _ = _prompt()
+    handlers = [{"name": "do", "inactivityTimeout": 10_000, "abortTimeout": 30_000}]
+    prompt.declared([{"services": [{"name": "Obj", "handlers": handlers}]}])
+    stand.watch.tell(AttemptStarted(0, FIRST, 1, 1, 0))
+    stand.watch.tell(AttemptWaits(3, FIRST, 2))
+    _passes(loop, 14)
+    assert stand.broken == []
+    _passes(loop, 2)
+    assert ["waits for longer" in what for what in stand.broken] == [True]
+    _passes(loop, 28)
+    assert len(stand.broken) == 1
+    _passes(loop, 2)
+    assert ["is silent" in what for what in stand.broken] == [False, True]
+
+
+def test_p17_lets_who_has_a_step_under_way_wait_on_and_whoever_says_something_be_silent_anew() -> None:
+    stand, loop, prompt, _ = _prompt()
+    prompt.declared([{"services": [{"name": "Obj", "inactivityTimeout": 10_000, "handlers": [{"name": "do"}]}]}])
+    stand.watch.tell(AttemptStarted(0, FIRST, 1, 1, 0))
+    stand.watch.tell(StepExecuted(FIRST, "slow", 3))
+    stand.watch.tell(AttemptWaits(3, FIRST, 2))
+    _passes(loop, 600)
+    stand.step(AttemptOutput(FIRST, 1, 2, 3))
+    _passes(loop, 612)
+    stand.watch.tell(AttemptEnded(0, FIRST, 1, 1, "failed"))
+    _passes(loop, 600)
+    assert stand.broken == []
+    assert stand.watch.hits["P17 time-outs"] == 1
+
+
+@pytest.mark.parametrize(
+    ("holder", "broken_s"),
+    [("works", None), ("has a step under way", None), ("waits", 50), ("waits for what has come", None), ("ends", 30)],
+)
+def test_p17_lets_attempts_wait_for_slots_whose_holders_do_something(holder: str, broken_s: int | None) -> None:
+    stand, loop, prompt, tally = _prompt()
+    limits = Limits(attempts_max=1, inactivity_timeout_ms=900_000, abort_timeout_ms=900_000)
+    prompt.watches(loop, limits, tally, lambda: loop.now_ns // 1_000_000)
+    stand.watch.tell(AttemptStarted(0, FIRST, 1, 1, 0))
+    if holder == "has a step under way":
+        stand.watch.tell(StepExecuted(FIRST, "slow", 3))
+    stand.start(SECOND)
+    _passes(loop, 20)
+    if holder == "ends":
+        stand.watch.tell(AttemptEnded(0, FIRST, 1, 1, "finished"))
+    elif holder != "works":
+        stand.watch.tell(AttemptWaits(3, FIRST, 2))
+    if holder == "waits for what has come":
+        stand.truth.models[0].invocations[FIRST].journal.append(Note(MessageType.SLEEP_COMPLETION, 2, "void"))
+    _passes(loop, 40)
+    assert [SECOND in what for what in stand.broken] == ([] if broken_s is None else [True])
+    if broken_s is not None:
+        assert stand.watch.violations[0].at_ns <= broken_s * 1_000_000_000
+        assert stand.watch.hits["P17 attempts that waited for a slot"] >= 1
+
+
+def test_p17_wants_a_second_run_of_a_workflow_refused_at_once() -> None:
+    stand, loop, _, _ = _prompt()
+    stand.truth.commands[FIRST] = attrs.evolve(stand.truth.commands[FIRST], handler_type=HandlerType.WORKFLOW)
+    _asks(stand)
     _passes(loop, 6)
     assert len(stand.broken) == 1
 
