@@ -1,7 +1,9 @@
-"""A watchman makes his round, and dozes off at a door: he is called off, and begins again at that door.
+"""A watchman makes his round, and dozes off at a door: he is called off, and begins again at that door.  What he wrote
+down is not always to be read.
 
 * `Watch`: round.  Looks at each door, and has a rest in between.  Who is silent for two seconds is asked to come back,
   and who does not come for four more is called off: a rest ends the attempt early, and a doze breaks it.
+* `Watch`: read.  A page of his log.  One that is smeared is looked at three times, and given up.
 
 Run it for real with `understudy dev scenarios.night_watch:app`, rehearse it with `understudy simulate
 scenarios/night_watch.py`.
@@ -25,6 +27,7 @@ from scenarios import outside
 INACTIVITY: Final = timedelta(seconds=2)
 ABORT: Final = timedelta(seconds=4)
 REST: Final = timedelta(seconds=20)
+READINGS_MAX: Final = 3
 # He would sleep longer than anybody waits for him.
 DOZE_S: Final = 3_600
 
@@ -62,15 +65,43 @@ async def make_round(ctx: Context, wanted: Round) -> dict[str, str]:
     return found
 
 
+class Smeared(Exception):
+    """Nobody can read this, now or later."""
+
+
+@watch.handler(
+    "read",
+    invocation_retry_policy=InvocationRetryPolicy(
+        initial_interval=timedelta(milliseconds=300),
+        exponentiation_factor=3.0,
+        max_attempts=READINGS_MAX,
+        on_max_attempts="kill",
+    ),
+)
+async def read(ctx: Context, page: str) -> str:
+    """What is on the page."""
+    words = await ctx.run_typed("open", opened, page=page)
+    if "smeared" in words:
+        raise Smeared(words)
+    return words
+
+
+async def opened(page: str) -> str:
+    return f"all was quiet on {page}"
+
+
 app = understudy_app(services=[watch])
 
 
 # --- its rehearsal --------------------------------------------------------------------------------------------
 
 DOORS: Final = ("gate", "shed", "cellar")
+PAGES: Final = ("monday", "smeared tuesday")
+CANNOT_BE_READ: Final = 500
 # He is called off when he has been silent for so long, or rather when the server has heard nothing for so long.
 SILENT_NS: Final = (INACTIVITY + ABORT) // timedelta(microseconds=1) * 1_000
-HEARD_NS: Final = 1_000_000_000
+# How much later than the server may have heard of him he comes to a door, beside what it takes to open it.
+HEARD_MS: Final = 1_000
 
 
 class Look(NamedTuple):
@@ -93,8 +124,8 @@ class Doors(External[Look]):
 
 
 def workload(choices: Choices) -> tuple[Call, ...]:
-    """Some rounds, one after the other or at once."""
-    calls = []
+    """Some rounds, one after the other or at once, and pages of the log."""
+    calls: list[Call] = []
     for number in range(choices.integer("rounds", 1, 4)):
         shown = DOORS[: choices.integer("doors", 1, len(DOORS))]
         wanted = Round(name=f"round {number}", doors={door: choices.one_of("dozes", (0, 0, 1, 2)) for door in shown})
@@ -108,6 +139,12 @@ def workload(choices: Choices) -> tuple[Call, ...]:
                 pause_ms=choices.integer("pause", 0, 3_000),
             )
         )
+    for number in range(choices.integer("pages", 0, 3)):
+        page = choices.one_of("page", PAGES)
+        pause_ms = choices.integer("pause", 0, 3_000)
+        calls.append(
+            Call(client=f"clerk {number % 2}", service="Watch", handler="read", argument=page, pause_ms=pause_ms)
+        )
     return tuple(calls)
 
 
@@ -115,6 +152,7 @@ def workload(choices: Choices) -> tuple[Call, ...]:
 async def night_watch(stage: Stage) -> None:
     looks = stage.external(Doors)
     looked_ns: list[int] = []
+    least_ns = SILENT_NS - (HEARD_MS + stage.plan.provider_ms_max) * 1_000_000
 
     def called_off_early() -> str:
         """Who comes to a door again was silent for long enough, when nothing else had brought him away."""
@@ -123,13 +161,15 @@ async def night_watch(stage: Stage) -> None:
         last_ns: dict[Look, int] = {}
         for one, at_ns in zip(looks, looked_ns, strict=True):
             apart_ns = at_ns - last_ns.get(one, at_ns - SILENT_NS)
-            if stage.plan.is_calm and apart_ns < SILENT_NS - HEARD_NS:
+            if stage.plan.is_calm and apart_ns < least_ns:
                 return f"{one.name} was at the {one.door} again after {apart_ns // 1_000_000} ms"
             last_ns[one] = at_ns
         return ""
 
     stage.always("nobody is called off early", called_off_early)
     stage.eventually("every door was looked at in every round", lambda: left_open(stage))
+    stage.eventually("what can be read is read, and nothing else", lambda: misread(stage))
+    stage.sometimes("a page was given up", lambda: any(is_bad(one.payload) for one in stage.accepted("Watch", "read")))
     stage.sometimes("he dozed off twice", lambda: max(Counter(looks).values(), default=0) > 2)
     await stage.play()
 
@@ -140,3 +180,20 @@ def left_open(stage: Stage) -> str:
         if json.loads(getattr(result, "value", b"null")) != dict.fromkeys(wanted["doors"], "locked"):
             return f"{wanted['name']} ended with {result}"
     return ""
+
+
+def misread(stage: Stage) -> str:
+    """A page that is good is given up, too, when nobody could be sent for it so often."""
+    for command in stage.accepted("Watch", "read"):
+        page, result = json.loads(command.payload), stage.result(command.invocation_id)
+        code = getattr(result, "code", 0)
+        words = json.loads(getattr(result, "value", b"null"))
+        was_given_up = (code, words) == (CANNOT_BE_READ, None)
+        was_read = (code, words) == (0, f"all was quiet on {page}")
+        if not (was_given_up if is_bad(command.payload) else was_read or (was_given_up and not stage.plan.is_calm)):
+            return f"{page!r} ended with {result}"
+    return ""
+
+
+def is_bad(page: bytes) -> bool:
+    return b"smeared" in page

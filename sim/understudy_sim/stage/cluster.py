@@ -114,6 +114,8 @@ class Cluster:
         self.history = History()
         self.application = application
         self._later = tuple(later)
+        # What the applications offer, as far as it is known how they are hosted.
+        self.offered = [one.manifest for one in (application, *later) if not one.is_guest]
         self.server = ServerProcess(kernel, plan, truth, watch, self._deploy)
         self.directory = Directory((), {"services": []})
         for one in (application, *later):

@@ -32,7 +32,7 @@ from understudy_sim.stage.ledger import Ledger
 from understudy_sim.stage.model import CANCEL_SIGNAL
 from understudy_sim.stage.nemesis import Nemesis
 from understudy_sim.stage.operations import Operation
-from understudy_sim.stage.plan import Plan
+from understudy_sim.stage.plan import Hop, Plan
 from understudy_sim.stage.properties.accepted_ends import AcceptedEnds
 from understudy_sim.stage.properties.causes import Causes
 from understudy_sim.stage.properties.exactly_once import ExactlyOnce
@@ -126,14 +126,21 @@ class Stage(Control):
         super().__init__()
         self._property(Progress).watches(kernel.loop)
         slowest_ns = kernel.network.profile.latency_high_ns * kernel.network.profile.tail_factor
+        limits = plan.limits
+        connects_late = CONNECT_WAYS * slowest_ns > limits.connect_timeout_ms * NS_PER_MS
+        closes_first = plan.hops.endpoint is Hop.H2 and limits.idle_timeout_ms <= limits.h2_idle_timeout_ms
         self._property(Causes).watches(
             cluster.tally,
             is_moved=bool(plan.hops.moves_s),
             versions_differ=len(cluster.addresses) > 1,
-            connects_late=CONNECT_WAYS * slowest_ns > plan.limits.connect_timeout_ms * NS_PER_MS,
+            may_miss=connects_late or closes_first,
         )
         self._property(Promptness).watches(
-            kernel.loop, plan.limits, cluster.tally, lambda: cluster.server.process.wall.now_ms()
+            kernel.loop,
+            plan.limits,
+            cluster.tally,
+            lambda: cluster.server.process.wall.now_ms(),
+            cluster.offered,
         )
         watch.subscribe(
             {

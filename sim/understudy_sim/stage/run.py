@@ -30,7 +30,6 @@ from understudy_sim.stage.play import Stage
 from understudy_sim.stage.properties import PROPERTIES
 from understudy_sim.stage.properties.accepted_ends import AcceptedEnds
 from understudy_sim.stage.properties.outstanding import Outstanding
-from understudy_sim.stage.properties.promptness import Promptness
 from understudy_sim.stage.properties.replay_closure import ReplayClosure
 from understudy_sim.stage.properties.terms import DeclaredTerms
 from understudy_sim.stage.rehearsal import Observer, Rehearsal
@@ -216,14 +215,11 @@ def _build(
     later = [application.later(path) for path in scenario.later]
     cluster = Cluster(kernel, plan, truth, watch, tally, application, later)
     cluster.stop_at(variation.crash_at)
-    offered = [one.manifest for one in (application, *later) if not one.is_guest]
     for checker in properties:
         if isinstance(checker, ReplayClosure):
             checker.applications = list(zip(cluster.addresses, (application, *later), strict=True))
         if isinstance(checker, DeclaredTerms):
-            checker.watches(offered, plan.limits)
-        if isinstance(checker, Promptness):
-            checker.declared(offered)
+            checker.watches(cluster.offered, plan.limits)
     stage = Stage(kernel, plan, truth, watch, cluster, properties, calls)
     stage.strikes = variation.strikes
     return Rehearsal(

@@ -42,14 +42,15 @@ class Causes(Property):
             EndpointStopped: self._troubled,
         }
 
-    def watches(self, tally: Tally, *, is_moved: bool, versions_differ: bool, connects_late: bool = False) -> None:
+    def watches(self, tally: Tally, *, is_moved: bool, versions_differ: bool, may_miss: bool = False) -> None:
         """*tally* knows the faults; *is_moved*: the endpoint is registered elsewhere while attempts run.
 
-        *connects_late*: the network is so slow on a good day that a connection may take longer than one waits for it.
+        *may_miss*: an attempt may find no endpoint on a good day: the network is so slow that a connection may take
+        longer than one waits for it, or the endpoint closes HTTP/2 connections for idleness before the server does.
         """
         self._tally = tally
         self._is_calm = not is_moved
-        self._broken_off = ("lost",) if connects_late else BROKEN_OFF
+        self._broken_off = ("lost",) if may_miss else BROKEN_OFF
         self.versions_differ = versions_differ
 
     def _troubled(self, _: ServerStopped | EndpointStopped) -> None:

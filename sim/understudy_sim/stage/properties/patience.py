@@ -21,14 +21,13 @@ class Silence:
 
 
 class Patience:
-    """With each handler, by name.  Versions of an application may differ: the longest counts."""
+    """With each handler, by name, where *limits* are the server's.  Versions of an application may differ: the longest
+    counts.
+    """
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, manifests: Sequence[Mapping[str, Any]]) -> None:
         self._default = Silence(limits.inactivity_timeout_ms * NS_PER_MS, limits.abort_timeout_ms * NS_PER_MS)
         self._declared: dict[tuple[str, str], Silence] = {}
-
-    def declared(self, manifests: Sequence[Mapping[str, Any]]) -> None:
-        """Each of *manifests* may be the one in force."""
         for service in (service for manifest in manifests for service in manifest["services"]):
             for handler in service["handlers"]:
                 place = (service["name"], handler["name"])

@@ -66,6 +66,8 @@ from understudy_sim.stage.tally import Tally
 from understudy_sim.stage.watch import Handler, Property
 
 GRACE_NS: Final = 5_000 * NS_PER_MS
+# With fewer connections than this, clients may have to wait for one.
+CONNECTIONS_PLENTY: Final = 1_000
 CANCEL: Final = -1
 # How the SDK numbers the ways futures are joined.
 FIRST_COMPLETED: Final = 1
@@ -108,8 +110,9 @@ class Promptness(Property):
         self._tally: Tally | None = None
         self._wall_ms: Callable[[], int] = lambda: 0
         self._slots = Slots(1)
+        self._has_connections = True
         self._partitions: dict[str, int] = {}  # who is to be run -> where
-        self._patience = Patience(Limits())
+        self._patience = Patience(Limits(), ())
         self._drain_ns = 0
         self._recheck_ns = 0
         self._expected: dict[Hashable, _Expected] = {}
@@ -148,17 +151,24 @@ class Promptness(Property):
             Unanswered: lambda event: self._asks_no_more(event.asked),
         }
 
-    def watches(self, loop: Loop, limits: Limits, tally: Tally, wall_ms: Callable[[], int]) -> None:
-        """Measure by the time of *loop*; *tally* knows the faults, *wall_ms* is the server's clock."""
+    def watches(
+        self,
+        loop: Loop,
+        limits: Limits,
+        tally: Tally,
+        wall_ms: Callable[[], int],
+        manifests: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
+        """Measure by the time of *loop*; *tally* knows the faults, *wall_ms* is the server's clock.
+
+        The applications under rehearsal offer *manifests*.
+        """
         self._loop, self._tally, self._wall_ms = loop, tally, wall_ms
         self._slots = Slots(limits.attempts_max)
-        self._patience = Patience(limits)
+        self._has_connections = limits.connections_max >= CONNECTIONS_PLENTY
+        self._patience = Patience(limits, manifests)
         self._drain_ns = limits.drain_timeout_ms * NS_PER_MS
         self._recheck_ns = limits.timer_recheck_ms * NS_PER_MS
-
-    def declared(self, manifests: Sequence[Mapping[str, Any]]) -> None:
-        """The applications under rehearsal offer *manifests*."""
-        self._patience.declared(manifests)
 
     # --- what is to follow what --------------------------------------------------------------------------------
 
@@ -215,8 +225,9 @@ class Promptness(Property):
     def _slot_due_ns(self, id_: str) -> int:
         """When it is too late for whoever waits for a slot."""
         assert self._loop is not None, "it watches a run"
-        due_ns = self._slots.due_ns(self._partitions[id_], self._loop.now_ns, self._may_go_on)
-        if due_ns > self._loop.now_ns:
+        partition, now_ns = self._partitions[id_], self._loop.now_ns
+        due_ns = self._slots.due_ns(partition, now_ns, self._well_since_ns(), self._may_go_on)
+        if due_ns > now_ns:
             self.hit("attempts that waited for a slot")
         return due_ns
 
@@ -317,7 +328,7 @@ class Promptness(Property):
         self.hit("attempts begun")
         self._met(("start", event.invocation_id))
         self._running[event.invocation_id] = self.watch.now_ns
-        self._slots.taken(event.partition, event.invocation_id)
+        self._slots.taken(event.partition, event.invocation_id, self.watch.now_ns)
         self._heard(event.invocation_id)
 
     def _attempt_ended(self, event: AttemptEnded) -> None:
@@ -446,6 +457,8 @@ class Promptness(Property):
     def _asking(self, event: Asking) -> None:
         asked = event.asked
         operation = asked.operation
+        if not self._has_connections:
+            return
         if operation.one_way if isinstance(operation, Call) else not operation.wait:
             self._answer_expected(event)
         elif asked.invocation_id:

@@ -16,6 +16,8 @@ from understudy_sim.kernel.clock import NS_PER_MS
 # An attempt that is over leaves its slot once the endpoint has closed its side, and somebody takes it: within less than
 # DRAIN_MS, after which the server looks around anyway.
 TAKEN_NS: Final = (DRAIN_MS - 500) * NS_PER_MS
+# An endpoint that does not close its side is cut.
+CUT_NS: Final = DRAIN_MS * NS_PER_MS
 
 
 class Slots:
@@ -23,21 +25,22 @@ class Slots:
 
     def __init__(self, count: int) -> None:
         self.count = count
-        self._holders: dict[int, dict[str, None]] = {}  # partition -> who runs
-        self._full_ns: dict[int, int] = {}  # partition -> when its slots were all taken last
+        self._holders: dict[int, dict[str, int]] = {}  # partition -> who runs, and since when
+        # partition -> when its slots were all taken last, and since when he ran who was the first to leave.
+        self._full_ns: dict[int, tuple[int, int]] = {}
         self._waiting_ns: dict[str, int] = {}  # who waits for the server -> since when
         self._steps: dict[str, int] = {}  # who runs -> steps of it that are not over
 
-    def taken(self, partition: int, invocation_id: str) -> None:
+    def taken(self, partition: int, invocation_id: str, now_ns: int) -> None:
         """An attempt began."""
-        self._holders.setdefault(partition, {})[invocation_id] = None
+        self._holders.setdefault(partition, {})[invocation_id] = now_ns
         self.begins(invocation_id)
 
     def left(self, partition: int, invocation_id: str, now_ns: int) -> None:
         """It is over."""
         holders = self._holders.get(partition, {})
         if len(holders) >= self.count:
-            self._full_ns[partition] = now_ns
+            self._full_ns[partition] = now_ns, holders.get(invocation_id, now_ns)
         holders.pop(invocation_id, None)
 
     def all_left(self) -> None:
@@ -65,17 +68,19 @@ class Slots:
         """Whether it only waits: no step of it is under way."""
         return invocation_id in self._waiting_ns and self._steps.get(invocation_id, 0) <= 0
 
-    def due_ns(self, partition: int, now_ns: int, goes_on: Callable[[str], bool]) -> int:
+    def due_ns(self, partition: int, now_ns: int, well_ns: int, goes_on: Callable[[str], bool]) -> int:
         """When somebody had to get a slot who waits for one; in the future while whoever holds them does something.
 
-        *goes_on*: whether all has come that somebody waits for.
+        Who holds one by a connection that has seen trouble, which was over at *well_ns*, may not hear that he is to
+        leave.  *goes_on*: whether all has come that somebody waits for.
         """
         holders = self._holders.get(partition, {})
         if len(holders) < self.count:
-            return self._full_ns.get(partition, 0) + TAKEN_NS
+            full_ns, began_ns = self._full_ns.get(partition, (0, 0))
+            return full_ns + TAKEN_NS + (CUT_NS if well_ns > began_ns else 0)
         idle_ns = -1
-        for id_ in holders:
-            if not self.is_idle(id_) or goes_on(id_):
+        for id_, began_ns in holders.items():
+            if not self.is_idle(id_) or goes_on(id_) or well_ns > began_ns:
                 return now_ns + TAKEN_NS
             idle_ns = max(idle_ns, self._waiting_ns[id_])
         return idle_ns + 2 * TAKEN_NS

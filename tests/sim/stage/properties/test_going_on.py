@@ -86,12 +86,12 @@ def test_p16_calls_off_records_that_move_nothing() -> None:
 # P17
 
 
-def _prompt() -> tuple[Stand, Loop, Promptness, Tally]:
+def _prompt(*manifests: dict[str, Any]) -> tuple[Stand, Loop, Promptness, Tally]:
     stand = two_invocations()
     loop, tally = Loop(Trace(), lambda _: 0, Budget(), 1), Tally()
     stand.watch = Watch(lambda: loop.now_ns)
     prompt = stand.put(Promptness)
-    prompt.watches(loop, Limits(timer_recheck_ms=60_000), tally, lambda: loop.now_ns // 1_000_000)
+    prompt.watches(loop, Limits(timer_recheck_ms=60_000), tally, lambda: loop.now_ns // 1_000_000, manifests)
     inv = Invocation(stand.truth.commands[FIRST], Status.INVOKED, [], 1)
     stand.truth.models[0].invocations[FIRST] = inv
     return stand, loop, prompt, tally
@@ -229,9 +229,8 @@ def test_p17_expects_nothing_of_a_body_whose_successor_runs_and_all_of_that() ->
 
 
 def test_p17_wants_who_only_waits_to_suspend_and_who_is_silent_to_be_cut() -> None:
-    stand, loop, prompt, _ = _prompt()
     handlers = [{"name": "do", "inactivityTimeout": 10_000, "abortTimeout": 30_000}]
-    prompt.declared([{"services": [{"name": "Obj", "handlers": handlers}]}])
+    stand, loop, _, _ = _prompt({"services": [{"name": "Obj", "handlers": handlers}]})
     stand.watch.tell(AttemptStarted(0, FIRST, 1, 1, 0))
     stand.watch.tell(AttemptWaits(3, FIRST, 2))
     _passes(loop, 14)
@@ -245,8 +244,9 @@ def test_p17_wants_who_only_waits_to_suspend_and_who_is_silent_to_be_cut() -> No
 
 
 def test_p17_lets_who_has_a_step_under_way_wait_on_and_whoever_says_something_be_silent_anew() -> None:
-    stand, loop, prompt, _ = _prompt()
-    prompt.declared([{"services": [{"name": "Obj", "inactivityTimeout": 10_000, "handlers": [{"name": "do"}]}]}])
+    stand, loop, _, _ = _prompt(
+        {"services": [{"name": "Obj", "inactivityTimeout": 10_000, "handlers": [{"name": "do"}]}]}
+    )
     stand.watch.tell(AttemptStarted(0, FIRST, 1, 1, 0))
     stand.watch.tell(StepExecuted(FIRST, "slow", 3))
     stand.watch.tell(AttemptWaits(3, FIRST, 2))
@@ -447,7 +447,7 @@ def test_p12_lets_one_request_be_the_first() -> None:
 
 def _calm(*, moved: bool = False, versions: bool = False, late: bool = False) -> tuple[Stand, Tally]:
     stand, tally = two_invocations(), Tally()
-    stand.put(Causes).watches(tally, is_moved=moved, versions_differ=versions, connects_late=late)
+    stand.put(Causes).watches(tally, is_moved=moved, versions_differ=versions, may_miss=late)
     stand.watch.tell(BodyStarted(1, FIRST))
     return stand, tally
 
