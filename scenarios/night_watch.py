@@ -3,7 +3,8 @@ down is not always to be read.
 
 * `Watch`: round.  Looks at each door, and has a rest in between.  Who is silent for two seconds is asked to come back,
   and who does not come for four more is called off: a rest ends the attempt early, and a doze breaks it.
-* `Watch`: read.  A page of his log.  One that is smeared is looked at three times, and given up.
+* `Watch`: read.  A page of his log.  One that is smeared is reported, looked at three times, and given up.
+* `Watch`: report.  Has somebody told, and is over: nobody reports twice.
 
 Run it for real with `understudy dev scenarios.night_watch:app`, rehearse it with `understudy simulate
 scenarios/night_watch.py`.
@@ -82,8 +83,21 @@ async def read(ctx: Context, page: str) -> str:
     """What is on the page."""
     words = await ctx.run_typed("open", opened, page=page)
     if "smeared" in words:
+        ctx.service_send(report, arg=page)
         raise Smeared(words)
     return words
+
+
+@watch.handler("report", invocation_retry_policy=InvocationRetryPolicy(max_attempts=1, on_max_attempts="kill"))
+async def report(ctx: Context, page: str) -> None:
+    """Somebody could not read the page, and finds no words."""
+    ctx.service_send(tell, arg=page)
+    raise Smeared(page)
+
+
+@watch.handler("tell")
+async def tell(ctx: Context, page: str) -> None:
+    """Nobody does anything about it."""
 
 
 async def opened(page: str) -> str:
@@ -192,6 +206,18 @@ def misread(stage: Stage) -> str:
         was_read = (code, words) == (0, f"all was quiet on {page}")
         if not (was_given_up if is_bad(command.payload) else was_read or (was_given_up and not stage.plan.is_calm)):
             return f"{page!r} ended with {result}"
+        reports = len(stage.callees(command.invocation_id))
+        if reports != is_bad(command.payload) and (reports or stage.plan.is_calm):
+            return f"{page!r} was reported {reports} times"
+    return "" if not stage.plan.is_calm else unexplained(stage)
+
+
+def unexplained(stage: Stage) -> str:
+    for handler in ("read", "report"):
+        for command in stage.accepted("Watch", handler):
+            result = stage.result(command.invocation_id)
+            if is_bad(command.payload) and json.loads(command.payload) not in getattr(result, "message", ""):
+                return f"{handler} of {command.payload!r} ended with {result}, which does not say why"
     return ""
 
 

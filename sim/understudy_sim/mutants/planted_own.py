@@ -14,9 +14,9 @@ from understudy_sim.mutants.edit import (
     FAN_OUT,
     GRACEFUL_STOP,
     KILN,
+    NIGHT_WATCH,
     NOTEBOOK,
     ORDER_UPGRADE,
-    PARCELS,
     POWER_CUTS,
     PROMISE_RACE,
     REMINDERS,
@@ -355,8 +355,8 @@ OWN: Final[tuple[Mutant, ...]] = (
             "        if step.end is not None or (step.failed is not None and not step.entries):\n"
         ),
         why="an attempt that fails with something journaled goes on as if it had not failed",
-        needs=("network",),
-        scenario=PARCELS,
+        needs=("workload",),
+        scenario=NIGHT_WATCH,
     ),
     Mutant(
         id="Q6",
