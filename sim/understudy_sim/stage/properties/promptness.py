@@ -59,7 +59,7 @@ from understudy_sim.stage.happenings import (
 )
 from understudy_sim.stage.history import Asked
 from understudy_sim.stage.model_words import Note
-from understudy_sim.stage.operations import Call
+from understudy_sim.stage.operations import Attach, Call
 from understudy_sim.stage.properties.patience import Patience
 from understudy_sim.stage.properties.slots import Slots
 from understudy_sim.stage.tally import Tally
@@ -73,6 +73,9 @@ CANCEL: Final = -1
 FIRST_COMPLETED: Final = 1
 ALL_COMPLETED: Final = 2
 FIRST_SUCCEEDED: Final = 3
+# An answer that is known, and one that a record gives, behind all that was to be recorded before.
+ANSWER: Final = "answer"
+BY_RECORD: Final = "answer by a record"
 # What is expected of a body, and of an attempt.
 OF_BODIES: Final = ("wait", "step", "idle")
 OF_ATTEMPTS: Final = (*OF_BODIES, "silent")
@@ -124,6 +127,7 @@ class Promptness(Property):
         self._clients: dict[str, dict[int, Asking]] = {}  # invocation -> who asks for it
         self._ended: set[str] = set()  # invocations that are over
         self._down_ns = -1
+        self._stepped_ns = -GRACE_NS  # when a record was applied last
         self._actions: Mapping[type, Callable[[int, Any], object]] = {
             StartAttempt: self._to_start,
             Notify: lambda _, action: self._heard(action.invocation_id),
@@ -206,6 +210,8 @@ class Promptness(Property):
             id_ = expected.invocation_id
             if key[0] == "start":
                 again_ns = self._slot_due_ns(id_)
+            elif key[0] == BY_RECORD:
+                again_ns = self._stepped_ns + GRACE_NS
             elif key[0] == "idle" and not self._slots.is_idle(id_):
                 return
         if again_ns > self._loop.now_ns:
@@ -286,6 +292,7 @@ class Promptness(Property):
     # --- the server --------------------------------------------------------------------------------------------
 
     def _step(self, step: Step) -> None:
+        self._stepped_ns = self.watch.now_ns
         command = step.record.command
         if type(command) is AttemptOutput:
             self._met(("step", command.invocation_id))
@@ -459,11 +466,15 @@ class Promptness(Property):
         operation = asked.operation
         if not self._has_connections:
             return
-        if operation.one_way if isinstance(operation, Call) else not operation.wait:
+        if isinstance(operation, Call) and operation.one_way:
+            self._answer_expected(event, BY_RECORD)
+        elif isinstance(operation, Attach) and not operation.wait:
             self._answer_expected(event)
         elif asked.invocation_id:
             self._clients.setdefault(asked.invocation_id, {})[asked.ordinal] = event
-            if asked.invocation_id in self._ended or self._conflicts(asked):
+            if self._conflicts(asked):
+                self._answer_expected(event, BY_RECORD)
+            elif asked.invocation_id in self._ended:
                 self._answer_expected(event)
 
     def _conflicts(self, asked: Asked) -> bool:
@@ -474,25 +485,29 @@ class Promptness(Property):
         return is_run and asked.attach is None and any(id_ in model.invocations for model in self.truth.models)
 
     def _asks_no_more(self, asked: Asked) -> None:
-        self._met(("answer", asked.ordinal))
+        self._answered(asked.ordinal)
         self._clients.get(asked.invocation_id, {}).pop(asked.ordinal, None)
+
+    def _answered(self, ordinal: int) -> None:
+        for kind in (ANSWER, BY_RECORD):
+            self._met((kind, ordinal))
 
     def _begins(self, id_: str) -> None:
         """An id may live again: who asks for it then waits for its new end."""
         self._ended.discard(id_)
         for ordinal in self._clients.get(id_, ()):
-            self._met(("answer", ordinal))
+            self._answered(ordinal)
 
     def _ends(self, id_: str) -> None:
         self._ended.add(id_)
         for event in self._clients.get(id_, {}).values():
             self._answer_expected(event)
 
-    def _answer_expected(self, event: Asking) -> None:
+    def _answer_expected(self, event: Asking, kind: str = ANSWER) -> None:
         asked = event.asked
         self.hit("clients to be answered")
         what = f"{asked.operation} was to be answered"
-        key = ("answer", asked.ordinal)
+        key = (kind, asked.ordinal)
         self._expect(key, what, connected_ns=event.connected_ns, invocation_id=asked.invocation_id)
 
 
